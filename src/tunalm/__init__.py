@@ -1,0 +1,64 @@
+"""tunalm: instruction tuning with ranking feedback from stronger models.
+
+The public names below are loaded when they are first used, so that `import tunalm` is quick and needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunalm.errors import TunaError
+    from tunalm.loading import load_recipe
+    from tunalm.pipeline import run_recipe
+    from tunalm.ranking.likelihood import likelihood_score
+    from tunalm.records import Instruction, Prediction, Ranking, Response, Verdict
+    from tunalm.rouge import rouge_l
+    from tunalm.training.losses import ranking_loss
+    from tunalm.training.trainer import RankingConfig, RankingTrainer
+
+_HOMES = {
+    "Instruction": "tunalm.records",
+    "Prediction": "tunalm.records",
+    "Ranking": "tunalm.records",
+    "RankingConfig": "tunalm.training.trainer",
+    "RankingTrainer": "tunalm.training.trainer",
+    "Response": "tunalm.records",
+    "TunaError": "tunalm.errors",
+    "Verdict": "tunalm.records",
+    "likelihood_score": "tunalm.ranking.likelihood",
+    "load_recipe": "tunalm.loading",
+    "ranking_loss": "tunalm.training.losses",
+    "rouge_l": "tunalm.rouge",
+    "run_recipe": "tunalm.pipeline",
+}
+
+__version__ = version("tunalm")
+__all__ = [
+    "Instruction",
+    "Prediction",
+    "Ranking",
+    "RankingConfig",
+    "RankingTrainer",
+    "Response",
+    "TunaError",
+    "Verdict",
+    "__version__",
+    "likelihood_score",
+    "load_recipe",
+    "ranking_loss",
+    "rouge_l",
+    "run_recipe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tunalm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

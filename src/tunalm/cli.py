@@ -1,0 +1,222 @@
+"""The command line: parse, import late, call. One subcommand per stage, and `run` for a whole recipe.
+
+Stage commands take the knobs of their stage as `key=value` or `--key value`; a stage command is nothing but a recipe
+with one stage.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunalm.errors import EXIT_FAILED_ROWS, EXIT_INTERRUPTED, EXIT_USAGE, RecipeError, TunaError
+
+app = typer.Typer(
+    name="tunalm",
+    help="Make an instruction-tuned language model better with ranking feedback from stronger models.",
+    epilog="Add --debug to any command to see the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+KNOBS = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where everything is kept; runs/NAME by default.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many rows from every data source.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and how much; run nothing.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Let models run code of their own.")]
+
+
+@app.callback()
+def options(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, only results and errors.")] = False,
+) -> None:
+    """Options of every command."""
+    if quiet:
+        os.environ["TUNALM_QUIET"] = "1"
+
+
+@app.command()
+def run(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for instance base=... .")] = None,
+    run_dir: RunDir = None,
+    limit: Limit = None,
+    dry_run: DryRun = False,
+    trust_remote_code: Trust = False,
+) -> None:
+    """Run a recipe; what is done already is skipped."""
+    from tunalm.loading import load_recipe
+
+    _execute(load_recipe(recipe, overrides or [], limit=limit), run_dir, dry_run, trust_remote_code)
+
+
+def _stage_command(kind: str, summary: str) -> None:
+    """Make the subcommand that runs one stage of the given kind on files."""
+
+    def command(
+        context: typer.Context,
+        run_dir: RunDir = None,
+        limit: Limit = None,
+        dry_run: DryRun = False,
+        trust_remote_code: Trust = False,
+        knobs: Annotated[bool, typer.Option("--knobs", help="List every knob of this stage.")] = False,
+    ) -> None:
+        from tunalm.loading import build_recipe
+
+        if knobs:
+            _print_knobs(kind)
+            return
+        tree: dict[str, Any] = {"name": kind, "stages": {kind: {"kind": kind}}}
+        pairs = [f"stages.{kind}.{pair}" for pair in _pairs(context.args)]
+        _execute(build_recipe(tree, pairs, limit=limit, where="command line"), run_dir, dry_run, trust_remote_code)
+
+    command.__doc__ = f"{summary} Knobs as key=value or --key value; --knobs lists them."
+    app.command(name=kind, context_settings=KNOBS)(command)
+
+
+_stage_command("sft", "Fine-tune a model on instructions with references.")
+_stage_command("sample", "Draw N responses per instruction.")
+_stage_command("rank", "Rank the responses of each list.")
+_stage_command("train", "Train a model on ranked lists.")
+_stage_command("evaluate", "Score models on held-out instructions.")
+
+
+def _pairs(arguments: list[str]) -> list[str]:
+    """Turn `--key value`, `--key=value` and `key=value` into `key=value`."""
+    pairs, rest = [], list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--") and "=" not in word:
+            if not rest:
+                raise RecipeError("command line", found=f"'{word}'", expected="a value after it", fix="Add it.")
+            pairs.append(f"{word[2:].replace('-', '_')}={rest.pop(0)}")
+        elif word.startswith("--"):
+            key, _, value = word[2:].partition("=")
+            pairs.append(f"{key.replace('-', '_')}={value}")
+        else:
+            pairs.append(word)
+    return pairs
+
+
+def _print_knobs(kind: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tunalm.recipe import STAGES
+
+    table = Table("knob", "default", "meaning", title=f"tunalm {kind}", show_lines=False)
+    for name, info in STAGES[kind].model_fields.items():
+        if name != "kind":
+            default = "required" if info.is_required() else repr(info.get_default(call_default_factory=True))
+            table.add_row(name, default, info.description or "")
+    Console().print(table)
+
+
+def _execute(recipe: Any, run_dir: Path | None, dry_run: bool, trust_remote_code: bool) -> None:
+    from tunalm.pipeline import run_recipe
+
+    if dry_run:
+        _print_plan(recipe, run_dir)
+        return
+    try:
+        states = run_recipe(recipe, run_dir, trust_remote_code=trust_remote_code)
+    except KeyboardInterrupt:
+        print("tunalm: interrupted; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    folder = run_dir or Path("runs") / recipe.name
+    _print_outcome(folder, states)
+    if any(state.get("failed") or state.get("unknown") for state in states.values()):
+        raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _print_plan(recipe: Any, run_dir: Path | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tunalm.estimate import estimate
+    from tunalm.pipeline import plan
+    from tunalm.store import RunFolder
+
+    lines = estimate(recipe, plan(recipe, RunFolder(run_dir or Path("runs") / recipe.name)))
+    table = Table(
+        title=f"{recipe.name}: what would run", caption="Tokens are upper estimates. Nothing was run or sent."
+    )
+    for heading in ("stage", "kind", "state"):
+        table.add_column(heading)
+    for heading in ("generations", "generated tokens", "training tokens"):
+        table.add_column(heading, justify="right")
+    for line in lines:
+        counts = (line.generations, line.generated_tokens, line.training_tokens)
+        table.add_row(line.stage, line.kind, line.state, *(f"{count:,}" if count else "-" for count in counts))
+    Console().print(table)
+
+
+def _print_outcome(folder: Path, states: dict[str, dict[str, Any]]) -> None:
+    import json
+
+    from rich.console import Console
+
+    from tunalm.progress import is_main_process
+
+    if not is_main_process():
+        return
+    screen = Console()
+    for name, state in states.items():
+        if state.get("failed") or state.get("unknown"):
+            failed, unknown, requested = state["failed"], state["unknown"], state["requested"]
+            screen.print(f"{name}: {failed} failed, {unknown} unknown of {requested}", markup=False)
+    if (folder / "results.json").is_file():
+        from tunalm.reporting import results_table
+
+        screen.print(results_table(json.loads((folder / "results.json").read_text(encoding="utf-8"))))
+    screen.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")],
+) -> None:
+    """Write the report of a run again and print its results."""
+    from tunalm.pipeline import report_again
+
+    _print_outcome(run_dir, report_again(run_dir))
+
+
+@app.command()
+def preview(
+    rows: Annotated[Path, typer.Argument(help="A file of ranked rows, or of instructions with references.")],
+    model: Annotated[str, typer.Option(help="Whose tokenizer and template to use.")],
+    template: Annotated[str, typer.Option(help="chat or alpaca.")] = "chat",
+    max_length: Annotated[int, typer.Option(min=8, help="Tokens of prompt and response.")] = 512,
+    count: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 2,
+) -> None:
+    """Show the tokens that training would see: dim ones are read, bright ones are learned."""
+    from tunalm.inspection import print_preview
+
+    print_preview(rows, model, template, max_length, count)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine and installation can do."""
+    from tunalm.inspection import print_doctor
+
+    print_doctor()
+
+
+def main() -> None:
+    """Entry point: one line and exit code 2 for what a user can mend, a traceback only for defects."""
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        app(args=arguments)
+    except TunaError as error:
+        if "--debug" in sys.argv:
+            raise
+        print(f"tunalm: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)

@@ -1,0 +1,273 @@
+"""The shapes that a row of instruction data may have, one model each, and how each becomes an `Instruction`.
+
+    Alpaca         {instruction, input, output}
+    messages       {messages: [{role, content}, ...]}
+    ShareGPT       {conversations: [{from, value}, ...]}
+    self-instruct  {instruction, instances: [{input, output}, ...]}    only the first instance is taken
+    tunalm         {instruction, input, reference, history, task, checker}
+
+Every shape may carry an `id`. To add one, write a model with `to_instruction` and give it a row in `SHAPES`.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tunalm.data.files import RawRow
+from tunalm.errors import DataError
+from tunalm.progress import progress
+from tunalm.records import Instruction, Message
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty")
+    return text
+
+
+def _reference(text: str | None) -> str | None:
+    """A response without any text is no response."""
+    return text if text and text.strip() else None
+
+
+NotBlank = Annotated[str, AfterValidator(_not_blank)]
+
+
+class Shape(BaseModel):
+    """Base of the shapes. Fields that a shape does not name are ignored."""
+
+    model_config = ConfigDict(strict=True)
+    pattern: ClassVar[str]
+    """How a row looks, for error messages."""
+
+    id: NotBlank | int | None = None
+
+    def to_instruction(self, default_id: str) -> Instruction:
+        """Return the row as an instruction; `default_id` is for a row that brings no id."""
+        return Instruction(id=default_id if self.id is None else str(self.id), **self.fields())
+
+    def fields(self) -> dict[str, Any]:
+        """All fields of the instruction but its id."""
+        raise NotImplementedError
+
+
+class Alpaca(Shape):
+    """A row as in the Alpaca data."""
+
+    pattern = "an Alpaca row {instruction, input, output}"
+
+    instruction: NotBlank
+    input: str | None = None
+    output: str | None
+
+    def fields(self) -> dict[str, Any]:
+        """See `Shape`."""
+        return {"instruction": self.instruction, "input": self.input or "", "reference": _reference(self.output)}
+
+
+class Instance(BaseModel):
+    """Input and output of a self-instruct task."""
+
+    input: str | None = None
+    output: str | None
+
+
+class SelfInstruct(Shape):
+    """A seed task of self-instruct."""
+
+    pattern = "a self-instruct row {instruction, instances: [{input, output}]}"
+
+    instruction: NotBlank
+    instances: list[Instance] = Field(min_length=1)
+
+    def fields(self) -> dict[str, Any]:
+        """See `Shape`."""
+        first = self.instances[0]
+        return {"instruction": self.instruction, "input": first.input or "", "reference": _reference(first.output)}
+
+
+class Conversation(Shape):
+    """Base of the shapes that are lists of turns: the last user turn is the instruction, what follows the reference."""
+
+    def turns(self) -> list[Message]:
+        """The turns in order."""
+        raise NotImplementedError
+
+    @model_validator(mode="after")
+    def _has_instruction(self) -> Self:
+        asked = [turn for turn in self._prompt() if turn.role == "user"]
+        if not asked or self._prompt()[-1].role != "user":
+            raise ValueError("the turns do not end with a user turn, or a user turn and the assistant's reply")
+        if not all(turn.content.strip() for turn in asked):
+            raise ValueError("a user turn is empty")
+        return self
+
+    def _prompt(self) -> list[Message]:
+        """The turns without the final reply."""
+        turns = self.turns()
+        return turns[:-1] if turns and turns[-1].role == "assistant" else turns
+
+    def fields(self) -> dict[str, Any]:
+        """See `Shape`."""
+        *history, asked = self._prompt()
+        last = self.turns()[-1]
+        reference = _reference(last.content) if last.role == "assistant" else None
+        return {"instruction": asked.content, "history": history, "reference": reference}
+
+
+class Turn(BaseModel):
+    """One turn of a messages row."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Messages(Conversation):
+    """A conversation as chat models take it."""
+
+    pattern = "a messages row {messages: [{role, content}]}"
+
+    messages: list[Turn]
+
+    def turns(self) -> list[Message]:
+        """See `Conversation`."""
+        return [Message(role=turn.role, content=turn.content) for turn in self.messages]
+
+
+_SPEAKERS: dict[str, Literal["system", "user", "assistant"]] = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+}
+
+
+class ShareGptTurn(BaseModel):
+    """One turn of a ShareGPT row."""
+
+    speaker: Literal["system", "human", "user", "gpt", "assistant"] = Field(alias="from")
+    value: str
+
+
+class ShareGpt(Conversation):
+    """A conversation as in the ShareGPT data."""
+
+    pattern = "a ShareGPT row {conversations: [{from, value}]}"
+
+    conversations: list[ShareGptTurn]
+
+    def turns(self) -> list[Message]:
+        """See `Conversation`."""
+        return [Message(role=_SPEAKERS[turn.speaker], content=turn.value) for turn in self.conversations]
+
+
+class Tunalm(Shape):
+    """The fields of `Instruction` itself."""
+
+    pattern = "a row {instruction, input, reference, history, task, checker}"
+
+    instruction: NotBlank
+    input: str | None = None
+    reference: str | None = None
+    history: list[Message] = Field(default_factory=list)
+    task: str | None = None
+    checker: dict[str, Any] | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """See `Shape`."""
+        return {
+            "instruction": self.instruction,
+            "input": self.input or "",
+            "reference": _reference(self.reference),
+            "history": self.history,
+            "task": self.task,
+            "checker": self.checker,
+        }
+
+
+SHAPES: dict[str, type[Shape]] = {
+    "messages": Messages,
+    "conversations": ShareGpt,
+    "instances": SelfInstruct,
+    "output": Alpaca,
+    "instruction": Tunalm,
+}
+"""A field that gives a shape away -> the shape; the first that is there decides."""
+
+
+def to_instructions(rows: Sequence[RawRow]) -> list[Instruction]:
+    """Turn the rows of one file into instructions. The first row decides the shape; a row without an id gets its index.
+
+    Raises:
+        DataError: a row is not of that shape, or an id is used twice; the place is named.
+    """
+    shape = _shape(rows[0])
+    instructions = []
+    places: dict[str, str] = {}
+    with progress("Checking rows", len(rows)) as advance:
+        for index, row in enumerate(rows):
+            instruction = _validate(shape, row).to_instruction(str(index))
+            first = places.setdefault(instruction.id, row.where)
+            if first != row.where:
+                raise DataError(
+                    row.where,
+                    found=f"id '{instruction.id}' for the second time (first at {first})",
+                    expected="every id once",
+                    fix="Give each row an id of its own, or remove all ids to have the rows numbered.",
+                )
+            instructions.append(instruction)
+            advance(1)
+    return instructions
+
+
+def _shape(row: RawRow) -> type[Shape]:
+    for field, shape in SHAPES.items():
+        if field in _mapping(row):
+            return shape
+    raise DataError(
+        row.where,
+        found=_list_fields(_mapping(row)),
+        expected=", or ".join(shape.pattern for shape in SHAPES.values()),
+        fix="Rename the fields.",
+    )
+
+
+def _mapping(row: RawRow) -> dict[str, Any]:
+    if isinstance(row.value, dict):
+        return row.value
+    raise DataError(
+        row.where,
+        found=f"{reprlib.repr(row.value)}, which is no object",
+        expected="a row such as {instruction, input, output} or {messages}",
+        fix="Write every row as a JSON object.",
+    )
+
+
+def _list_fields(value: dict[str, Any]) -> str:
+    names = [reprlib.repr(name) for name in value]
+    return f"the fields {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}" if names else "no fields"
+
+
+def _validate(shape: type[Shape], row: RawRow) -> Shape:
+    value = _mapping(row)
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "missing" and len(first["loc"]) == 1:
+            found = f"no '{field}' among {_list_fields(value)}"
+        else:
+            reason = first["msg"].removeprefix("Value error, ")
+            found = f"{field}: {reason} ({reprlib.repr(first['input'])})" if field else reason
+        raise DataError(
+            row.where,
+            found=found,
+            expected=shape.pattern,
+            fix="Correct or remove the row.",
+        ) from error

@@ -1,0 +1,119 @@
+"""Instructions from wherever a recipe says: a local file, a dataset hub, or the built-in checkable tasks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from tunalm.data.files import SUFFIXES, RawRow, existing_file, read_raw
+from tunalm.data.shapes import to_instructions
+from tunalm.errors import DataError, did_you_mean
+from tunalm.recipe import Data
+from tunalm.records import Instruction
+from tunalm.store import digest, file_digest
+
+CheckableSplit = Literal["train", "heldout"]
+_CHECKABLE_SPLITS: tuple[CheckableSplit, ...] = ("train", "heldout")
+_CHECKABLE = "checkable:"
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def load(settings: Data) -> list[Instruction]:
+    """Read, check and select instructions. Ids do not depend on `rows` and `limit`, and every row is checked.
+
+    Raises:
+        DataError: the source does not exist or cannot be read, a row is wrong (it is named), or nothing is selected.
+    """
+    rows = _all_rows(settings)
+    selected = rows[settings.select()][: settings.limit]
+    if not selected:
+        raise DataError(
+            settings.source,
+            found=f"no row in the slice '{settings.rows}' of {len(rows)} rows",
+            expected="at least one instruction",
+            fix="Change `rows`.",
+        )
+    return selected
+
+
+def data_identity(settings: Data) -> str:
+    """What the source holds, for fingerprints: equal strings mean equal rows (a hub dataset goes by name and split)."""
+    if (split := _checkable_split(settings.source)) is not None:
+        return digest([row.model_dump() for row in _generate(split)])
+    if _is_hub_id(settings.source):
+        return f"{settings.source}[{settings.split}]"
+    return file_digest(existing_file(settings.source))
+
+
+def require_references(rows: Sequence[Instruction], where: object) -> None:
+    """Make sure that every row has a reference.
+
+    Raises:
+        DataError: some have none; the first of them are named.
+    """
+    missing = [row.id for row in rows if row.reference is None]
+    if missing:
+        raise DataError(
+            where,
+            found=f"{len(missing)} of {len(rows)} rows without a reference (ids {', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''})",
+            expected="a reference response in every row",
+            fix="Add the responses (`output`, a final assistant turn, or `reference`), or leave these rows out.",
+        )
+
+
+def _all_rows(settings: Data) -> list[Instruction]:
+    if (split := _checkable_split(settings.source)) is not None:
+        return _generate(split)
+    if _is_hub_id(settings.source):
+        return to_instructions(_hub_rows(settings.source, settings.split))
+    return to_instructions(read_raw(existing_file(settings.source)))
+
+
+def _checkable_split(source: str) -> CheckableSplit | None:
+    """The split of built-in tasks that a source names, or None for any other source."""
+    if not source.startswith(_CHECKABLE):
+        return None
+    name = source.removeprefix(_CHECKABLE)
+    for split in _CHECKABLE_SPLITS:
+        if name == split:
+            return split
+    raise DataError(
+        source,
+        found=f"'{name}'",
+        expected="checkable:train or checkable:heldout",
+        fix=did_you_mean(name, _CHECKABLE_SPLITS),
+    )
+
+
+def _generate(split: CheckableSplit) -> list[Instruction]:
+    from tunalm.data.checkable import generate
+
+    return generate(split)
+
+
+def _is_hub_id(source: str) -> bool:
+    """Whether a source is `owner/name` on a hub and not a path on this machine, mistyped or not."""
+    path = Path(source).expanduser()
+    local = path.exists() or path.parent.is_dir() or source.endswith(SUFFIXES)
+    return not local and _HUB_ID.fullmatch(source) is not None
+
+
+def _hub_rows(source: str, split: str) -> list[RawRow]:
+    """Fetch a dataset. Whatever `datasets` raises (it has no common base) means that the rows cannot be had."""
+    from datasets import load_dataset
+
+    try:
+        values = list(load_dataset(source, split=split))
+    except Exception as error:
+        raise DataError(
+            source,
+            found=f"no file of that name, and no hub dataset that can be read ({type(error).__name__}: {error})",
+            expected="a data file, or a dataset id `owner/name` with the split that `split` names",
+            fix="Check the name, the split and the connection.",
+        ) from error
+    if not values:
+        raise DataError(source, found="no rows", expected="at least one instruction", fix="Check `split`.")
+    return [RawRow(f"{source}[{split}], row {number}", value) for number, value in enumerate(values, start=1)]

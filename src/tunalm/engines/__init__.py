@@ -1,0 +1,24 @@
+"""Language models behind one protocol; `open_engine` makes the one that a recipe describes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+
+from tunalm.engines.base import Engine
+from tunalm.recipe import EngineSettings
+
+ENGINES = {
+    "huggingface": "tunalm.engines.huggingface:HuggingFaceEngine",
+    "endpoint": "tunalm.engines.endpoint:EndpointEngine",
+    "scripted": "tunalm.engines.scripted:ScriptedEngine",
+}
+"""Kind in a recipe -> module:class; the module is imported when the engine is opened, not before."""
+
+
+def open_engine(settings: EngineSettings, *, trust_remote_code: bool = False) -> Engine:
+    """Make the engine that `settings` describe. A Hugging Face model is loaded by its first request, not here."""
+    module, name = ENGINES[settings.kind].split(":")
+    make = cast(Callable[..., Engine], getattr(import_module(module), name))
+    return make(settings, trust_remote_code=trust_remote_code)

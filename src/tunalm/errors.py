@@ -1,0 +1,79 @@
+"""Every error that tunalm raises on purpose, as one tree.
+
+    TunaError
+    |-- RecipeError       a recipe, an override or a command-line value is wrong
+    |-- DataError         a file or a row of the user's data is wrong
+    |-- ModelError        a model, tokenizer or template cannot be used
+    |-- EngineError       a language model cannot answer what a stage asks of it
+    |-- StoreError        the run folder cannot be read or written
+    `-- TrainingError     training must stop (a non-finite loss, no usable row)
+
+The policy has three parts.
+
+1. An error says *where* it happened, what was *found*, what was *expected* and how to *fix* it, on one line. The four
+   are required arguments, so that none is forgotten. The command line prints that line and exits with code 2.
+2. One failed reply of a language model is not an error: it is a row with its reason (`Response.failure`,
+   `Ranking.failure`), it is counted, and the run goes on and exits with code 3.
+3. Anything else that escapes is a defect of tunalm and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+EXIT_OK = 0
+EXIT_USAGE = 2
+EXIT_FAILED_ROWS = 3
+EXIT_INTERRUPTED = 130
+
+
+class TunaError(Exception):
+    """Base of the tree; `str(error)` is the one line that a user sees."""
+
+    def __init__(self, where: object, *, found: str, expected: str, fix: str) -> None:
+        self.where = str(where)
+        self.found = found
+        self.expected = expected
+        self.fix = fix
+        line = f"{self.where}: found {found}; expected {expected}. {fix}"
+        super().__init__(" ".join(line.split()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.where, self.found, self.expected, self.fix)
+
+
+def _rebuild(kind: type[TunaError], where: str, found: str, expected: str, fix: str) -> TunaError:
+    """Unpickle an error (exceptions with keyword-only arguments need this help)."""
+    return kind(where, found=found, expected=expected, fix=fix)
+
+
+class RecipeError(TunaError):
+    """A recipe, an override or a command-line value is wrong."""
+
+
+class DataError(TunaError):
+    """A file or a row of the user's data is wrong."""
+
+
+class ModelError(TunaError):
+    """A model, tokenizer or template cannot be used."""
+
+
+class EngineError(TunaError):
+    """A language model cannot answer what a stage asks of it."""
+
+
+class StoreError(TunaError):
+    """The run folder cannot be read or written."""
+
+
+class TrainingError(TunaError):
+    """Training must stop: a non-finite loss, or no usable row."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `did you mean 'x'?` for the nearest of `known`, or a list of them when none is near."""
+    names = sorted(known)
+    near = get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"Did you mean '{near[0]}'?" if near else f"Use one of: {', '.join(names) or 'none here'}."

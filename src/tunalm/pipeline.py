@@ -1,0 +1,246 @@
+"""Runs a recipe: named stages in order, what is done is skipped, what is not is gone on with.
+
+This is the only module that knows all stages. A stage's fingerprint is a hash of its settings and of everything that
+it reads, so a changed knob runs that stage and those that depend on it, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from tunalm.data import data_identity
+from tunalm.engines.models import model_identity
+from tunalm.errors import StoreError
+from tunalm.progress import console, is_main_process
+from tunalm.recipe import Data, Recipe, Settings, Source, Stage, map_sources
+from tunalm.store import RunFolder, StageContext, Summary, digest, file_digest, write_json, write_text
+
+Runner = Callable[[Any, StageContext], Summary]
+
+RUNNERS = {
+    "sft": "tunalm.training:run_sft",
+    "sample": "tunalm.sampling:run",
+    "rank": "tunalm.ranking:run",
+    "train": "tunalm.training:run_train",
+    "evaluate": "tunalm.evaluation:run",
+}
+"""Kind of stage -> module:function; imported when the stage runs."""
+
+MADE = {"model": "model", "responses": "responses.jsonl", "rankings": "rankings.jsonl", "results": "results.json"}
+"""What a stage makes -> its name in the stage's folder."""
+
+ALL_PROCESSES = {"sft", "train"}
+"""Kinds in which every process of a multi-process launch takes part; the main one does the others alone."""
+
+PACKAGES = ("tunalm", "torch", "transformers", "accelerate", "peft", "datasets", "openai", "pydantic", "numpy")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage with all names resolved."""
+
+    name: str
+    kind: str
+    settings: Stage
+    fingerprint: str
+    done: bool
+
+
+def plan(recipe: Recipe, run: RunFolder) -> list[Step]:
+    """Resolve every stage and find out which are done.
+
+    Raises:
+        ModelError, DataError: something that a stage reads does not exist.
+    """
+    steps: list[Step] = []
+    fingerprints: dict[str, str] = {}
+    for name, stage in recipe.stages.items():
+        fingerprint = _fingerprint(stage, fingerprints, name)
+        fingerprints[name] = fingerprint
+        resolved = cast(Stage, map_sources(stage, _resolver(recipe, run), f"stages.{name}"))
+        steps.append(Step(name, cast(Any, stage).kind, resolved, fingerprint, done=run.is_done(name, fingerprint)))
+    return steps
+
+
+def _resolver(recipe: Recipe, run: RunFolder) -> Callable[[str, Source, str], str]:
+    def resolve(text: str, source: Source, where: str) -> str:
+        if text in recipe.stages:
+            return str(run.folder(text) / MADE[recipe.stages[text].produces])
+        return text
+
+    return resolve
+
+
+def _fingerprint(stage: Stage, earlier: dict[str, str], name: str) -> str:
+    """Hash of what decides a stage's result: its knobs, the stages it names, the files and models it reads."""
+
+    def identify(text: str, source: Source, where: str) -> str:
+        if text in earlier:
+            return f"stage@{earlier[text]}"
+        if "model" in source.accepts:
+            return model_identity(text, where)
+        return f"file@{file_digest(Path(text))}"
+
+    named = map_sources(stage, identify, f"stages.{name}")
+    return digest([named.model_dump(mode="json", exclude=set(stage.not_hashed)), _data_identities(stage)])
+
+
+def _data_identities(value: Any) -> list[str]:
+    if isinstance(value, Data):
+        return [data_identity(value)]
+    if isinstance(value, Settings):
+        return [found for name in type(value).model_fields for found in _data_identities(getattr(value, name))]
+    if isinstance(value, list | tuple):
+        return [found for item in value for found in _data_identities(item)]
+    return []
+
+
+def run_recipe(
+    recipe: Recipe, run_dir: str | Path | None = None, *, trust_remote_code: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Run every stage that is not done yet, then write results.json and report.html.
+
+    Args:
+        recipe: as `load_recipe` returns it.
+        run_dir: where to keep everything; `runs/NAME` when not given.
+        trust_remote_code: let models run code of their own. Never set from a recipe.
+
+    Returns:
+        State of every stage, by name: counts, seconds, details.
+
+    Raises:
+        TunaError: one of its kinds; what was finished stays finished.
+    """
+    run = RunFolder(Path(run_dir) if run_dir is not None else Path("runs") / recipe.name)
+    if not is_main_process():
+        return _follow(recipe, run, trust_remote_code)
+    steps = plan(recipe, run)
+    with run.lock():
+        write_text(run.path / "config.yaml", dump_recipe(recipe))
+        for number, step in enumerate(steps, start=1):
+            title = f"[{number}/{len(steps)}] {step.name} ({step.kind})"
+            if step.done:
+                console().print(f"{title}: done before, skipped", markup=False)
+            else:
+                console().print(title, markup=False)
+                _run_step(step, run, trust_remote_code)
+        states = {step.name: run.state(step.name) for step in steps}
+        if not all(step.done for step in steps) or not (run.path / "report.html").exists():
+            _write_manifest(run, recipe, states)
+            _publish(run, recipe, states)
+    return states
+
+
+def _run_step(step: Step, run: RunFolder, trust_remote_code: bool) -> None:
+    folder = run.open_stage(step.name, step.fingerprint)
+    started = time.monotonic()
+    summary = _runner(step.kind)(step.settings, StageContext(folder, run.ledger, trust_remote_code))
+    seconds = time.monotonic() - started
+    run.close_stage(step.name, step.fingerprint, step.kind, summary, seconds)
+    failed = f", {summary.failed} failed" if summary.failed else ""
+    console().print(f"      {summary.ok} of {summary.requested} ok{failed}, {seconds:.0f} s", markup=False)
+
+
+def _runner(kind: str) -> Runner:
+    module, name = RUNNERS[kind].split(":")
+    return cast(Runner, getattr(import_module(module), name))
+
+
+def _follow(recipe: Recipe, run: RunFolder, trust_remote_code: bool) -> dict[str, dict[str, Any]]:
+    """What the other processes of a launch do: train when the main one does, wait while it does the rest."""
+    for name in recipe.stages:
+        step = next(step for step in plan(recipe, run) if step.name == name)
+        while not run.is_done(name, step.fingerprint):
+            open_now = run.state(name).get("fingerprint") == step.fingerprint
+            if step.kind in ALL_PROCESSES and open_now:
+                _runner(step.kind)(step.settings, StageContext(run.folder(name), run.ledger, trust_remote_code))
+                while not run.is_done(name, step.fingerprint):
+                    time.sleep(0.2)
+            time.sleep(0.2)
+    return {name: run.state(name) for name in recipe.stages}
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML with every knob written out; reading it back gives the same recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _write_manifest(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, Any]]) -> None:
+    write_json(
+        run.path / "manifest.json",
+        {
+            "recipe": recipe.name,
+            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "versions": {"python": platform.python_version(), **_versions()},
+            "platform": platform.platform(),
+            "cores": os.cpu_count(),
+            "git_commit": _git_commit(),
+            "seeds": {name: stage.seed for name, stage in recipe.stages.items()},
+            "inputs": {name: _data_identities(stage) for name, stage in recipe.stages.items()},
+            "stages": states,
+        },
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    """Commit of the source tree that tunalm runs from, if it is one."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _publish(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, Any]]) -> None:
+    """Put the last evaluation's results at the top of the run folder and write the report (plots: slow to import)."""
+    for name, stage in recipe.stages.items():
+        results = run.folder(name) / MADE["results"]
+        if stage.produces == "results" and results.is_file():
+            shutil.copyfile(results, run.path / MADE["results"])
+    from tunalm.reporting import write_report
+
+    write_report(run.path, recipe.model_dump(mode="json"), states)
+
+
+def report_again(run_dir: Path) -> dict[str, dict[str, Any]]:
+    """Write the report of a finished or unfinished run anew from its files; returns the states of its stages.
+
+    Raises:
+        StoreError: the folder is not a run.
+    """
+    run = RunFolder(run_dir)
+    config = run.path / "config.yaml"
+    if not config.is_file():
+        raise StoreError(
+            run_dir, found="no config.yaml", expected="the folder of a run", fix="Give the --run-dir of tunalm run."
+        )
+    recipe = Recipe.model_validate(yaml.safe_load(config.read_text(encoding="utf-8")))
+    states = {name: run.state(name) for name in recipe.stages}
+    _publish(run, recipe, states)
+    return states

@@ -1,0 +1,56 @@
+"""Progress of long work: a bar with an ETA on a terminal, a line now and then in a log, silence on all but one rank."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+def is_main_process() -> bool:
+    """Whether this process is the one that speaks (rank 0 of a multi-process launch, or the only one)."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def console() -> Console:
+    """Where messages to the user go: standard error, so that standard output stays data."""
+    return Console(stderr=True, quiet=not is_main_process() or os.environ.get("TUNALM_QUIET") == "1", highlight=False)
+
+
+@contextmanager
+def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far long work has come; call the yielded function with the number of items just finished."""
+    screen = console()
+    if screen.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=screen, transient=True) as bar:
+            task = bar.add_task(description, total=total)
+            yield lambda count=1: bar.advance(task, count)
+        return
+    started = last = time.monotonic()
+    done = 0
+
+    def advance(count: int = 1) -> None:
+        nonlocal done, last
+        done += count
+        now = time.monotonic()
+        if now - last >= SECONDS_BETWEEN_LINES and done < total:
+            last = now
+            left = (now - started) / max(done, 1) * (total - done)
+            screen.print(f"  {description}: {done}/{total}, about {left:.0f} s left", markup=False)
+            sys.stderr.flush()
+
+    yield advance

@@ -1,0 +1,113 @@
+"""The rows that cross a border between stages, and nothing else.
+
+A file of rows is JSONL, one record a line. `Ranking` is the contract row of the whole project: sampling writes it with
+empty ranks, ranking fills them in, training reads it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Base of all rows. Unknown fields of a user's file are kept, so that a row survives a round trip."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Message(Record):
+    """One turn of a conversation. `input` is the optional second part of an Alpaca instruction."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+    input: str = ""
+
+    @property
+    def text(self) -> str:
+        """The turn as plain text: the content, then the input if there is one."""
+        return f"{self.content}\n\n{self.input}" if self.input else self.content
+
+
+class Instruction(Record):
+    """Something to do (SPEC: i), with the response that came with the data (SPEC: r)."""
+
+    id: str
+    instruction: str
+    input: str = ""
+    reference: str | None = None
+    history: list[Message] = Field(default_factory=list)
+    """Earlier turns, the system message included; empty for a single-turn instruction."""
+    task: str | None = None
+    """Family or category; demonstrations are drawn from the same one, scores are broken down by it."""
+    checker: dict[str, Any] | None = None
+    """Name and parameters of the programmatic checker that decides whether a response is right."""
+
+    def messages(self) -> list[Message]:
+        """The conversation up to, and without, the response."""
+        return [*self.history, Message(role="user", content=self.instruction, input=self.input)]
+
+
+class Response(Record):
+    """One candidate response (SPEC: r_k) with everything known about how it came to be."""
+
+    text: str
+    rank: int | None = None
+    """0 is best, equal numbers are ties, None is not ranked (an absent candidate: it has no pairs)."""
+    score: float | None = None
+    model: str = ""
+    logprob: float | None = None
+    """log p(response | instruction) under the model that sampled it, at temperature 1, in nats."""
+    num_tokens: int | None = None
+    """Tokens of that model, the end-of-response token included when it was sampled."""
+    token_logprobs: list[float] | None = None
+    finish_reason: str | None = None
+    """`stop` (the model ended the response) or `length` (cut at the token limit)."""
+    temperature: float | None = None
+    seed: int | None = None
+    attempts: int | None = None
+    """How many draws this slot took under the diversity rule (1 to 3)."""
+    max_rouge_l: float | None = None
+    """Largest ROUGE-L F1 (0-1) with another response of the same list."""
+    failure: str | None = None
+    """Why there is no usable text; a failed response is kept, counted and never ranked."""
+
+
+class Ranking(Instruction):
+    """An instruction with its candidate responses: the row that `sample` writes and `train` reads."""
+
+    responses: list[Response]
+    ranked_by: str | None = None
+    judgement: dict[str, Any] | None = None
+    """What the ranker said beside the ranks (a judge's own reference and criterion scores); never trained on."""
+    failure: str | None = None
+    """Why the list could not be ranked; its responses then have no rank."""
+
+
+class Prediction(Record):
+    """A model's answer to one instruction of a benchmark, saved before anything is scored."""
+
+    id: str
+    benchmark: str
+    model: str
+    prediction: str
+    references: list[str] = Field(default_factory=list)
+    task: str | None = None
+    checker: dict[str, Any] | None = None
+    prompt_sha256: str = ""
+    finish_reason: str | None = None
+    num_tokens: int | None = None
+    failure: str | None = None
+
+
+class Verdict(Record):
+    """The score of one prediction on one metric (0-1 unless the benchmark says otherwise)."""
+
+    id: str
+    benchmark: str
+    model: str
+    metric: str
+    score: float | None
+    task: str | None = None
+    failure: str | None = None

@@ -1,0 +1,259 @@
+"""The run folder: files that are whole or absent, and a record of what made each of them.
+
+RUN/
+  config.yaml         the recipe as it was run, every knob filled in
+  manifest.json       versions, input hashes, seeds, times and counts per stage
+  ledger.sqlite       every answer of every language model
+  STAGE/stage.json    fingerprint and state of the stage; `done` is written last
+  STAGE/...           what the stage made: responses.jsonl, rankings.jsonl, model/, metrics.jsonl, results.json
+  superseded/         what earlier settings made, taken back into use when the settings return
+  results.json        of the last evaluation
+  report.html
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from tunalm.errors import DataError, StoreError
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Where a stage works and what it may do. Settings reach a stage with all names replaced by paths."""
+
+    folder: Path
+    """Of this stage alone; what lies in it after a kill is the stage's to go on from."""
+    ledger: Path
+    """SQLite file with the answers of all engines of the run."""
+    trust_remote_code: bool = False
+    """Only ever true because somebody typed the flag."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a stage reports when it is done: requested = ok + failed + unknown."""
+
+    requested: int
+    ok: int
+    failed: int = 0
+    unknown: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is either the old one or the new one, whatever happens.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written; the old file is untouched.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = file.name
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise StoreError(
+            path,
+            found=f"'{error.strerror or error}' while writing",
+            expected="a writable folder with free space",
+            fix="Free some space or choose another --run-dir, then run the same command again: it goes on from here.",
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n")
+
+
+def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
+    """Write records as JSONL, atomically, leaving out fields that are None; returns how many."""
+    lines = [row.model_dump_json(exclude_none=True) for row in rows]
+    write_text(path, "".join(line + "\n" for line in lines))
+    return len(lines)
+
+
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    """Read records from JSONL.
+
+    Raises:
+        DataError: the file does not exist, or a line is not a record of that kind (the line is named).
+    """
+    rows = []
+    try:
+        with open(path, encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    rows.append(_parse(kind, line, f"{path}:{number}"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            path,
+            found=str(getattr(error, "strerror", None) or error),
+            expected=f"a UTF-8 JSONL file of {kind.__name__} rows",
+            fix="Check the path, or run the stage that writes it.",
+        ) from error
+    return rows
+
+
+def _parse(kind: type[Row], line: str, where: str) -> Row:
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the line"
+        raise DataError(
+            where,
+            found=f"{place}: {first['msg']}",
+            expected=f"one {kind.__name__} row as JSON",
+            fix="Correct or remove the line.",
+        ) from error
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling per value, for hashing."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON-like value, in hex."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_identity(folder: Path) -> str:
+    """Hash of a model folder: small files by content, weights by size and time (they may be very large)."""
+    entries = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        stat = path.stat()
+        content: object = file_digest(path) if stat.st_size < 1 << 20 else stat.st_mtime_ns
+        entries.append([path.relative_to(folder).as_posix(), stat.st_size, content])
+    return digest(entries)
+
+
+class RunFolder:
+    """One run on disk. Holding `lock()` is what gives the right to write in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ledger = path / "ledger.sqlite"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run folder for this process.
+
+        Raises:
+            StoreError: another live process holds it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = (self.path / ".lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(
+                self.path,
+                found=str(error.strerror),
+                expected="a folder that can be written",
+                fix="Choose another --run-dir.",
+            ) from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                handle.seek(0)
+                raise StoreError(
+                    self.path,
+                    found=f"a run in progress ({handle.read().strip() or 'owner unknown'})",
+                    expected="one process per run folder",
+                    fix="Wait for it, stop it, or give another --run-dir.",
+                ) from error
+            handle.truncate(0)
+            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+            handle.flush()
+            yield
+
+    def folder(self, stage: str) -> Path:
+        """Folder of a stage."""
+        return self.path / stage
+
+    def state(self, stage: str) -> dict[str, Any]:
+        """What stage.json says, or an empty mapping when there is none that can be read."""
+        try:
+            value = json.loads((self.folder(stage) / "stage.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def is_done(self, stage: str, fingerprint: str) -> bool:
+        """Whether the stage was finished with exactly these settings and inputs."""
+        state = self.state(stage)
+        return state.get("fingerprint") == fingerprint and state.get("status") == "done"
+
+    def open_stage(self, stage: str, fingerprint: str) -> Path:
+        """Make the stage's folder ready to be worked in; what other settings made is moved aside, not deleted."""
+        folder, parked = self.folder(stage), self.path / "superseded"
+        found = self.state(stage).get("fingerprint")
+        if folder.exists() and found != fingerprint:
+            parked.mkdir(exist_ok=True)
+            os.replace(folder, parked / f"{stage}-{str(found)[:12]}-{time.time_ns()}")
+        if not folder.exists():
+            earlier = sorted(parked.glob(f"{stage}-{fingerprint[:12]}-*"))
+            if earlier:
+                os.replace(earlier[-1], folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not self.state(stage):
+            write_json(folder / "stage.json", {"fingerprint": fingerprint, "status": "running"})
+        return folder
+
+    def close_stage(self, stage: str, fingerprint: str, kind: str, summary: Summary, seconds: float) -> None:
+        """Declare the stage done: the last thing that is written."""
+        record = {
+            "fingerprint": fingerprint,
+            "status": "done",
+            "kind": kind,
+            "requested": summary.requested,
+            "ok": summary.ok,
+            "failed": summary.failed,
+            "unknown": summary.unknown,
+            "seconds": round(seconds, 3),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "details": summary.details,
+        }
+        write_json(self.folder(stage) / "stage.json", record)
