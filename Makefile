@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # CPU wheels of torch; override for a GPU, for instance: make quickstart TORCH=torch==2.13.0 .
 TORCH  ?= torch==2.13.0
 
-.PHONY: quickstart test check bench docs clean
+.PHONY: quickstart test check docs clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/tunalm run recipes/quickstart.yaml
@@ -32,6 +32,9 @@ check: $(VENV)/.developing
 test: check
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
 	$(BIN)/pytest -m slow
+
+docs: $(VENV)/.developing
+	$(BIN)/python docs/build.py
 
 clean:
 	rm -rf $(VENV) build dist

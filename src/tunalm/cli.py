@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tunalm.errors import EXIT_FAILED_ROWS, EXIT_INTERRUPTED, EXIT_USAGE, RecipeError, TunaError
+from tunalm.errors import EXIT_FAILED_ROWS, EXIT_INTERRUPTED, EXIT_USAGE, RecipeError, TrainingError, TunaError
 
 app = typer.Typer(
     name="tunalm",
@@ -218,5 +218,9 @@ def main() -> None:
     except TunaError as error:
         if "--debug" in sys.argv:
             raise
-        print(f"tunalm: {error}", file=sys.stderr)
+        from tunalm.progress import is_main_process
+
+        # In a launch of several processes all meet the same error, but a training step may fail in one alone.
+        if is_main_process() or isinstance(error, TrainingError):
+            print(f"tunalm: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)

@@ -71,7 +71,8 @@ def plan(recipe: Recipe, run: RunFolder) -> list[Step]:
         fingerprint = _fingerprint(stage, fingerprints, name)
         fingerprints[name] = fingerprint
         resolved = cast(Stage, map_sources(stage, _resolver(recipe, run), f"stages.{name}"))
-        steps.append(Step(name, cast(Any, stage).kind, resolved, fingerprint, done=run.is_done(name, fingerprint)))
+        done = run.is_done(name, fingerprint) or run.is_kept(name, fingerprint)
+        steps.append(Step(name, cast(Any, stage).kind, resolved, fingerprint, done))
     return steps
 
 
@@ -127,31 +128,37 @@ def run_recipe(
     run = RunFolder(Path(run_dir) if run_dir is not None else Path("runs") / recipe.name)
     if not is_main_process():
         return _follow(recipe, run, trust_remote_code)
-    steps = plan(recipe, run)
     with run.lock():
+        steps = plan(recipe, run)
         write_text(run.path / "config.yaml", dump_recipe(recipe))
-        for number, step in enumerate(steps, start=1):
-            title = f"[{number}/{len(steps)}] {step.name} ({step.kind})"
-            if step.done:
-                console().print(f"{title}: done before, skipped", markup=False)
-            else:
-                console().print(title, markup=False)
-                _run_step(step, run, trust_remote_code)
+        changed = [
+            _run_step(step, run, trust_remote_code, f"[{number}/{len(steps)}] {step.name} ({step.kind})")
+            for number, step in enumerate(steps, start=1)
+        ]
         states = {step.name: run.state(step.name) for step in steps}
-        if not all(step.done for step in steps) or not (run.path / "report.html").exists():
+        if any(changed) or not (run.path / "report.html").exists():
             _write_manifest(run, recipe, states)
             _publish(run, recipe, states)
     return states
 
 
-def _run_step(step: Step, run: RunFolder, trust_remote_code: bool) -> None:
+def _run_step(step: Step, run: RunFolder, trust_remote_code: bool, title: str) -> bool:
+    """Bring a stage to its end; returns whether its folder is another one than before."""
+    if run.is_done(step.name, step.fingerprint):
+        console().print(f"{title}: done before, skipped", markup=False)
+        return False
     folder = run.open_stage(step.name, step.fingerprint)
+    if run.is_done(step.name, step.fingerprint):
+        console().print(f"{title}: brought back, these settings made it before", markup=False)
+        return True
+    console().print(title, markup=False)
     started = time.monotonic()
     summary = _runner(step.kind)(step.settings, StageContext(folder, run.ledger, trust_remote_code))
     seconds = time.monotonic() - started
     run.close_stage(step.name, step.fingerprint, step.kind, summary, seconds)
     failed = f", {summary.failed} failed" if summary.failed else ""
     console().print(f"      {summary.ok} of {summary.requested} ok{failed}, {seconds:.0f} s", markup=False)
+    return True
 
 
 def _runner(kind: str) -> Runner:

@@ -214,7 +214,7 @@ class Train(Training):
 
 
 class Sample(Stage):
-    """Draw N responses per instruction, diverse if asked (SPEC section 4.1)."""
+    """Draw N responses per instruction, diverse if asked (section 2.3)."""
 
     produces: ClassVar[Produces] = "responses"
     kind: Literal["sample"] = "sample"
@@ -251,7 +251,7 @@ class Rank(Stage):
     produces: ClassVar[Produces] = "rankings"
     kind: Literal["rank"] = "rank"
     by: Literal["likelihood", "judge", "verifier"]
-    """`likelihood`: Eq. 3 from stored log-probabilities; `judge`: a model scores them in context (SPEC section 4.2);
+    """`likelihood`: Eq. 3 from stored log-probabilities; `judge`: a model scores them in context (section 2.3);
     `verifier`: the checker that came with the instruction."""
     responses: ResponsesSource
     """A stage that samples, or a file of its rows."""

@@ -31,7 +31,7 @@ class Message(Record):
 
 
 class Instruction(Record):
-    """Something to do (SPEC: i), with the response that came with the data (SPEC: r)."""
+    """Something to do (i in the paper), with the response that came with the data (r in the paper)."""
 
     id: str
     instruction: str
@@ -50,7 +50,7 @@ class Instruction(Record):
 
 
 class Response(Record):
-    """One candidate response (SPEC: r_k) with everything known about how it came to be."""
+    """One candidate response (r_k in the paper) with everything known about how it came to be."""
 
     text: str
     rank: int | None = None

@@ -14,6 +14,7 @@ RUN/
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -169,6 +170,14 @@ def folder_identity(folder: Path) -> str:
     return digest(entries)
 
 
+def _state(folder: Path) -> dict[str, Any]:
+    try:
+        value = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 class RunFolder:
     """One run on disk. Holding `lock()` is what gives the right to write in it."""
 
@@ -215,32 +224,42 @@ class RunFolder:
 
     def state(self, stage: str) -> dict[str, Any]:
         """What stage.json says, or an empty mapping when there is none that can be read."""
-        try:
-            value = json.loads((self.folder(stage) / "stage.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return value if isinstance(value, dict) else {}
+        return _state(self.folder(stage))
 
     def is_done(self, stage: str, fingerprint: str) -> bool:
         """Whether the stage was finished with exactly these settings and inputs."""
-        state = self.state(stage)
-        return state.get("fingerprint") == fingerprint and state.get("status") == "done"
+        return self._is_done(self.folder(stage), fingerprint)
+
+    def is_kept(self, stage: str, fingerprint: str) -> bool:
+        """Whether such a finished stage was moved aside, so that `open_stage` brings it back."""
+        return any(self._is_done(folder, fingerprint) for folder in self._parked(stage, fingerprint))
 
     def open_stage(self, stage: str, fingerprint: str) -> Path:
-        """Make the stage's folder ready to be worked in; what other settings made is moved aside, not deleted."""
+        """Make the stage's folder ready to be worked in.
+
+        What other settings made is moved aside, not deleted, and what these settings made before is brought back:
+        the stage may well be done then.
+        """
         folder, parked = self.folder(stage), self.path / "superseded"
         found = self.state(stage).get("fingerprint")
         if folder.exists() and found != fingerprint:
             parked.mkdir(exist_ok=True)
             os.replace(folder, parked / f"{stage}-{str(found)[:12]}-{time.time_ns()}")
-        if not folder.exists():
-            earlier = sorted(parked.glob(f"{stage}-{fingerprint[:12]}-*"))
-            if earlier:
-                os.replace(earlier[-1], folder)
+        if not folder.exists() and (earlier := self._parked(stage, fingerprint)):
+            os.replace(earlier[-1], folder)
         folder.mkdir(parents=True, exist_ok=True)
         if not self.state(stage):
             write_json(folder / "stage.json", {"fingerprint": fingerprint, "status": "running"})
         return folder
+
+    def _parked(self, stage: str, fingerprint: str) -> list[Path]:
+        """Folders that were moved aside, oldest first."""
+        return sorted((self.path / "superseded").glob(f"{glob.escape(stage)}-{fingerprint[:12]}-*"))
+
+    @staticmethod
+    def _is_done(folder: Path, fingerprint: str) -> bool:
+        state = _state(folder)
+        return state.get("fingerprint") == fingerprint and state.get("status") == "done"
 
     def close_stage(self, stage: str, fingerprint: str, kind: str, summary: Summary, seconds: float) -> None:
         """Declare the stage done: the last thing that is written."""

@@ -1,0 +1,80 @@
+"""Writes docs/reference.md from the program itself: every command, every stage, every knob. Run by `make docs`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from tunalm import recipe
+from tunalm.cli import app
+
+TARGET = Path(__file__).with_name("reference.md")
+ENGINES = {
+    "huggingface": recipe.HuggingFaceSettings,
+    "endpoint": recipe.EndpointSettings,
+    "scripted": recipe.ScriptedSettings,
+}
+
+
+def reference() -> str:
+    """The whole page."""
+    return "\n".join(_lines()).rstrip() + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "# Reference"
+    yield ""
+    yield "Written by `make docs` from the program; a test fails when it is out of date."
+    yield ""
+    yield "## Recipe"
+    yield ""
+    yield from _section(recipe.Recipe)
+    for kind, stage in recipe.STAGES.items():
+        yield f"## Stage `{kind}`"
+        yield ""
+        yield from _section(stage)
+    yield "## Data"
+    yield ""
+    yield from _section(recipe.Data)
+    yield "## Benchmark"
+    yield ""
+    yield from _section(recipe.Benchmark)
+    for kind, engine in ENGINES.items():
+        yield f"## Engine `{kind}`"
+        yield ""
+        yield from _section(engine)
+    yield "## Commands"
+    yield ""
+    for name in ["", *get_command(app).commands]:  # type: ignore[attr-defined]
+        yield f"### `tunalm{' ' + name if name else ''}`"
+        yield ""
+        yield "```text"
+        yield from _help(name)
+        yield "```"
+        yield ""
+
+
+def _section(kind: type[BaseModel]) -> Iterator[str]:
+    yield " ".join((kind.__doc__ or "").split())
+    yield ""
+    yield "| knob | default | meaning |"
+    yield "| --- | --- | --- |"
+    for name, info in kind.model_fields.items():
+        default = "required" if info.is_required() else f"`{info.get_default(call_default_factory=True)!r}`"
+        if name != "kind":
+            yield f"| `{name}` | {default} | {' '.join((info.description or '').split())} |"
+    yield ""
+
+
+def _help(command: str) -> Iterator[str]:
+    words = [command, "--help"] if command else ["--help"]
+    shown = CliRunner().invoke(app, words, prog_name="tunalm", env={"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"})
+    yield from (line.rstrip() for line in shown.output.strip().splitlines())
+
+
+if __name__ == "__main__":
+    TARGET.write_text(reference(), encoding="utf-8")

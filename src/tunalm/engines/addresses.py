@@ -1,0 +1,75 @@
+"""Which addresses may be spoken to, and which key belongs to which: a key never goes where it was not named for."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from urllib.parse import urlsplit
+
+from tunalm.errors import EngineError
+
+OPENAI_HOST = "api.openai.com"
+OPENAI_KEY = "OPENAI_API_KEY"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def checked_host(url: str) -> str:
+    """Host of a base address.
+
+    Raises:
+        EngineError: it is no web address, carries a password or a query, or is plain http to another machine.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or parts.username or parts.password or parts.query:
+        raise EngineError(
+            "engine.base_url",
+            found="an address that cannot be used",
+            expected="https://HOST/v1, without user name, password or query",
+            fix="Keys are named with api_key_env.",
+        )
+    if parts.scheme == "http" and not is_loopback(host):
+        raise EngineError(
+            "engine.base_url",
+            found=f"plain http to {host}",
+            expected="https, because everything sent can be read on the way",
+            fix="Use https, or a tunnel to this machine (http://127.0.0.1:PORT/v1).",
+        )
+    return host
+
+
+def find_key(variable: str | None, host: str) -> str | None:
+    """The key for a host: what the named variable holds; the OpenAI key for OpenAI alone; else none.
+
+    Raises:
+        EngineError: the variable is not set, or would send the OpenAI key to somebody else.
+    """
+    if variable == OPENAI_KEY and host != OPENAI_HOST:
+        raise EngineError(
+            "engine.api_key_env",
+            found=f"{OPENAI_KEY} for {host}",
+            expected=f"that key to go to {OPENAI_HOST} only",
+            fix="Put the key of this address in a variable of its own.",
+        )
+    if variable is None and host != OPENAI_HOST:
+        return None
+    name = variable or OPENAI_KEY
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise EngineError(
+            "engine.api_key_env",
+            found=f"no environment variable {name}",
+            expected=f"the key for {host} in it",
+            fix=f"Run: export {name}=...",
+        )
+    return key
