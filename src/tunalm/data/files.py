@@ -16,6 +16,7 @@ from tunalm.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".gz")
 """How the names of data files usually end."""
+_BETWEEN_ELEMENTS = " \t\r\n,"
 _FORMATS = "a JSON array, JSONL or Parquet file of instructions (.json and .jsonl also gzipped)"
 
 
@@ -23,7 +24,7 @@ class RawRow(NamedTuple):
     """One row as it was found, not yet checked."""
 
     where: str
-    """`file:line` in JSONL, `file, row N` (the first is row 1) elsewhere."""
+    """`file:line`; in a JSON array `file:line, row N`, in Parquet `file, row N` (the first is row 1)."""
     value: Any
 
 
@@ -127,8 +128,21 @@ def _line_rows(path: Path, text: str) -> list[RawRow]:
 
 
 def _array_rows(path: Path, text: str) -> list[RawRow]:
-    values = _parse(text, path, 1, "a JSON array of objects")
-    return [RawRow(f"{path}, row {number}", value) for number, value in enumerate(values, start=1)]
+    count = len(_parse(text, path, 1, "a JSON array of objects"))
+    # The whole is known to be right, so what is left to find out is the line on which each element begins.
+    decoder = json.JSONDecoder()
+    rows: list[RawRow] = []
+    end = text.index("[") + 1
+    line = 1 + text.count("\n", 0, end)
+    for number in range(1, count + 1):
+        start = end
+        while text[start] in _BETWEEN_ELEMENTS:
+            start += 1
+        line += text.count("\n", end, start)
+        value, end = decoder.raw_decode(text, start)
+        rows.append(RawRow(f"{path}:{line}, row {number}", value))
+        line += text.count("\n", start, end)
+    return rows
 
 
 def _parquet_rows(path: Path, content: bytes) -> list[RawRow]:

@@ -1,7 +1,7 @@
 """Where text becomes token ids: prompts by a chat template, responses apart from them.
 
 A prompt and a response are tokenised apart and joined as ids, so that the border between what a model reads and what
-it learns never falls inside a token. Text of the user's cannot forge control tokens: `<|im_end|>` in an instruction or
+it learns never falls inside a token. Text of the user's cannot forge special tokens: `<|im_end|>` in an instruction or
 a response is encoded as the characters that it is made of.
 """
 
@@ -11,8 +11,6 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
-
-import jinja2
 
 from tunalm.errors import ModelError
 from tunalm.records import Message
@@ -73,6 +71,9 @@ class Tokenizer(Protocol):
     def decode(self, token_ids: Any, **options: Any) -> Any:
         """Text of token ids."""
 
+    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+        """Tokens as the vocabulary spells them."""
+
 
 class PromptEncoder:
     """Turns conversations and responses into token ids for one model.
@@ -83,6 +84,7 @@ class PromptEncoder:
         where: Names the model in errors.
 
     Attributes:
+        tokenizer: As given.
         template_text: The Jinja template, to be saved in the tokenizer of a model that is trained with it.
         sha256: Hash of the template, in hex.
         end_id: The token that ends a response: what the template writes after an assistant's turn, else EOS.
@@ -94,12 +96,12 @@ class PromptEncoder:
 
     def __init__(self, tokenizer: Tokenizer, template: Literal["chat", "alpaca"], where: str) -> None:
         self.where = where
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self.template_text = self._alpaca_template() if template == "alpaca" else self._own_template()
         self.sha256 = hashlib.sha256(self.template_text.encode()).hexdigest()
         self.stop_ids = self._find_stop_ids()
         self.end_id = self.stop_ids[0]
-        self._inside_a_stop = _second_characters([str(tokenizer.decode([token])) for token in self.stop_ids])
+        self._inside_a_stop = _second_characters(tokenizer.convert_ids_to_tokens(list(self.stop_ids)))
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a conversation up to where the response begins.
@@ -113,7 +115,7 @@ class PromptEncoder:
         return list(self._apply(messages, add_generation_prompt=True, sanitize_control_tokens=True)["input_ids"])
 
     def response_ids(self, text: str) -> list[int]:
-        """Token ids of a response, with the token that ends it. All of the text is text, control tokens included."""
+        """Token ids of a response, with the token that ends it and that stands nowhere else in it."""
         ids = self._plain_ids(text)
         if not set(self.stop_ids).isdisjoint(ids):
             # This tokenizer counts its end token among the ordinary ones, so it must not meet it in one piece.
@@ -121,11 +123,11 @@ class PromptEncoder:
         return [*ids, self.end_id]
 
     def _plain_ids(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
     def _own_template(self) -> str:
         try:
-            return self._tokenizer.get_chat_template()
+            return self.tokenizer.get_chat_template()
         except ValueError as error:
             raise ModelError(
                 self.where,
@@ -136,16 +138,16 @@ class PromptEncoder:
 
     def _alpaca_template(self) -> str:
         """The Alpaca template, with BOS in front if the tokenizer begins a text with it."""
-        bos = getattr(self._tokenizer, "bos_token_id", None)
-        return (_BOS if bos is not None and self._tokenizer.encode("a")[0] == bos else "") + ALPACA_CHAT_TEMPLATE
+        bos = getattr(self.tokenizer, "bos_token_id", None)
+        return (_BOS if bos is not None and self.tokenizer.encode("a")[0] == bos else "") + ALPACA_CHAT_TEMPLATE
 
     def _find_stop_ids(self) -> tuple[int, ...]:
         turns = [Message(role="user", content="a question"), Message(role="assistant", content=_PROBE)]
         _, found, after = self._apply(turns, tokenize=False).rpartition(_PROBE)
-        added = self._tokenizer.added_tokens_decoder
-        ids = self._tokenizer.encode(after, add_special_tokens=False) if found else []
+        added = self.tokenizer.added_tokens_decoder
+        ids = self.tokenizer.encode(after, add_special_tokens=False) if found else []
         ends = [token for token in ids if token in added and str(added[token]).strip()][:1]
-        eos = getattr(self._tokenizer, "eos_token_id", None)
+        eos = getattr(self.tokenizer, "eos_token_id", None)
         stops = tuple(dict.fromkeys([*ends, *([] if eos is None else [eos])]))
         if not stops:
             raise ModelError(
@@ -162,16 +164,17 @@ class PromptEncoder:
             for turn in messages
         ]
         try:
-            return self._tokenizer.apply_chat_template(turns, chat_template=self.template_text, **options)
-        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            return self.tokenizer.apply_chat_template(turns, chat_template=self.template_text, **options)
+        except Exception as error:  # a template is a program: whatever it raises is its own
             raise ModelError(
                 self.where,
-                found=f"a chat template that refuses the turns {', '.join(turn.role for turn in messages)} ({error})",
-                expected="one that renders them",
+                found=f"a conversation ({', '.join(turn.role for turn in messages)}) that cannot be put into"
+                f" the chat template ({error})",
+                expected="one that the template takes",
                 fix="Change the conversation (many models take no system message), or set template=alpaca.",
             ) from error
 
 
 def _second_characters(tokens: list[str]) -> re.Pattern[str]:
     """Matches (nothing, at) the second character of each of these tokens in a text."""
-    return re.compile("|".join(f"(?<={re.escape(token[0])})(?={re.escape(token[1:])})" for token in tokens))
+    return re.compile("|".join(f"(?<={re.escape(token[:1])})(?={re.escape(token[1:])})" for token in tokens))

@@ -1,10 +1,10 @@
 """The shapes that a row of instruction data may have, one model each, and how each becomes an `Instruction`.
 
-    Alpaca         {instruction, input, output}
+    Alpaca         {instruction, input, output}, or in Dolly's words {instruction, context, response}
     messages       {messages: [{role, content}, ...]}
     ShareGPT       {conversations: [{from, value}, ...]}
     self-instruct  {instruction, instances: [{input, output}, ...]}    only the first instance is taken
-    tunalm         {instruction, input, reference, history, task, checker}
+    tunalm         {instruction, input, reference, history, task, checker}    a ranked row is one of these
 
 Every shape may carry an `id`. To add one, write a model with `to_instruction` and give it a row in `SHAPES`.
 """
@@ -15,7 +15,17 @@ import reprlib
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticSerializationError
 
 from tunalm.data.files import RawRow
 from tunalm.errors import DataError
@@ -27,6 +37,11 @@ def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("is empty")
     return text
+
+
+def _number_as_text(value: object) -> object:
+    """An id may be a whole number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _reference(text: str | None) -> str | None:
@@ -44,11 +59,11 @@ class Shape(BaseModel):
     pattern: ClassVar[str]
     """How a row looks, for error messages."""
 
-    id: NotBlank | int | None = None
+    id: Annotated[NotBlank | None, BeforeValidator(_number_as_text)] = None
 
     def to_instruction(self, default_id: str) -> Instruction:
         """Return the row as an instruction; `default_id` is for a row that brings no id."""
-        return Instruction(id=default_id if self.id is None else str(self.id), **self.fields())
+        return Instruction(id=default_id if self.id is None else self.id, **self.fields())
 
     def fields(self) -> dict[str, Any]:
         """All fields of the instruction but its id."""
@@ -61,8 +76,8 @@ class Alpaca(Shape):
     pattern = "an Alpaca row {instruction, input, output}"
 
     instruction: NotBlank
-    input: str | None = None
-    output: str | None
+    input: str | None = Field(None, validation_alias=AliasChoices("input", "context"))
+    output: str | None = Field(validation_alias=AliasChoices("output", "response"))
 
     def fields(self) -> dict[str, Any]:
         """See `Shape`."""
@@ -88,6 +103,18 @@ class SelfInstruct(Shape):
         """See `Shape`."""
         first = self.instances[0]
         return {"instruction": self.instruction, "input": first.input or "", "reference": _reference(first.output)}
+
+
+class Turn(BaseModel):
+    """One turn of a conversation, as in `Message`."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+    input: str | None = None
+
+    def to_message(self) -> Message:
+        """Return the turn as a record."""
+        return Message(role=self.role, content=self.content, input=self.input or "")
 
 
 class Conversation(Shape):
@@ -116,14 +143,7 @@ class Conversation(Shape):
         *history, asked = self._prompt()
         last = self.turns()[-1]
         reference = _reference(last.content) if last.role == "assistant" else None
-        return {"instruction": asked.content, "history": history, "reference": reference}
-
-
-class Turn(BaseModel):
-    """One turn of a messages row."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
+        return {"instruction": asked.content, "input": asked.input, "history": history, "reference": reference}
 
 
 class Messages(Conversation):
@@ -135,7 +155,7 @@ class Messages(Conversation):
 
     def turns(self) -> list[Message]:
         """See `Conversation`."""
-        return [Message(role=turn.role, content=turn.content) for turn in self.messages]
+        return [turn.to_message() for turn in self.messages]
 
 
 _SPEAKERS: dict[str, Literal["system", "user", "assistant"]] = {
@@ -174,7 +194,7 @@ class Tunalm(Shape):
     instruction: NotBlank
     input: str | None = None
     reference: str | None = None
-    history: list[Message] = Field(default_factory=list)
+    history: list[Turn] | None = None
     task: str | None = None
     checker: dict[str, Any] | None = None
 
@@ -184,7 +204,7 @@ class Tunalm(Shape):
             "instruction": self.instruction,
             "input": self.input or "",
             "reference": _reference(self.reference),
-            "history": self.history,
+            "history": [turn.to_message() for turn in self.history or []],
             "task": self.task,
             "checker": self.checker,
         }
@@ -195,6 +215,7 @@ SHAPES: dict[str, type[Shape]] = {
     "conversations": ShareGpt,
     "instances": SelfInstruct,
     "output": Alpaca,
+    "response": Alpaca,
     "instruction": Tunalm,
 }
 """A field that gives a shape away -> the shape; the first that is there decides."""
@@ -204,7 +225,7 @@ def to_instructions(rows: Sequence[RawRow]) -> list[Instruction]:
     """Turn the rows of one file into instructions. The first row decides the shape; a row without an id gets its index.
 
     Raises:
-        DataError: a row is not of that shape, or an id is used twice; the place is named.
+        DataError: a row is not of that shape or cannot be stored, or an id is used twice; the place is named.
     """
     shape = _shape(rows[0])
     instructions = []
@@ -212,14 +233,15 @@ def to_instructions(rows: Sequence[RawRow]) -> list[Instruction]:
     with progress("Checking rows", len(rows)) as advance:
         for index, row in enumerate(rows):
             instruction = _validate(shape, row).to_instruction(str(index))
-            first = places.setdefault(instruction.id, row.where)
-            if first != row.where:
+            _check_storable(instruction, row.where)
+            if instruction.id in places:
                 raise DataError(
                     row.where,
-                    found=f"id '{instruction.id}' for the second time (first at {first})",
+                    found=f"id {instruction.id!r} for the second time (first at {places[instruction.id]})",
                     expected="every id once",
                     fix="Give each row an id of its own, or remove all ids to have the rows numbered.",
                 )
+            places[instruction.id] = row.where
             instructions.append(instruction)
             advance(1)
     return instructions
@@ -232,7 +254,7 @@ def _shape(row: RawRow) -> type[Shape]:
     raise DataError(
         row.where,
         found=_list_fields(_mapping(row)),
-        expected=", or ".join(shape.pattern for shape in SHAPES.values()),
+        expected=", or ".join(dict.fromkeys(shape.pattern for shape in SHAPES.values())),
         fix="Rename the fields.",
     )
 
@@ -269,5 +291,18 @@ def _validate(shape: type[Shape], row: RawRow) -> Shape:
             row.where,
             found=found,
             expected=shape.pattern,
+            fix="Correct or remove the row.",
+        ) from error
+
+
+def _check_storable(instruction: Instruction, where: str) -> None:
+    """Refuse what JSON can spell and no file can hold: half a surrogate pair, or nesting without end."""
+    try:
+        instruction.model_dump_json()
+    except PydanticSerializationError as error:
+        raise DataError(
+            where,
+            found=f"what no file can hold ({str(error).removeprefix('Error serializing to JSON: ')})",
+            expected="text that can be written as UTF-8, not nested too deep",
             fix="Correct or remove the row.",
         ) from error

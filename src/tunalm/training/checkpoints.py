@@ -1,0 +1,97 @@
+"""Checkpoints that are whole or do not count.
+
+transformers writes straight into `checkpoint-N`, so a kill leaves a newest checkpoint that cannot be read. Here the
+file COMPLETE is written last, after everything else has reached the disk; a checkpoint without it does not exist, and
+older ones are removed only when a newer one has it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import broadcast_object_list
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from tunalm.store import sync_folder, write_text
+
+COMPLETE = "COMPLETE"
+PREFIX = "checkpoint-"
+CHECKPOINTS_PER_RUN = 10
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+def sync_tree(folder: Path) -> None:
+    """Make all files of a folder, and the folder itself, durable."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
+    sync_folder(folder.parent)
+
+
+def seal(checkpoint: Path) -> None:
+    """Declare a checkpoint complete."""
+    sync_tree(checkpoint)
+    write_text(checkpoint / COMPLETE, "")
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints of a training run, oldest first."""
+    return [path for path in _checkpoints(folder) if (path / COMPLETE).is_file()]
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` complete checkpoints."""
+    for path in complete_checkpoints(folder)[:-keep]:
+        discard(path)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint to go on from, if there is one. Those that are not complete are removed."""
+    for path in _checkpoints(folder):
+        if not (path / COMPLETE).is_file():
+            discard(path)
+    complete = complete_checkpoints(folder)
+    return complete[-1] if complete else None
+
+
+def discard(checkpoint: Path) -> None:
+    """Delete a checkpoint; its mark goes first, so that a kill on the way leaves nothing that looks complete."""
+    (checkpoint / COMPLETE).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdigit()]
+    return sorted(found, key=lambda path: int(path.name.removeprefix(PREFIX)))
+
+
+class CheckpointTimes(TrainerCallback):
+    """Asks for a checkpoint at every tenth of a run, but not within a minute of the last one.
+
+    The end of the run needs none: the finished model is saved right after it.
+    """
+
+    def __init__(self, total_steps: int) -> None:
+        self.total_steps = total_steps
+        self.every = max(1, math.ceil(total_steps / CHECKPOINTS_PER_RUN))
+        self.last = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Decide on the main process for all, whose clocks differ."""
+        if state.global_step % self.every == 0 and state.global_step < self.total_steps:
+            [due] = broadcast_object_list([time.monotonic() - self.last >= SECONDS_BETWEEN_CHECKPOINTS])
+            if due:
+                control.should_save = True
+                self.last = time.monotonic()
+        return control

@@ -1,0 +1,94 @@
+"""What is logged about every optimizer step: the parts of the loss, and what the ranking has learned so far."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from tunalm.store import write_text
+
+
+class Means:
+    """Named averages that grow value by value, and can be added up over processes."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, tuple[float, float]] = {}
+
+    def add(self, name: str, value: float, weight: float = 1.0) -> None:
+        """Count `value` as the sum of `weight` observations."""
+        total, count = self.sums.get(name, (0.0, 0.0))
+        self.sums[name] = (total + value, count + weight)
+
+    def merge(self, other: dict[str, tuple[float, float]]) -> None:
+        """Add the `sums` of another process."""
+        for name, (value, weight) in other.items():
+            self.add(name, value, weight)
+
+    def averages(self) -> dict[str, float]:
+        """Every average by name, sorted."""
+        return {name: total / count for name, (total, count) in sorted(self.sums.items()) if count}
+
+
+def observe_list(means: Means, scores: Iterable[float], ranks: Iterable[int], margin: float) -> None:
+    """Count one ranked list.
+
+    `v_rank_R` is the mean score of rank R; `pair_accuracy_gap_D` the share of pairs, D ranks apart, in which the better
+    response has the higher score; `pair_accuracy` the same over all pairs; `margins_met` the share of pairs whose hinge
+    is 0, so that they move nothing any more.
+    """
+    present = [(rank, score) for rank, score in zip(ranks, scores, strict=True) if rank >= 0]
+    for rank, score in present:
+        means.add(f"v_rank_{rank}", score)
+    for (better, high), (worse, low) in combinations(sorted(present, key=lambda pair: pair[0]), 2):
+        gap = worse - better
+        if gap == 0:
+            continue
+        means.add(f"pair_accuracy_gap_{gap}", float(high > low))
+        means.add("pair_accuracy", float(high > low))
+        means.add("margins_met", float(high - low >= margin * gap))
+
+
+class MetricsFile(TrainerCallback):
+    """Writes every line that the trainer logs to a JSONL file, one line per optimizer step and never two."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take back what was logged after the checkpoint that training goes on from."""
+        if state.is_world_process_zero:
+            kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Add a line; the closing totals of the trainer are not those of a step."""
+        if state.is_world_process_zero and logs and "loss" in logs:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Lines of a metrics file; empty when there is none, and without a last line that a kill has torn."""
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            break
+    return lines

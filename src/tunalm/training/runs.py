@@ -1,0 +1,281 @@
+"""The stages `sft` and `train`: settings in, a saved model out.
+
+A stage folder holds `checkpoints/` while it is trained, `metrics.jsonl`, and `model/` once it is done. `model/` is
+written under another name and renamed when it is whole, so it exists or it does not; a run that was killed goes on from
+its newest complete checkpoint and ends at the same weights.
+
+Weights are kept and saved in float32, also where the source was bfloat16 and the arithmetic is: an update at a learning
+rate of 1e-5 is smaller than half a step between neighbouring bfloat16 numbers and would be lost in the rounding.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import transformers
+from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_callback import PrinterCallback
+from transformers.utils import logging as transformers_logging
+
+from tunalm.data import load, require_references
+from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer
+from tunalm.errors import DataError
+from tunalm.progress import is_main_process, progress
+from tunalm.recipe import Sft, Train, Training
+from tunalm.records import Ranking
+from tunalm.store import StageContext, Summary, read_rows, sync_folder, write_json
+from tunalm.training.batches import optimizer_steps
+from tunalm.training.checkpoints import CheckpointTimes, sync_tree
+from tunalm.training.encoding import Encoded
+from tunalm.training.logprobs import unwrapped
+from tunalm.training.metrics import MetricsFile, read_metrics
+from tunalm.training.trainer import RankingConfig, RankingTrainer
+
+
+def run_sft(settings: Sft, context: StageContext) -> Summary:
+    """Fine-tune a base model on instructions and references (Eq. 1-2).
+
+    Returns:
+        Rows as `run_train` counts them.
+
+    Raises:
+        DataError: a row has no reference, or no row fits.
+        ModelError: the model or its template cannot be used.
+        TrainingError: a loss that is not finite.
+    """
+    instructions = load(settings.data)
+    require_references(instructions, settings.data.source)
+    rows = [Ranking(**row.model_dump(), responses=[]) for row in instructions]
+    return _run(settings, settings.model, rows, {}, context)
+
+
+def run_train(settings: Train, context: StageContext) -> Summary:
+    """Train a model on ranked lists (Eq. 4-6).
+
+    Returns:
+        The rows that were trained on; what was left out by rule is no failure and stands in `details`: `rows` read,
+        `dropped` (the prompt fills max_length), `idle` (nothing to rank, nothing to imitate), and of those trained on,
+        `unranked` (only the reference is learned) and `cut` (a response is longer than max_length allows).
+
+    Raises:
+        DataError: there is nothing to rank, an id stands twice, or a reference is missing while `mle_weight` > 0.
+        ModelError: the model or its template cannot be used.
+        TrainingError: a loss that is not finite.
+    """
+    rows = read_rows(Path(settings.rankings), Ranking)
+    _require_lists(rows, settings.rankings)
+    if settings.mle_weight > 0:
+        require_references(rows, settings.rankings)
+    objective = {"margin": settings.margin, "mle_weight": settings.mle_weight, "convention": settings.convention}
+    return _run(settings, settings.start, rows, objective, context)
+
+
+def _require_lists(rows: Sequence[Ranking], where: str) -> None:
+    """Refuse a file in which no list can be ranked."""
+    seen: set[str] = set()
+    twice = sorted({row.id for row in rows if row.id in seen or seen.add(row.id)})  # type: ignore[func-returns-value]
+    if twice:
+        raise DataError(
+            where,
+            found=f"the id '{twice[0]}' in two rows",
+            expected="an id of its own for every row",
+            fix="Rename one.",
+        )
+    longest = max((sum(response.rank is not None for response in row.responses) for row in rows), default=0)
+    if longest < 2:
+        raise DataError(
+            where,
+            found=f"{len(rows)} rows, none of which has two ranked responses",
+            expected="lists of at least two responses with a rank",
+            fix="Sample with num_responses of 2 or more and rank them, or use `sft` to learn from references alone.",
+        )
+
+
+def _run(
+    settings: Training, source: str, rows: Sequence[Ranking], objective: dict[str, Any], context: StageContext
+) -> Summary:
+    """Train on encoded rows and publish the model, or find that this was done before."""
+    record = context.folder / "training.json"
+    if not (context.folder / "model").is_dir():
+        with _quiet_transformers():
+            trainer = _make_trainer(settings, source, rows, objective, context)
+            _train(trainer, settings, context)
+            if is_main_process():
+                write_json(record, _counts(len(rows), trainer.encoded, context.folder / "metrics.jsonl"))
+            _publish(trainer, settings, source, context)
+    if is_main_process():
+        shutil.rmtree(context.folder / "checkpoints", ignore_errors=True)
+    details = json.loads(record.read_text(encoding="utf-8"))
+    return Summary(requested=details["trained"], ok=details["trained"], details=details)
+
+
+def _make_trainer(
+    settings: Training, source: str, rows: Sequence[Ranking], objective: dict[str, Any], context: StageContext
+) -> RankingTrainer:
+    transformers.set_seed(settings.seed)
+    remote = context.trust_remote_code
+    tokenizer = load_tokenizer(source, trust_remote_code=remote)
+    model = load_model(source, precision="fp32", trust_remote_code=remote)
+    if settings.lora_rank:
+        model = _with_adapters(model, settings)
+    return RankingTrainer(
+        model=model,
+        args=_config(settings, objective, context.folder / "checkpoints"),
+        train_dataset=rows,
+        processing_class=tokenizer,
+        callbacks=[MetricsFile(context.folder / "metrics.jsonl")],
+        where=source,
+    )
+
+
+def _config(settings: Training, objective: dict[str, Any], folder: Path) -> RankingConfig:
+    return RankingConfig(
+        output_dir=str(folder),
+        **objective,
+        template=settings.template,
+        max_length=settings.max_length,
+        batch_size=settings.batch_size,
+        per_device_train_batch_size=settings.micro_batch_size,
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps if settings.max_steps > 0 else -1,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.lr_scheduler,
+        warmup_steps=settings.warmup_ratio,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        adam_beta1=0.9,
+        adam_beta2=0.999,
+        bf16=settings.precision == "bf16" or (settings.precision == "auto" and fast_bf16()),
+        activation_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False} if settings.gradient_checkpointing else None,
+        save_strategy="steps" if settings.save_steps else "no",
+        save_steps=settings.save_steps or 500,
+        logging_steps=settings.logging_steps,
+        report_to=settings.report_to or "none",
+        seed=settings.seed,
+        use_cpu=device().type == "cpu",
+        disable_tqdm=True,
+        log_level="error",
+        log_level_replica="error",
+        ddp_find_unused_parameters=False,
+    )
+
+
+def _with_adapters(model: Any, settings: Training) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def _train(trainer: RankingTrainer, settings: Training, context: StageContext) -> None:
+    """Train to the end, from the newest complete checkpoint on, behind a single progress bar."""
+    trainer.remove_callback(PrinterCallback)
+    steps = optimizer_steps(
+        len(trainer.encoded.groups), settings.batch_size, settings.epochs, max_steps=settings.max_steps
+    )
+    if not settings.save_steps:
+        trainer.add_callback(CheckpointTimes(steps))
+    with progress("training", steps) as advance:
+        trainer.add_callback(_Advance(advance))
+        trainer.train(resume_from_checkpoint=True)
+
+
+class _Advance(transformers.TrainerCallback):
+    """Moves the progress bar."""
+
+    def __init__(self, advance: Callable[[int], None]) -> None:
+        self.advance = advance
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count the steps that were taken before a break."""
+        self.advance(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count a step."""
+        self.advance(1)
+
+
+def _publish(trainer: RankingTrainer, settings: Training, source: str, context: StageContext) -> None:
+    """Save the finished model under a name that nobody reads, then rename it. All processes take part."""
+    unwrapped(trainer.model).config.use_cache = True
+    if trainer.is_fsdp_enabled:
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    name = "adapter" if settings.lora_rank else "model"
+    draft = _draft(context.folder / name)
+    trainer.save_model(str(draft))
+    if is_main_process():
+        (draft / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+        _settle(draft, context.folder / name)
+        if settings.lora_rank:
+            merged = _draft(context.folder / "model")
+            _merge(trainer, source, context, merged)
+            _settle(merged, context.folder / "model")
+    trainer.accelerator.wait_for_everyone()
+
+
+def _draft(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def _settle(draft: Path, folder: Path) -> None:
+    """Give a folder that is whole, and on disk, its name."""
+    sync_tree(draft)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(draft, folder)
+    sync_folder(folder.parent)
+
+
+def _merge(trainer: RankingTrainer, source: str, context: StageContext, folder: Path) -> None:
+    """Save the base model with the adapters added to its weights, from the files: the trained one may be sharded."""
+    from peft import PeftModel
+
+    base = load_model(source, precision="fp32", trust_remote_code=context.trust_remote_code)
+    merged = PeftModel.from_pretrained(base, context.folder / "adapter").merge_and_unload()
+    merged.generation_config = unwrapped(trainer.model).generation_config
+    merged.save_pretrained(folder)
+    trainer.processing_class.save_pretrained(folder)
+
+
+def _counts(rows: int, encoded: Encoded, metrics: Path) -> dict[str, Any]:
+    """What the report tells about a training stage; `seconds_per_step` is a median, `tokens` are those read."""
+    lines = read_metrics(metrics)
+    return {
+        "rows": rows,
+        "trained": len(encoded.groups),
+        "dropped": len(encoded.dropped),
+        "idle": len(encoded.idle),
+        "unranked": len(encoded.unranked),
+        "cut": len(encoded.cut),
+        "steps": lines[-1]["step"] if lines else 0,
+        "tokens": round(sum(line["tokens"] for line in lines)),
+        "seconds_per_step": round(median(line["seconds"] for line in lines), 3) if lines else 0.0,
+        "loss": lines[-1]["loss"] if lines else None,
+    }
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Leave speaking to us: no bars and no log lines of transformers."""
+    shown, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(shown)
+        if bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,318 @@
+"""The trainer: transformers' own, with the Tuna objective, its own denominator and checkpoints that survive a kill.
+
+    L = (sum over lists of L_rank + lambda * sum over lists of L_MLE) / number of lists          (Eq. 4-6)
+
+where both sums and the number run over the *whole optimizer step*, whatever its split into micro-batches and
+processes. transformers counts label tokens for this purpose; here the count is ours (`get_batch_samples`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+from accelerate.utils import gather_object
+from torch.utils.data import DataLoader
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from tunalm.data.prompts import PromptEncoder
+from tunalm.errors import TrainingError
+from tunalm.progress import console
+from tunalm.records import Ranking
+from tunalm.training import checkpoints
+from tunalm.training.batches import StepSampler
+from tunalm.training.encoding import Group, encode_rows
+from tunalm.training.layouts import ABSENT, PADDING, Batch, Layout, collate
+from tunalm.training.logprobs import Logprobs, sequence_logprobs, shared_layout_fits, unwrapped
+from tunalm.training.losses import Convention, list_losses
+from tunalm.training.metrics import Means, observe_list
+
+
+@dataclass
+class RankingConfig(transformers.TrainingArguments):
+    """Arguments of `RankingTrainer`: those of transformers with the paper's defaults, and the knobs of the objective.
+
+    Attributes:
+        margin: m of Eq. 5.
+        mle_weight: lambda of Eq. 6.
+        convention: `paper`, or `lmops` for the loss of the authors' released trainer: its hinge (see
+            `losses.list_losses`) over a list in which the reference takes part, above all candidates, and an MLE term
+            that is the mean over the tokens of all of them.
+        template: the prompt; it is written into the tokenizer, so that it is saved with the model.
+        max_length: tokens of prompt and response; see `encoding` for what happens to longer rows.
+        layout: `shared` reads each prompt once per list, `padded` once per response; `auto` takes `shared` after a
+            check that it gives this model's own numbers.
+        batch_size: instructions per optimizer step over all processes. It sets `gradient_accumulation_steps`; without
+            it, that and `per_device_train_batch_size` decide.
+    """
+
+    margin: float = 0.1
+    mle_weight: float = 1.0
+    convention: Convention = "paper"
+    template: Literal["chat", "alpaca"] = "chat"
+    max_length: int = 512
+    layout: Literal["auto", "shared", "padded"] = "auto"
+    batch_size: int | None = None
+    learning_rate: float = field(default=1e-5)
+    num_train_epochs: float = field(default=1.0)
+    lr_scheduler_type: str = field(default="cosine")  # type: ignore[assignment]
+    warmup_steps: float = field(default=0.03)
+    logging_steps: float = field(default=1)
+    save_total_limit: int | None = field(default=2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._n_gpu = min(self.n_gpu, 1)  # DataParallel would tear the rows of one list apart
+        at_once = self.per_device_train_batch_size * self.world_size
+        if self.batch_size is None:
+            self.batch_size = at_once * self.gradient_accumulation_steps
+        self.gradient_accumulation_steps = -(-self.batch_size // at_once)
+
+
+class RankingTrainer(transformers.Trainer):
+    """Trains a causal language model on ranked rows; rows without responses are plain SFT (Eq. 2).
+
+    Checkpoints in `args.output_dir` are complete or absent (see `checkpoints`); `train(resume_from_checkpoint=...)`
+    goes on from one and ends at the very weights of a run without a break.
+
+    Args:
+        model: a causal language model of transformers, or a peft model around one.
+        args: see `RankingConfig`.
+        train_dataset: ranked rows.
+        processing_class: the model's tokenizer; it gets the chat template that is trained with.
+        callbacks: as in transformers.
+        optimizers: as in transformers.
+        where: names the model in errors.
+
+    Attributes:
+        encoded: the rows as token ids, with the counts of what was cut and dropped.
+
+    Raises:
+        DataError: no row can be trained on.
+        ModelError: the template does not suit the tokenizer or the rows.
+    """
+
+    args: RankingConfig
+    loss_is_scaled_for_ga = True
+
+    def __init__(
+        self,
+        model: Any,
+        args: RankingConfig,
+        train_dataset: Sequence[Ranking],
+        processing_class: Any,
+        callbacks: list[transformers.TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        where: str = "model",
+    ) -> None:
+        encoder = PromptEncoder(processing_class, args.template, where)
+        if args.template == "alpaca":
+            processing_class.chat_template = encoder.template_text
+        unwrapped(model).generation_config = transformers.GenerationConfig(
+            bos_token_id=processing_class.bos_token_id,
+            eos_token_id=list(encoder.stop_ids),
+            pad_token_id=processing_class.pad_token_id,
+        )
+        self.encoder = encoder
+        self.encoded = encode_rows(
+            train_dataset,
+            encoder,
+            max_length=args.max_length,
+            mle_weight=args.mle_weight,
+            convention=args.convention,
+        )
+        self._layout: Layout = "padded" if args.layout == "auto" else args.layout
+        self._begin_line()
+        self._rows_of_step = torch.empty(0, dtype=torch.long)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=self.encoded.groups,  # type: ignore[arg-type]
+            processing_class=processing_class,
+            callbacks=callbacks,
+            optimizers=optimizers,
+        )
+
+    # Batches
+
+    def get_train_dataloader(self) -> DataLoader[Group]:
+        """Micro-batches of this process, in the layout that suits the model."""
+        if self.args.layout == "auto":
+            self._layout = self._choose_layout()
+        self._begin_line()
+        groups = self.encoded.groups
+        sampler = StepSampler(
+            num_rows=len(groups),
+            step_size=self.args.batch_size or 1,
+            micro_batch_size=self.args.per_device_train_batch_size,
+            processes=self.args.world_size,
+            process=self.args.process_index,
+            seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
+        )
+        return DataLoader(
+            list(enumerate(groups)),  # type: ignore[arg-type]
+            batch_sampler=sampler,
+            collate_fn=partial(collate, layout=self._layout, pad_id=self.encoder.end_id),
+        )
+
+    def _choose_layout(self) -> Layout:
+        groups = self.encoded.groups
+        if all(len(group.targets) == 1 for group in groups):
+            return "padded"
+        if shared_layout_fits(self.model, groups, self.args.max_length):
+            return "shared"
+        console().print("      prompts are read once per response: this model cannot share them", markup=False)
+        return "padded"
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor]:
+        """Take the micro-batches of one optimizer step.
+
+        Returns:
+            The micro-batches, and the denominators of the whole step over all processes: lists and target tokens, [2].
+        """
+        batches: list[Batch] = list(islice(epoch_iterator, num_batches))
+        counts = [[len(batch["rows"]), len(batch["targets"])] for batch in batches]
+        self._steps += 1
+        self._rows_of_step = torch.cat([batch["rows"] for batch in batches])
+        own = torch.tensor(counts, dtype=torch.float32, device=device).reshape(-1, 2).sum(0)
+        return batches, self.accelerator.reduce(own, reduction="sum")
+
+    # Objective
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Batch,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """This micro-batch's share of the step's loss, so that the shares of all micro-batches and processes add up.
+
+        Raises:
+            TrainingError: it is not finite; the rows are named, and no weight has been changed by them.
+        """
+        if not isinstance(num_items_in_batch, torch.Tensor):
+            num_items_in_batch = torch.tensor([len(inputs["rows"]), len(inputs["targets"])], dtype=torch.float32)
+        lists, tokens = num_items_in_batch.clamp(min=1).tolist()
+        logprobs = sequence_logprobs(model, inputs, self._layout)
+        scores, ranks = self._scores(logprobs, inputs)
+        rank_loss = list_losses(scores, ranks, margin=self.args.margin, convention=self.args.convention).sum()
+        if self.args.convention == "lmops":
+            mle_loss = -logprobs.sums.sum() * (lists / tokens)
+        else:
+            mle_loss = -logprobs.means[inputs["references"][inputs["references"] != ABSENT]].sum()
+        loss = (rank_loss + self.args.mle_weight * mle_loss) / lists
+        if not torch.isfinite(loss):
+            self._stop(f"a loss of {loss.item()}", inputs["rows"])
+        self._observe(logprobs, scores, ranks, rank_loss, mle_loss, inputs)
+        # Gradients are averaged over processes, the shares are to be added.
+        return loss * self.accelerator.num_processes
+
+    def _scores(self, logprobs: Logprobs, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scores v and ranks, both [G, N], of the responses that take part in the ranking."""
+        slots, ranks = batch["slots"], batch["ranks"]
+        if self.args.convention == "lmops":
+            references = batch["references"]
+            slots = torch.cat([references[:, None], slots], dim=1)
+            top = torch.where(references == ABSENT, ABSENT, 0)[:, None]
+            ranks = torch.cat([top, torch.where(ranks == ABSENT, ABSENT, ranks + 1)], dim=1)
+        means = torch.cat([logprobs.means, logprobs.means.new_zeros(1)])  # ABSENT picks the last one
+        return means[slots], ranks
+
+    def _stop(self, found: str, rows: torch.Tensor) -> None:
+        ids = [self.encoded.groups[row].id for row in rows.tolist()]
+        raise TrainingError(
+            f"step {self.state.global_step + 1}",
+            found=f"{found} in the rows {', '.join(ids)}",
+            expected="a finite number",
+            fix="Look at these rows with `tunalm preview`, lower the learning rate, or set precision=fp32.",
+        )
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Refuse a gradient that is not finite before the optimizer takes it."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if not self.args.fp16 and not torch.isfinite(torch.as_tensor(norm)):  # fp16: the scaler skips the step
+            self._stop(f"a gradient of norm {float(norm)}", self._rows_of_step)
+        return norm
+
+    # Metrics
+
+    def _observe(
+        self,
+        logprobs: Logprobs,
+        scores: torch.Tensor,
+        ranks: torch.Tensor,
+        rank_loss: torch.Tensor,
+        mle_loss: torch.Tensor,
+        batch: Batch,
+    ) -> None:
+        means = logprobs.means.tolist()
+        self._means.add("loss_rank", float(rank_loss), len(batch["rows"]))
+        self._means.add("loss_mle", float(mle_loss), len(batch["rows"]))
+        self._means.add("tokens", int((batch["segments"] != PADDING).sum()), 0)
+        for row_scores, row_ranks in zip(scores.tolist(), ranks.tolist(), strict=True):
+            observe_list(self._means, row_scores, row_ranks, self.args.margin)
+        for reference in batch["references"].tolist():
+            if reference != ABSENT:
+                self._means.add("v_reference", means[reference])
+        for length, last, ended in zip(
+            logprobs.lengths.tolist(), logprobs.last.tolist(), batch["ended"].tolist(), strict=True
+        ):
+            self._means.add("response_tokens", length)
+            if ended:
+                self._means.add("eos_logprob", last)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Complete the line of a step with its metrics, taken together over micro-batches and processes.
+
+        `tokens` (read, prompts included, without padding) and `seconds` are per optimizer step.
+        """
+        if "loss" in logs:
+            means = Means()
+            for sums in gather_object([self._means.sums]):
+                means.merge(sums)
+            means.add("tokens", 0, self._steps)
+            means.add("seconds", time.monotonic() - self._started, self._steps)
+            logs.update(means.averages())
+            self._begin_line()
+        super().log(logs, start_time)
+
+    def _begin_line(self) -> None:
+        self._means, self._steps, self._started = Means(), 0, time.monotonic()
+
+    # Checkpoints
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """Train, as in transformers; `True` goes on from the newest complete checkpoint if there is one."""
+        if resume_from_checkpoint is True:
+            with self.args.main_process_first(local=False):
+                newest = checkpoints.newest_checkpoint(Path(self.args.output_dir))
+            resume_from_checkpoint = str(newest) if newest else None
+        return super().train(resume_from_checkpoint, **kwargs)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save as transformers does, then declare the checkpoint complete, then remove older ones."""
+        folder = Path(self.args.output_dir)
+        checkpoint = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        keep, self.args.save_total_limit = self.args.save_total_limit, None
+        if self.args.should_save:
+            checkpoints.discard(checkpoint)
+        self.accelerator.wait_for_everyone()
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = keep
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            checkpoints.seal(checkpoint)
+            if keep:
+                checkpoints.prune(folder, keep)

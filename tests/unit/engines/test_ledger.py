@@ -1,0 +1,274 @@
+"""No answer is lost, none is asked for twice, and a file that is no ledger is left alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tunalm.engines.base import Capabilities, Completion, Request
+from tunalm.engines.ledger import Ledger, complete
+from tunalm.engines.scripted import ScriptedEngine
+from tunalm.errors import EngineError, StoreError
+from tunalm.records import Message
+
+SEEDED = Capabilities(seeded=True)
+UNSEEDED = Capabilities()
+
+
+def request(key: str, seed: int = 0) -> Request:
+    return Request(key=key, messages=[Message(role="user", content="Say it.")], seed=seed)
+
+
+def requests(count: int, first: int = 0) -> list[Request]:
+    return [request(f"{number:03}") for number in range(first, first + count)]
+
+
+class Witness:
+    """An engine that notes what it is asked, unit by unit, and fails or stops where it is told to."""
+
+    identity = "witness"
+
+    def __init__(self, unit: int = 2, capabilities: Capabilities = SEEDED) -> None:
+        self.unit = unit
+        self.capabilities = capabilities
+        self.asked: list[list[str]] = []
+        self.closed = 0
+        self.failing: set[str] = set()
+        self.stop_before: int | None = None
+
+    def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
+        ordered = sorted(requests, key=lambda request: request.key)
+        return [ordered[start : start + self.unit] for start in range(0, len(ordered), self.unit)]
+
+    def generate(self, batches: Sequence[Sequence[Request]]) -> Iterator[list[Completion]]:
+        try:
+            for number, unit in enumerate(batches):
+                if number == self.stop_before:
+                    raise EngineError("witness", found="no server", expected="one", fix="Start it.")
+                self.asked.append([request.key for request in unit])
+                yield [self.answer(request) for request in unit]
+        finally:
+            self.closed += 1
+
+    def answer(self, request: Request) -> Completion:
+        if request.key in self.failing:
+            return Completion(key=request.key, failure="timed out")
+        return Completion(key=request.key, text=f"answer {len(self.asked)}", token_logprobs=[-0.1, float("-inf")])
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def test_every_request_is_answered_once_and_then_served(ledger: Path) -> None:
+    engine = Witness()
+    first = complete(engine, requests(5), ledger, "asking")
+    second = complete(engine, requests(5), ledger, "asking")
+    assert list(first) == list(second) == ["000", "001", "002", "003", "004"]
+    assert first == second
+    assert engine.asked == [["000", "001"], ["002", "003"], ["004"]]
+
+
+def test_anything_that_differs_in_a_request_makes_it_another(ledger: Path) -> None:
+    changes: list[dict[str, object]] = [
+        {},
+        {"key": "b"},
+        {"seed": 1},
+        {"temperature": 0.5},
+        {"top_p": 0.9},
+        {"max_new_tokens": 7},
+        {"logprobs": True},
+        {"json_schema": {"type": "object"}},
+        {"messages": [Message(role="user", content="Say it.", input="Twice.")]},
+    ]
+    engine = Witness()
+    for change in changes:
+        complete(engine, [request("a").model_copy(update=change)], ledger, "asking")
+    assert len(engine.asked) == len(changes)
+    other = Witness()
+    other.identity = "another model"
+    complete(other, [request("a")], ledger, "asking")
+    assert other.asked == [["a"]]
+
+
+def test_what_was_answered_before_the_engine_stopped_is_kept(ledger: Path) -> None:
+    engine = Witness()
+    engine.stop_before = 2
+    with pytest.raises(EngineError):
+        complete(engine, requests(6), ledger, "asking")
+    engine.stop_before, engine.asked = None, []
+    assert len(complete(engine, requests(6), ledger, "asking")) == 6
+    assert engine.asked == [["004", "005"]]
+
+
+def test_a_failure_is_on_record_but_is_asked_for_again(ledger: Path) -> None:
+    engine = Witness(unit=1)
+    engine.failing = {"001"}
+    assert complete(engine, requests(2), ledger, "asking")["001"].failure == "timed out"
+    engine.failing, engine.asked = set(), []
+    assert complete(engine, requests(2), ledger, "asking")["001"].failure is None
+    assert engine.asked == [["001"]]
+    with closing(sqlite3.connect(ledger)) as connection:
+        rows = connection.execute("SELECT key, failure FROM attempts ORDER BY id").fetchall()
+    assert rows == [("000", None), ("001", "timed out"), ("001", None)]
+
+
+@pytest.mark.parametrize(("capabilities", "asked"), [(SEEDED, [["000", "001"]]), (UNSEEDED, [["001"]])])
+def test_a_unit_that_was_answered_in_part(capabilities: Capabilities, asked: list[list[str]], ledger: Path) -> None:
+    engine = Witness(capabilities=capabilities)
+    engine.failing = {"001"}
+    before = complete(engine, requests(4), ledger, "asking")
+    engine.failing, engine.asked = set(), [[]] * 7
+    after = complete(engine, requests(4), ledger, "asking")
+    assert engine.asked[7:] == asked
+    assert after["000"] == before["000"]
+    assert after["001"].text == "answer 8"
+
+
+def test_units_do_not_depend_on_what_is_answered_already(ledger: Path) -> None:
+    engine = Witness(unit=3)
+    complete(engine, requests(3), ledger, "asking")
+    engine.asked = []
+    complete(engine, requests(8), ledger, "asking")
+    assert engine.asked == [["003", "004", "005"], ["006", "007"]]
+
+
+def test_answers_come_back_as_they_were_given(ledger: Path) -> None:
+    given = Completion(
+        key="a",
+        text="a\u2028b\x00 \U0001f41f",
+        model="m",
+        finish_reason="length",
+        num_tokens=3,
+        token_logprobs=[-0.1, float("-inf"), -1e-300],
+        prompt_tokens=4,
+    )
+    engine = ScriptedEngine.from_function(lambda request: given)
+    complete(engine, [request("a")], ledger, "asking")
+    assert complete(engine, [request("a")], ledger, "asking")["a"] == given
+
+
+def test_an_engine_that_forgets_a_request_leaves_a_failure_not_a_hole(ledger: Path) -> None:
+    engine = Witness()
+    engine.generate = lambda batches: iter(())  # type: ignore[method-assign]
+    assert complete(engine, requests(1), ledger, "asking")["000"].failure == "the engine gave no answer"
+
+
+def test_no_requests_ask_nobody(ledger: Path) -> None:
+    engine = Witness()
+    assert complete(engine, [], ledger, "asking") == {}
+    assert not engine.asked
+
+
+def test_two_requests_with_one_key_are_a_mistake_of_the_caller(ledger: Path) -> None:
+    with pytest.raises(ValueError, match="1 of 2 requests have the key of another one"):
+        complete(Witness(), [request("a"), request("a", seed=1)], ledger, "asking")
+
+
+def test_progress_counts_what_is_served_and_what_is_answered(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[tuple[int, int]] = []
+
+    @contextmanager
+    def spy(description: str, total: int) -> Iterator[object]:
+        yield lambda count=1: steps.append((count, total))
+
+    monkeypatch.setattr("tunalm.engines.ledger.progress", spy)
+    complete(Witness(), requests(3), ledger, "asking")
+    complete(Witness(), requests(5), ledger, "asking")
+    assert steps[:2] == [(2, 3), (1, 3)]
+    assert sum(count for count, total in steps if total == 5) == 5
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(ledger: Path) -> None:
+    ledger.write_text("Dear diary, today I trained a model." * 40, encoding="utf-8")
+    before = ledger.read_bytes()
+    with pytest.raises(StoreError, match=r"found 'file is not a database'; expected a ledger") as caught:
+        complete(Witness(), requests(1), ledger, "asking")
+    assert "\n" not in str(caught.value)
+    assert ledger.read_bytes() == before
+
+
+@pytest.mark.parametrize("script", ["CREATE TABLE songs (name)", "CREATE TABLE attempts (id); PRAGMA user_version = 9"])
+def test_another_database_is_refused_and_left_alone(ledger: Path, script: str) -> None:
+    with closing(sqlite3.connect(ledger)) as connection:
+        connection.executescript(script)
+    before = ledger.read_bytes()
+    with pytest.raises(StoreError, match="no ledger of version 1"):
+        complete(Witness(), requests(1), ledger, "asking")
+    assert ledger.read_bytes() == before
+
+
+def test_a_folder_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="unable to open database file"):
+        complete(Witness(), requests(1), tmp_path / "none" / "ledger.sqlite", "asking")
+
+
+def test_every_commit_reaches_the_disk(ledger: Path) -> None:
+    with Ledger(ledger, "witness") as kept:
+        (mode,) = kept._connection.execute("PRAGMA journal_mode").fetchone()
+        (synchronous,) = kept._connection.execute("PRAGMA synchronous").fetchone()
+    assert (mode, synchronous) == ("wal", 2)
+
+
+def test_an_error_while_filing_ends_what_the_engine_has_in_flight(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError(ledger, found="a full disk", expected="space", fix="Free some.")
+
+    monkeypatch.setattr(Ledger, "add", full)
+    engine = Witness()
+    with pytest.raises(StoreError):
+        complete(engine, requests(6), ledger, "asking")
+    assert (engine.asked, engine.closed) == ([["000", "001"]], 1)
+
+
+def _fill(ledger: Path, outcome: Path) -> None:
+    """Ask for long answers in a process whose files cannot grow beyond 256 KiB, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 10, 256 << 10))
+    engine = ScriptedEngine.from_function(lambda request: "x" * 5000)
+    try:
+        complete(engine, requests(200), ledger, "asking")
+    except StoreError as error:
+        outcome.write_text(str(error), encoding="utf-8")
+
+
+def test_a_full_disk_stops_with_one_line_and_harms_nothing(ledger: Path, tmp_path: Path) -> None:
+    child = multiprocessing.get_context("fork").Process(target=_fill, args=(ledger, tmp_path / "outcome"))
+    child.start()
+    child.join(30)
+    assert "Free some space" in (tmp_path / "outcome").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(ledger)) as connection:
+        (kept,) = connection.execute("SELECT count(*) FROM attempts").fetchone()
+    asked: list[str] = []
+
+    def answer(request: Request) -> str:
+        asked.append(request.key)
+        return "x" * 5000
+
+    assert len(complete(ScriptedEngine.from_function(answer), requests(200), ledger, "asking")) == 200
+    assert 10 < kept < 200
+    assert len(asked) == 200 - kept
+
+
+def _write(ledger: Path, first: int) -> None:
+    complete(ScriptedEngine.from_function(lambda request: "yes"), requests(50, first), ledger, "asking")
+
+
+def test_processes_can_write_side_by_side(ledger: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=_write, args=(ledger, 50 * number)) for number in range(4)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+    assert [child.exitcode for child in children] == [0] * 4
+    with closing(sqlite3.connect(ledger)) as connection:
+        assert connection.execute("SELECT count(DISTINCT key) FROM attempts").fetchone() == (200,)
