@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+import jinja2
+
 from tunalm.errors import ModelError
 from tunalm.records import Message
 
@@ -50,6 +52,8 @@ is saved with the model, so that transformers and vLLM load an Alpaca model as a
 
 _BOS = "{{- bos_token -}}\n"
 _PROBE = "a reply to look for"
+_TEMPLATE_FAULTS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What a template raises when it refuses a conversation, or is broken."""
 
 
 class Tokenizer(Protocol):
@@ -71,7 +75,7 @@ class Tokenizer(Protocol):
     def decode(self, token_ids: Any, **options: Any) -> Any:
         """Text of token ids."""
 
-    def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+    def convert_ids_to_tokens(self, ids: list[int]) -> Any:
         """Tokens as the vocabulary spells them."""
 
 
@@ -165,7 +169,7 @@ class PromptEncoder:
         ]
         try:
             return self.tokenizer.apply_chat_template(turns, chat_template=self.template_text, **options)
-        except Exception as error:  # a template is a program: whatever it raises is its own
+        except _TEMPLATE_FAULTS as error:
             raise ModelError(
                 self.where,
                 found=f"a conversation ({', '.join(turn.role for turn in messages)}) that cannot be put into"

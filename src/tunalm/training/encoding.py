@@ -24,6 +24,8 @@ class Target:
     """One response as the model learns it."""
 
     tokens: list[int]
+    number: int | None
+    """Place among the responses of the row, from 0; None for the reference."""
     rank: int | None
     """None for the reference, which is imitated and not ranked."""
     ended: bool
@@ -68,18 +70,18 @@ def encode_row(row: Ranking, encoder: PromptEncoder, max_length: int) -> Group |
     room = max_length - len(prompt)
     if room < 1:
         return None
-    texts: list[tuple[str, int | None]] = [
-        (response.text, response.rank)
-        for response in row.responses
+    targets = [
+        _target(encoder.response_ids(response.text), room, number, response.rank)
+        for number, response in enumerate(row.responses)
         if response.rank is not None and response.failure is None
     ]
     if row.reference is not None:
-        texts.append((row.reference, None))
-    targets = []
-    for text, rank in texts:
-        tokens = encoder.response_ids(text)
-        targets.append(Target(tokens[:room], rank, ended=len(tokens) <= room))
+        targets.append(_target(encoder.response_ids(row.reference), room))
     return Group(row.id, prompt, targets)
+
+
+def _target(tokens: list[int], room: int, number: int | None = None, rank: int | None = None) -> Target:
+    return Target(tokens[:room], number, rank, ended=len(tokens) <= room)
 
 
 def encode_rows(

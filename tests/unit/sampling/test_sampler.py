@@ -26,7 +26,7 @@ PLACES = ["here", "there", "nowhere"]
 
 
 def chatter(request: Request) -> Completion:
-    """Three words that the seed decides; one pair in three has two of them in common."""
+    """Three words that the seed decides; about one pair in five has two of them in common."""
     number = request.seed
     words = [NOUNS[number % 4], VERBS[number // 4 % 3], PLACES[number // 12 % 3]]
     return Completion(

@@ -1,0 +1,168 @@
+"""Files of every format are read whole, and what is wrong in one is named by its line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunalm.data.files import existing_file, read_raw
+from tunalm.errors import DataError
+
+ROWS = [{"instruction": "Say yes.", "output": "Yes."}, {"instruction": "Sag schön.", "output": "a\u2028b"}]
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
+
+
+def parquet(rows: Sequence[Mapping[str, object]]) -> bytes:
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
+    return bytes(sink.getvalue())
+
+
+def read(folder: Path, content: bytes, name: str = "rows.jsonl") -> list[tuple[str, object]]:
+    """Rows of a file with this content, each with its place inside the folder."""
+    (folder / name).write_bytes(content)
+    return [(row.where.removeprefix(f"{folder}/"), row.value) for row in read_raw(folder / name)]
+
+
+def refusal(folder: Path, content: bytes) -> str:
+    with pytest.raises(DataError) as caught:
+        read(folder, content)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(f"{folder}/")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINES,
+        LINES.rstrip(),
+        b"\xef\xbb\xbf" + LINES,
+        LINES.replace(b"\n", b"\r\n"),
+        gzip.compress(LINES),
+        gzip.compress(LINES[:-20]) + gzip.compress(LINES[-20:]),
+        json.dumps(ROWS).encode(),
+        json.dumps(ROWS, indent=4, ensure_ascii=False).encode(),
+        gzip.compress(json.dumps(ROWS).encode()),
+        b"\xef\xbb\xbf \r\n" + json.dumps(ROWS).encode() + b"\n\n",
+        parquet(ROWS),
+        gzip.compress(parquet(ROWS)),
+    ],
+)
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows"])
+def test_the_content_tells_the_format_whatever_the_name(tmp_path: Path, content: bytes, name: str) -> None:
+    assert [value for _, value in read(tmp_path, content, name)] == ROWS
+
+
+def test_places_in_jsonl_count_blank_lines(tmp_path: Path) -> None:
+    assert [where for where, _ in read(tmp_path, b'\n{"a": 1}\r\n  \n\n{"a": 2}\n\n')] == [
+        "rows.jsonl:2",
+        "rows.jsonl:5",
+    ]
+
+
+def test_places_in_an_array_are_the_lines_on_which_rows_begin(tmp_path: Path) -> None:
+    content = b'\n[ {"a": 1},\r\n\n{"a":\n2}\n, [\n],3 , {"a": "]\\n,"}\n]'
+    assert read(tmp_path, content) == [
+        ("rows.jsonl:2, row 1", {"a": 1}),
+        ("rows.jsonl:4, row 2", {"a": 2}),
+        ("rows.jsonl:6, row 3", []),
+        ("rows.jsonl:7, row 4", 3),
+        ("rows.jsonl:7, row 5", {"a": "]\n,"}),
+    ]
+
+
+@given(st.lists(st.dictionaries(st.text(max_size=3), st.text(max_size=5) | st.integers(), max_size=3), min_size=1))
+def test_indentation_does_not_change_the_rows_of_an_array(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]]
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    for indent in (None, 2):
+        found = read(folder, json.dumps(rows, indent=indent).encode())
+        assert [value for _, value in found] == rows
+        assert len({where for where, _ in found}) == len(rows)
+
+
+def test_parquet_keeps_nulls_and_nesting(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"messages": [{"role": "user", "content": "a"}], "id": None},
+        {"messages": [], "id": 7},
+    ]
+    assert read(tmp_path, parquet(rows)) == [("rows.jsonl, row 1", rows[0]), ("rows.jsonl, row 2", rows[1])]
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \r\n\n", b"\xef\xbb\xbf", b"[]", b"[\n]", gzip.compress(b"")])
+def test_a_file_without_rows_is_refused(tmp_path: Path, content: bytes) -> None:
+    assert refusal(tmp_path, content).startswith("rows.jsonl: found no rows;")
+
+
+def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
+    sink = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.table({"instruction": pyarrow.array([], pyarrow.string())}), sink)
+    assert "no rows" in refusal(tmp_path, bytes(sink.getvalue()))
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "reason"),
+    [
+        (LINES + b'{"a": }\n', "rows.jsonl:3", "Expecting value, column 7"),
+        (LINES + b'{"a": "cut', "rows.jsonl:3", "Unterminated string"),
+        (LINES + b"plain text\n", "rows.jsonl:3", "not JSON"),
+        (LINES + b'{"a": "nul \x00 byte"}\n', "rows.jsonl:3", "control character"),
+        (LINES + b"\x00" * 512, "rows.jsonl:3", "not JSON"),
+        (LINES + b'{"a": "latin \xe9"}\n', "rows.jsonl:3", "byte 0xe9, which is not UTF-8"),
+        (LINES.decode().encode("utf-16"), "rows.jsonl:1", "byte 0xff, which is not UTF-8"),
+        (LINES + b'{"id": ' + b"9" * 5000 + b"}\n", "rows.jsonl:3", "4300 digits"),
+        (LINES + b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "rows.jsonl:3", "recursion"),
+        (b"[" * 100_000, "rows.jsonl:1", "recursion"),
+        (b'[\n{"a": 1},\n{"a": 2},\n]', "rows.jsonl:4", "not JSON"),
+        (b'[\n{"a": 1}\n{"a": 2}\n]', "rows.jsonl:3", "','"),
+        (b'[{"a": 1}]\n[{"a": 2}]', "rows.jsonl:2", "Extra data"),
+        (b'{\n  "instruction": "one row over several lines"\n}', "rows.jsonl:1", "column 2"),
+        (gzip.compress(LINES)[:-9], "rows.jsonl", "cannot be read"),
+        (gzip.compress(LINES)[:12] + b"\xff" * 40, "rows.jsonl", "cannot be read"),
+        (b"\x1f\x8b not gzip", "rows.jsonl", "cannot be read"),
+        (b"PAR1 not Parquet", "rows.jsonl", "Parquet that cannot be read"),
+        (parquet([{"a": 1}])[:-12], "rows.jsonl", "Parquet that cannot be read"),
+    ],
+)
+def test_a_broken_file_is_refused_in_one_line_that_names_the_place(
+    tmp_path: Path, content: bytes, place: str, reason: str
+) -> None:
+    line = refusal(tmp_path, content)
+    assert line.startswith(f"{place}: found ")
+    assert reason in line
+
+
+@given(st.binary() | st.binary().map(gzip.compress) | st.binary().map(b"PAR1".__add__))
+def test_any_content_is_rows_or_one_line(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    try:
+        assert read(folder, content)
+    except DataError:
+        assert refusal(folder, content).startswith("rows.jsonl")
+
+
+def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path) -> None:
+    (tmp_path / "alpaca.jsonl").touch()
+    with pytest.raises(DataError, match=r"no such file.* Did you mean '.*/alpaca\.jsonl'\?"):
+        existing_file(str(tmp_path / "alpaca.json"))
+
+
+def test_a_folder_is_refused_and_a_file_in_it_suggested(tmp_path: Path) -> None:
+    (tmp_path / "README.md").touch()
+    (tmp_path / "alpaca.jsonl.gz").touch()
+    with pytest.raises(DataError, match=r"found a folder.*for instance .*/alpaca\.jsonl\.gz"):
+        existing_file(str(tmp_path))
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no folder '.*/nowhere'"):
+        existing_file(str(tmp_path / "nowhere" / "rows.jsonl"))
