@@ -64,7 +64,7 @@ class Data(Settings):
     @classmethod
     def _slice(cls, value: str) -> str:
         parts = value.split(":")
-        if len(parts) != 2 or not all(part.removeprefix("-").isdigit() or not part for part in parts):
+        if len(parts) != 2 or not all(part.removeprefix("-").isdecimal() or not part for part in parts):
             raise ValueError(f"rows must be a slice such as ':13000' or '-39000:', not {value!r}")
         return value
 
@@ -278,6 +278,8 @@ class Benchmark(Settings):
     """`checkable`: share of responses that the built-in checkers accept; `reference`: ROUGE-L with the references."""
     data: Data
     """Held-out instructions; `checkable` has its own, `checkable:heldout`."""
+    rouge_tokenizer: Literal["rouge", "unicode"] = "rouge"
+    """Words of `reference`: `rouge` keeps a-z and 0-9 and stems, as published; `unicode` is for every other script."""
 
     @model_validator(mode="before")
     @classmethod
@@ -315,6 +317,14 @@ class Evaluate(Stage):
     def _some(cls, value: dict[str, Any]) -> dict[str, Any]:
         if not value:
             raise ValueError("models is empty: name at least one")
+        return value
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _distinct(cls, value: list[Benchmark]) -> list[Benchmark]:
+        names = [benchmark.name for benchmark in value]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"benchmarks must be some that differ, not [{', '.join(names)}]")
         return value
 
 

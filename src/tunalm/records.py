@@ -91,6 +91,8 @@ class Prediction(Record):
     id: str
     benchmark: str
     model: str
+    instruction: str = ""
+    """What was asked: the last turn, for people who read the file or the report."""
     prediction: str
     references: list[str] = Field(default_factory=list)
     task: str | None = None

@@ -13,9 +13,9 @@ def with_demonstrations(row: Instruction, pool: Sequence[Instruction], count: in
     """Return the conversation of `row` with up to `count` worked examples before its own turns.
 
     Examples come from rows of the pool with a reference and no history, of the same `task` if the row has one, never
-    the row itself nor one that asks the same. The draw depends on the pool, the seed and the task alone, so all rows
-    of a task get the same examples in the same order (and share a prefix), but for rows that are among them. Fewer
-    than `count` are given when the pool has no more.
+    one that asks what the row asks. The draw depends on the pool, the seed and the task alone, so all rows of a task
+    get the same examples in the same order (and share a prefix), but for rows that are among them. Fewer than `count`
+    are given when the pool has no more.
     """
     shuffled = _shuffled(pool, random.Random(f"{seed}/{row.task}")) if count else iter(())
     examples = islice((example for example in shuffled if _suits(example, row)), count)
@@ -29,7 +29,6 @@ def _suits(example: Instruction, row: Instruction) -> bool:
         example.reference is not None
         and not example.history
         and row.task in (None, example.task)
-        and example.id != row.id
         and (example.instruction, example.input) != (row.instruction, row.input)
     )
 

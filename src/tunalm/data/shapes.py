@@ -6,7 +6,7 @@
     self-instruct  {instruction, instances: [{input, output}, ...]}    only the first instance is taken
     tunalm         {instruction, input, reference, history, task, checker}    a ranked row is one of these
 
-Every shape may carry an `id`. To add one, write a model with `to_instruction` and give it a row in `SHAPES`.
+Every shape may carry an `id`. To add one, write a model with `pattern` and `fields` and give it a row in `SHAPES`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import PydanticSerializationError
 
 from tunalm.data.files import RawRow
 from tunalm.errors import DataError
@@ -287,19 +286,14 @@ def _validate(shape: type[Shape], row: RawRow) -> Shape:
         else:
             reason = first["msg"].removeprefix("Value error, ")
             found = f"{field}: {reason} ({reprlib.repr(first['input'])})" if field else reason
-        raise DataError(
-            row.where,
-            found=found,
-            expected=shape.pattern,
-            fix="Correct or remove the row.",
-        ) from error
+        raise DataError(row.where, found=found, expected=shape.pattern, fix="Correct or remove the row.") from error
 
 
 def _check_storable(instruction: Instruction, where: str) -> None:
-    """Refuse what JSON can spell and no file can hold: half a surrogate pair, or nesting without end."""
+    """Refuse what JSON can spell and we cannot write: half a surrogate pair, or nesting without end."""
     try:
         instruction.model_dump_json()
-    except PydanticSerializationError as error:
+    except ValueError as error:
         raise DataError(
             where,
             found=f"what no file can hold ({str(error).removeprefix('Error serializing to JSON: ')})",

@@ -3,8 +3,8 @@
 Every pair of responses to one instruction shall have a ROUGE-L F1 below tau (`max_rouge_l`). Slots are settled in
 order. A draw for a slot is compared with what the slots before it keep: if it is similar to none of them it is kept,
 else it is discarded and the slot drawn again at a raised temperature. When no draw is left to make, the least similar
-of those made is kept (the earliest of equals). A draw that failed or is empty ends its slot too: only what is too
-similar is redrawn. Failed draws are compared with nothing.
+of those made is kept (the earliest of equals). A draw that failed or is blank ends its slot too: only what is too
+similar is redrawn. Such draws are compared with nothing.
 
 That is a rule for one slot after the other, but a draw does not depend on another, so many can be made at once: a slot
 may be redrawn as soon as its draw is similar to *any* response that is settled already, for whatever the slots between
@@ -55,7 +55,7 @@ def next_step(draws: Sequence[Sequence[str | None]], rule: Rule) -> Step:
     """Settle the slots that can be settled and find those that have to be drawn again.
 
     Args:
-        draws: per slot the texts drawn so far, in order, at least one; None is a draw that failed.
+        draws: per slot the texts drawn so far, in order, at least one; None is a draw that failed or is blank.
         rule: when a draw is discarded.
     """
     kept: list[int | None] = []

@@ -122,8 +122,6 @@ def _failure(completion: Completion) -> str | None:
     """Why a completion is not a usable response, if it is not."""
     if completion.failure is not None:
         return completion.failure
-    if not completion.text.strip():
-        return "empty response"
     return None if _finite(completion) else "log-probabilities that are not finite"
 
 
@@ -132,8 +130,9 @@ def _finite(completion: Completion) -> bool:
 
 
 def _text(draw: Draw) -> str | None:
+    """What a draw is compared by; None if it failed or is blank."""
     _, completion = draw
-    return completion.text if _failure(completion) is None else None
+    return completion.text if completion.text.strip() and _failure(completion) is None else None
 
 
 def _ranking(row: Instruction, slots: Slots, kept: Sequence[int | None], similarity: Similarity) -> Ranking:
@@ -172,6 +171,7 @@ def _summary(rankings: Sequence[Ranking], settings: Sample) -> Summary:
     details: dict[str, Any] = {
         "attempts": {str(number): attempts[number] for number in sorted(attempts)},
         "mean_tokens": _mean([response.num_tokens for response in good]),
+        "blank": sum(not response.text.strip() for response in good),
         "cut_share": _mean([response.finish_reason == "length" for response in good]),
         "mean_max_rouge_l": _mean([response.max_rouge_l for response in good]),
     }

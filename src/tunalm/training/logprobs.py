@@ -78,13 +78,13 @@ def token_logprobs(logits: torch.Tensor, sources: torch.Tensor, targets: torch.T
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        normalisers = torch.cat([_wide(rows).logsumexp(-1) for rows in logits.split(_chunk(logits))])
+        normalisers = torch.cat([_wide(rows).logsumexp(-1) for rows in torch.split(logits, _chunk(logits))])
         ctx.save_for_backward(logits, normalisers, sources, targets)
         return _wide(logits[sources, targets]) - normalisers[sources]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         logits, normalisers, sources, targets = ctx.saved_tensors
         row_sums = torch.zeros_like(normalisers).index_add(0, sources, upstream)
         gradient = torch.empty_like(logits)

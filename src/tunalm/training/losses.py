@@ -62,5 +62,5 @@ def list_losses(
 def _positions(ranks: torch.Tensor) -> torch.Tensor:
     """Position [G, N] of every response in its list, best first, ties as they stand, absent ones last."""
     last = torch.iinfo(ranks.dtype).max
-    order = ranks.masked_fill(ranks < 0, last).argsort(-1, stable=True)
-    return order.argsort(-1)
+    order = ranks.masked_fill(ranks < 0, last).argsort(stable=True, dim=-1)
+    return torch.argsort(order, dim=-1)

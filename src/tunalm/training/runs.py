@@ -247,7 +247,7 @@ def _merge(trainer: RankingTrainer, source: str, context: StageContext, folder: 
     merged = PeftModel.from_pretrained(base, context.folder / "adapter").merge_and_unload()
     merged.generation_config = unwrapped(trainer.model).generation_config
     merged.save_pretrained(folder)
-    trainer.processing_class.save_pretrained(folder)
+    trainer.encoder.tokenizer.save_pretrained(folder)
 
 
 def _counts(rows: int, encoded: Encoded, metrics: Path) -> dict[str, Any]:

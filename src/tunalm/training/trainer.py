@@ -62,7 +62,7 @@ class RankingConfig(transformers.TrainingArguments):
     batch_size: int | None = None
     learning_rate: float = field(default=1e-5)
     num_train_epochs: float = field(default=1.0)
-    lr_scheduler_type: str = field(default="cosine")  # type: ignore[assignment]
+    lr_scheduler_type: str = field(default="cosine")
     warmup_steps: float = field(default=0.03)
     logging_steps: float = field(default=1)
     save_total_limit: int | None = field(default=2)
@@ -134,7 +134,7 @@ class RankingTrainer(transformers.Trainer):
         super().__init__(
             model=model,
             args=args,
-            train_dataset=self.encoded.groups,  # type: ignore[arg-type]
+            train_dataset=self.encoded.groups,
             processing_class=processing_class,
             callbacks=callbacks,
             optimizers=optimizers,
@@ -213,7 +213,7 @@ class RankingTrainer(transformers.Trainer):
         loss = (rank_loss + self.args.mle_weight * mle_loss) / lists
         if not torch.isfinite(loss):
             self._stop(f"a loss of {loss.item()}", inputs["rows"])
-        self._observe(logprobs, scores, ranks, rank_loss, mle_loss, inputs)
+        self._observe(logprobs, scores, ranks, float(rank_loss.detach()), float(mle_loss.detach()), inputs)
         # Gradients are averaged over processes, the shares are to be added.
         return loss * self.accelerator.num_processes
 
@@ -251,13 +251,13 @@ class RankingTrainer(transformers.Trainer):
         logprobs: Logprobs,
         scores: torch.Tensor,
         ranks: torch.Tensor,
-        rank_loss: torch.Tensor,
-        mle_loss: torch.Tensor,
+        rank_loss: float,
+        mle_loss: float,
         batch: Batch,
     ) -> None:
         means = logprobs.means.tolist()
-        self._means.add("loss_rank", float(rank_loss), len(batch["rows"]))
-        self._means.add("loss_mle", float(mle_loss), len(batch["rows"]))
+        self._means.add("loss_rank", rank_loss, len(batch["rows"]))
+        self._means.add("loss_mle", mle_loss, len(batch["rows"]))
         self._means.add("tokens", int((batch["segments"] != PADDING).sum()), 0)
         for row_scores, row_ranks in zip(scores.tolist(), ranks.tolist(), strict=True):
             observe_list(self._means, row_scores, row_ranks, self.args.margin)
@@ -291,17 +291,22 @@ class RankingTrainer(transformers.Trainer):
 
     # Checkpoints
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+    def train(
+        self,
+        resume_from_checkpoint: str | bool | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> Any:
         """Train, as in transformers; `True` goes on from the newest complete checkpoint if there is one."""
         if resume_from_checkpoint is True:
             with self.args.main_process_first(local=False):
-                newest = checkpoints.newest_checkpoint(Path(self.args.output_dir))
+                newest = checkpoints.newest_checkpoint(Path(self.args.output_dir or "."))
             resume_from_checkpoint = str(newest) if newest else None
-        return super().train(resume_from_checkpoint, **kwargs)
+        return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save as transformers does, then declare the checkpoint complete, then remove older ones."""
-        folder = Path(self.args.output_dir)
+        folder = Path(self.args.output_dir or ".")
         checkpoint = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         keep, self.args.save_total_limit = self.args.save_total_limit, None
         if self.args.should_save:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunalm.data import with_demonstrations
@@ -91,6 +91,7 @@ def test_a_system_message_stays_in_front_and_earlier_turns_behind() -> None:
     assert len(shown(NEW.model_copy(update={"history": earlier}), count=2)) == 2
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(0, 2**32))
 def test_no_example_is_drawn_twice_and_none_is_changed(size: int, count: int, seed: int) -> None:
     pool = POOL[:size]

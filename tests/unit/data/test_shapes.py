@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunalm.data.files import RawRow
@@ -167,6 +167,7 @@ TURNS_REASON = "the turns do not end with a user turn, or a user turn and the as
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
+        ({"instruction": "Add.", "context": "", "response": 3}, "response: "),
         ({"text": "Add."}, "the fields 'text'; expected a messages row"),
         ({"messages": None}, "messages: "),
         ({"messages": []}, TURNS_REASON),
@@ -233,6 +234,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(TEXTS, JSON, max_size=5) | JSON, min_size=1, max_size=3))
 def test_any_rows_become_instructions_that_can_be_stored_or_one_line(values: list[Mapping[str, Any]]) -> None:
     try:

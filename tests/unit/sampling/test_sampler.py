@@ -179,7 +179,7 @@ def test_a_stage_that_was_stopped_goes_on_to_the_same_result(
     ).read_bytes()
 
 
-def test_failed_and_empty_draws_are_rows_with_a_reason(data: Path, sampled: Sampled) -> None:
+def test_a_failed_draw_is_a_row_with_a_reason_and_a_blank_one_is_counted(data: Path, sampled: Sampled) -> None:
     def moody(request: Request) -> Completion:
         row, slot, _ = request.key.rsplit("/", 2)
         if row == "r/1" and slot == "0":
@@ -191,12 +191,13 @@ def test_failed_and_empty_draws_are_rows_with_a_reason(data: Path, sampled: Samp
         return chatter(request)
 
     rows, summary = sampled(function(moody), settings(data, num_responses=2, logprobs=True))
-    assert (summary.requested, summary.ok, summary.failed) == (24, 20, 4)
+    assert (summary.requested, summary.ok, summary.failed) == (24, 21, 3)
     by_id = {row.id: row.responses for row in rows}
     assert [response.failure for response in by_id["r/1"]] == ["timed out", None]
     assert by_id["r/1"][0].text == ""
     assert by_id["r/1"][1].max_rouge_l is None
-    assert by_id["r/2"][1].failure == "empty response"
+    assert summary.details["blank"] == 1
+    assert (by_id["r/2"][1].failure, by_id["r/2"][1].max_rouge_l) == (None, None)
     assert (by_id["r/2"][1].num_tokens, by_id["r/2"][1].logprob) == (2, -3.0)
     assert {response.failure for response in by_id["r/3"]} == {"log-probabilities that are not finite"}
     assert by_id["r/3"][0].token_logprobs is None
