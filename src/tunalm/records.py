@@ -110,6 +110,6 @@ class Verdict(Record):
     benchmark: str
     model: str
     metric: str
-    score: float | None
+    score: float | None = None
     task: str | None = None
     failure: str | None = None

@@ -69,11 +69,11 @@ def sign_flip_p_value(differences: Sequence[float], seed: int) -> float:
         seed: of the random sign flips, which are drawn when there are too many to try all.
 
     Returns:
-        The p-value in (0, 1]; 1 where nothing differs.
+        The p-value in (0, 1]; 1 where fewer than two rows differ.
     """
     data = np.asarray(differences, dtype=np.float64)
     data = data[data != 0]
-    if len(data) == 0:
+    if len(data) < 2:
         return 1.0
     test = stats.permutation_test(
         (data,),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tunalm.store import write_text
+from tunalm.training.layouts import ABSENT, PADDING
+from tunalm.training.logprobs import Logprobs
+from tunalm.training.objective import Share
 
 
 class Means:
@@ -51,6 +55,28 @@ def observe_list(means: Means, scores: Iterable[float], ranks: Iterable[int], ma
         means.add(f"pair_accuracy_gap_{gap}", float(high > low))
         means.add("pair_accuracy", float(high > low))
         means.add("margins_met", float(high - low >= margin * gap))
+
+
+def observe_batch(
+    means: Means, logprobs: Logprobs, share: Share, batch: Mapping[str, torch.Tensor], margin: float
+) -> None:
+    """Count a batch: its lists as `observe_list` does, `v_reference`, and over all sequences `response_tokens` and the
+    log-probability of ending where the response ends (`eos_logprob`; cut responses have no end)."""
+    lists = len(batch["rows"])
+    means.add("loss_rank", share.rank_loss, lists)
+    means.add("loss_mle", share.mle_loss, lists)
+    means.add("tokens", int((batch["segments"] != PADDING).sum()), 0)
+    for scores, ranks in zip(share.scores.tolist(), share.ranks.tolist(), strict=True):
+        observe_list(means, scores, ranks, margin)
+    values = logprobs.means.tolist()
+    for reference in batch["references"].tolist():
+        if reference != ABSENT:
+            means.add("v_reference", values[reference])
+    columns = (logprobs.lengths.tolist(), logprobs.last.tolist(), batch["ended"].tolist())
+    for length, last, ended in zip(*columns, strict=True):
+        means.add("response_tokens", length)
+        if ended:
+            means.add("eos_logprob", last)
 
 
 class MetricsFile(TrainerCallback):

@@ -13,11 +13,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import transformers
 from transformers.trainer import TRAINING_ARGS_NAME
@@ -247,7 +248,7 @@ def _merge(trainer: RankingTrainer, source: str, context: StageContext, folder: 
     merged = PeftModel.from_pretrained(base, context.folder / "adapter").merge_and_unload()
     merged.generation_config = unwrapped(trainer.model).generation_config
     merged.save_pretrained(folder)
-    trainer.encoder.tokenizer.save_pretrained(folder)
+    cast(Any, trainer.processing_class).save_pretrained(folder)
 
 
 def _counts(rows: int, encoded: Encoded, metrics: Path) -> dict[str, Any]:
@@ -269,12 +270,14 @@ def _counts(rows: int, encoded: Encoded, metrics: Path) -> dict[str, Any]:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Leave speaking to us: no bars and no log lines of transformers."""
+    """Leave speaking to us: no bars, log lines or deprecation warnings of transformers and its kin."""
     shown, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         transformers_logging.set_verbosity(shown)
         if bars:

@@ -1,9 +1,7 @@
 """The trainer: transformers' own, with the Tuna objective, its own denominator and checkpoints that survive a kill.
 
-    L = (sum over lists of L_rank + lambda * sum over lists of L_MLE) / number of lists          (Eq. 4-6)
-
-where both sums and the number run over the *whole optimizer step*, whatever its split into micro-batches and
-processes. transformers counts label tokens for this purpose; here the count is ours (`get_batch_samples`).
+transformers divides a loss by the label tokens it finds in an optimizer step, or by the number of micro-batches. Here
+the denominators are the lists and target tokens of the step over all micro-batches and processes (`get_batch_samples`).
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 import transformers
@@ -29,10 +27,11 @@ from tunalm.records import Ranking
 from tunalm.training import checkpoints
 from tunalm.training.batches import StepSampler
 from tunalm.training.encoding import Group, encode_rows
-from tunalm.training.layouts import ABSENT, PADDING, Batch, Layout, collate
-from tunalm.training.logprobs import Logprobs, sequence_logprobs, shared_layout_fits, unwrapped
-from tunalm.training.losses import Convention, list_losses
-from tunalm.training.metrics import Means, observe_list
+from tunalm.training.layouts import Batch, Layout, collate
+from tunalm.training.logprobs import sequence_logprobs, shared_layout_fits, unwrapped
+from tunalm.training.losses import Convention
+from tunalm.training.metrics import Means, observe_batch
+from tunalm.training.objective import Objective, share_of_step
 
 
 @dataclass
@@ -42,13 +41,11 @@ class RankingConfig(transformers.TrainingArguments):
     Attributes:
         margin: m of Eq. 5.
         mle_weight: lambda of Eq. 6.
-        convention: `paper`, or `lmops` for the loss of the authors' released trainer: its hinge (see
-            `losses.list_losses`) over a list in which the reference takes part, above all candidates, and an MLE term
-            that is the mean over the tokens of all of them.
+        convention: `paper`, or `lmops` for the loss of the authors' released trainer (see `objective.Objective`).
         template: the prompt; it is written into the tokenizer, so that it is saved with the model.
         max_length: tokens of prompt and response; see `encoding` for what happens to longer rows.
         layout: `shared` reads each prompt once per list, `padded` once per response; `auto` takes `shared` after a
-            check that it gives this model's own numbers.
+            check that it gives this model's own numbers (a `shared` that is asked for is not checked).
         batch_size: instructions per optimizer step over all processes. It sets `gradient_accumulation_steps`; without
             it, that and `per_device_train_batch_size` decide.
     """
@@ -68,7 +65,7 @@ class RankingConfig(transformers.TrainingArguments):
     save_total_limit: int | None = field(default=2)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        super().__post_init__()  # type: ignore[no-untyped-call]
         self._n_gpu = min(self.n_gpu, 1)  # DataParallel would tear the rows of one list apart
         at_once = self.per_device_train_batch_size * self.world_size
         if self.batch_size is None:
@@ -100,6 +97,8 @@ class RankingTrainer(transformers.Trainer):
     """
 
     args: RankingConfig
+    model: Any
+    objective: Objective
     loss_is_scaled_for_ga = True
 
     def __init__(
@@ -128,9 +127,10 @@ class RankingTrainer(transformers.Trainer):
             mle_weight=args.mle_weight,
             convention=args.convention,
         )
+        self.objective = Objective(args.margin, args.mle_weight, args.convention)
         self._layout: Layout = "padded" if args.layout == "auto" else args.layout
         self._begin_line()
-        self._rows_of_step = torch.empty(0, dtype=torch.long)
+        self._rows_of_step: list[int] = []
         super().__init__(
             model=model,
             args=args,
@@ -179,10 +179,12 @@ class RankingTrainer(transformers.Trainer):
         Returns:
             The micro-batches, and the denominators of the whole step over all processes: lists and target tokens, [2].
         """
+        if self.state.global_step >= self.state.max_steps:  # the checkpoint was that of the last step
+            num_batches = 0
         batches: list[Batch] = list(islice(epoch_iterator, num_batches))
         counts = [[len(batch["rows"]), len(batch["targets"])] for batch in batches]
         self._steps += 1
-        self._rows_of_step = torch.cat([batch["rows"] for batch in batches])
+        self._rows_of_step = [row for batch in batches for row in batch["rows"].tolist()]
         own = torch.tensor(counts, dtype=torch.float32, device=device).reshape(-1, 2).sum(0)
         return batches, self.accelerator.reduce(own, reduction="sum")
 
@@ -195,41 +197,31 @@ class RankingTrainer(transformers.Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """This micro-batch's share of the step's loss, so that the shares of all micro-batches and processes add up.
+        """This micro-batch's share of the step's loss (see `objective`).
 
         Raises:
             TrainingError: it is not finite; the rows are named, and no weight has been changed by them.
         """
         if not isinstance(num_items_in_batch, torch.Tensor):
-            num_items_in_batch = torch.tensor([len(inputs["rows"]), len(inputs["targets"])], dtype=torch.float32)
-        lists, tokens = num_items_in_batch.clamp(min=1).tolist()
+            num_items_in_batch = _denominators([inputs])
+        lists, tokens = num_items_in_batch.tolist()
         logprobs = sequence_logprobs(model, inputs, self._layout)
-        scores, ranks = self._scores(logprobs, inputs)
-        rank_loss = list_losses(scores, ranks, margin=self.args.margin, convention=self.args.convention).sum()
-        if self.args.convention == "lmops":
-            mle_loss = -logprobs.sums.sum() * (lists / tokens)
-        else:
-            mle_loss = -logprobs.means[inputs["references"][inputs["references"] != ABSENT]].sum()
-        loss = (rank_loss + self.args.mle_weight * mle_loss) / lists
-        if not torch.isfinite(loss):
-            self._stop(f"a loss of {loss.item()}", inputs["rows"])
-        self._observe(logprobs, scores, ranks, float(rank_loss.detach()), float(mle_loss.detach()), inputs)
-        # Gradients are averaged over processes, the shares are to be added.
-        return loss * self.accelerator.num_processes
+        share = share_of_step(logprobs, inputs, self.objective, lists=lists, tokens=tokens)
+        if not torch.isfinite(share.loss):
+            self._stop(f"a loss of {share.loss.item()}", inputs["rows"].tolist())
+        observe_batch(self._means, logprobs, share, inputs, self.objective.margin)
+        # Gradients and logged losses are averaged over processes; shares are to be added.
+        return share.loss * self.accelerator.num_processes
 
-    def _scores(self, logprobs: Logprobs, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scores v and ranks, both [G, N], of the responses that take part in the ranking."""
-        slots, ranks = batch["slots"], batch["ranks"]
-        if self.args.convention == "lmops":
-            references = batch["references"]
-            slots = torch.cat([references[:, None], slots], dim=1)
-            top = torch.where(references == ABSENT, ABSENT, 0)[:, None]
-            ranks = torch.cat([top, torch.where(ranks == ABSENT, ABSENT, ranks + 1)], dim=1)
-        means = torch.cat([logprobs.means, logprobs.means.new_zeros(1)])  # ABSENT picks the last one
-        return means[slots], ranks
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Refuse a gradient that is not finite before the optimizer takes it."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
+        if not self.args.fp16 and not torch.isfinite(torch.as_tensor(norm)):  # fp16: the scaler skips such a step
+            self._stop(f"a gradient of norm {float(norm)}", self._rows_of_step)
+        return norm
 
-    def _stop(self, found: str, rows: torch.Tensor) -> None:
-        ids = [self.encoded.groups[row].id for row in rows.tolist()]
+    def _stop(self, found: str, rows: list[int]) -> NoReturn:
+        ids = [self.encoded.groups[row].id for row in rows]
         raise TrainingError(
             f"step {self.state.global_step + 1}",
             found=f"{found} in the rows {', '.join(ids)}",
@@ -237,39 +229,7 @@ class RankingTrainer(transformers.Trainer):
             fix="Look at these rows with `tunalm preview`, lower the learning rate, or set precision=fp32.",
         )
 
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        """Refuse a gradient that is not finite before the optimizer takes it."""
-        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        if not self.args.fp16 and not torch.isfinite(torch.as_tensor(norm)):  # fp16: the scaler skips the step
-            self._stop(f"a gradient of norm {float(norm)}", self._rows_of_step)
-        return norm
-
     # Metrics
-
-    def _observe(
-        self,
-        logprobs: Logprobs,
-        scores: torch.Tensor,
-        ranks: torch.Tensor,
-        rank_loss: float,
-        mle_loss: float,
-        batch: Batch,
-    ) -> None:
-        means = logprobs.means.tolist()
-        self._means.add("loss_rank", rank_loss, len(batch["rows"]))
-        self._means.add("loss_mle", mle_loss, len(batch["rows"]))
-        self._means.add("tokens", int((batch["segments"] != PADDING).sum()), 0)
-        for row_scores, row_ranks in zip(scores.tolist(), ranks.tolist(), strict=True):
-            observe_list(self._means, row_scores, row_ranks, self.args.margin)
-        for reference in batch["references"].tolist():
-            if reference != ABSENT:
-                self._means.add("v_reference", means[reference])
-        for length, last, ended in zip(
-            logprobs.lengths.tolist(), logprobs.last.tolist(), batch["ended"].tolist(), strict=True
-        ):
-            self._means.add("response_tokens", length)
-            if ended:
-                self._means.add("eos_logprob", last)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Complete the line of a step with its metrics, taken together over micro-batches and processes.
@@ -300,13 +260,13 @@ class RankingTrainer(transformers.Trainer):
         """Train, as in transformers; `True` goes on from the newest complete checkpoint if there is one."""
         if resume_from_checkpoint is True:
             with self.args.main_process_first(local=False):
-                newest = checkpoints.newest_checkpoint(Path(self.args.output_dir or "."))
+                newest = checkpoints.newest_checkpoint(Path(str(self.args.output_dir)))
             resume_from_checkpoint = str(newest) if newest else None
         return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save as transformers does, then declare the checkpoint complete, then remove older ones."""
-        folder = Path(self.args.output_dir or ".")
+        folder = Path(str(self.args.output_dir))
         checkpoint = folder / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         keep, self.args.save_total_limit = self.args.save_total_limit, None
         if self.args.should_save:
@@ -321,3 +281,9 @@ class RankingTrainer(transformers.Trainer):
             checkpoints.seal(checkpoint)
             if keep:
                 checkpoints.prune(folder, keep)
+
+
+def _denominators(batches: Sequence[Batch]) -> torch.Tensor:
+    """Lists and target tokens of some batches, [2]."""
+    counts = [[len(batch["rows"]), len(batch["targets"])] for batch in batches]
+    return torch.tensor(counts, dtype=torch.float64).reshape(-1, 2).sum(0)

@@ -4,6 +4,8 @@ A checker is a pure function of a response and the parameters of the instruction
 0.0 for a wrong one, and something between only where one wrong response is plainly nearer than another (success is
 1.0 and nothing else). It never raises, whatever the response, and an empty response, an echo of the instruction or a
 list of all possible answers is worth nothing.
+
+To add one, write such a function, with types that say which parameters make sense, and list it in `CHECKERS`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from itertools import combinations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, validate_call
@@ -19,30 +20,30 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, validat
 from tunalm.data.checkable.words import KINDS
 from tunalm.errors import DataError, did_you_mean
 
-Word = Annotated[str, Field(pattern=r"\w")]
-Words = Annotated[list[Word], Field(min_length=2)]
-Count = Annotated[int, Field(ge=2, le=10)]
-
 
 def _known_kind(kind: str) -> str:
     if kind not in KINDS:
-        raise ValueError(did_you_mean(kind, KINDS))
+        raise ValueError(f"unknown kind {kind!r}. {did_you_mean(kind, KINDS)}")
     return kind
 
 
+Word = Annotated[str, Field(pattern=r"[^\W_]")]
+"""A word, or a few words with spaces between them."""
+Words = Annotated[list[Word], Field(min_length=1)]
+Pair = Annotated[list[Word], Field(min_length=2, max_length=2)]
+Count = Annotated[int, Field(ge=2, le=100)]
 Kind = Annotated[str, AfterValidator(_known_kind)]
 
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-_END_OF_SENTENCE = re.compile(r"[.!?]+(?=\s|$)")
-_ABOUT_THE_TASK = frozenset("sentence sentences word words letter letters write topic".split())
-"""Words of the instructions; a response that has one talks about the task, or repeats it, instead of doing it."""
-_NUMBER_WORDS = {
-    word: value
-    for value, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
-}
-_BRACKETS = {"square": "[]", "round": "()", "curly": "{}"}
-_LONGEST_ANSWER = 14
+LONGEST_SENTENCE = 25
+LONGEST_ANSWER = 14
 """Words of a response to a question with a short answer."""
+_WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
+_END_OF_SENTENCE = re.compile(r"[.!?]+(?=\s|$)")
+_ABOUT_THE_TASK = frozenset({"sentence", "sentences", "word", "words", "topic", "write"})
+"""Words of the instructions; a response that has one talks about the task, or repeats it, instead of doing it."""
+_COMPARATIVES = "larger|bigger|greater|higher|more"
+_OTHER_WAY = frozenset({"smaller", "smallest", "less", "least", "lower", "lowest"})
+_DENIALS = frozenset({"not", "no", "isn't", "never", "neither", "nor"})
 
 
 def words_of(text: str) -> list[str]:
@@ -50,15 +51,15 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
-def _mentions(text: str, phrase: str) -> int:
-    """How often the words of `phrase` stand next to each other in `text`."""
+def _mentions(text: str, phrase: str) -> bool:
+    """Whether the words of `phrase` stand next to each other in `text`."""
     wanted, words = words_of(phrase), words_of(text)
-    return sum(words[start : start + len(wanted)] == wanted for start in range(len(words)))
+    return any(words[start : start + len(wanted)] == wanted for start in range(len(words)))
 
 
 def _bare(text: str) -> str:
-    """The text without the space, quotes, emphasis and full stop around it."""
-    return text.strip(" \t\n\r\"'`*_.!“”‘’")
+    """The text without the space, quotes, emphasis and punctuation around it."""
+    return text.strip(" \t\n\r\"'`*_.!\u201c\u201d\u2018\u2019")
 
 
 def _answer(text: str) -> str:
@@ -66,152 +67,155 @@ def _answer(text: str) -> str:
     return _bare(_bare(text).rpartition(":")[2])
 
 
-def _is_sentence(text: str, *, longest: int = 25) -> bool:
+def _is_sentence(text: str) -> bool:
     """Whether the text is one finished sentence of at least three words which does not talk about the task."""
-    text, words = text.strip(" \t\n\"“”"), words_of(text)
+    text, words = text.strip(' \t\n"“”'), words_of(text)
     return (
-        3 <= len(words) <= longest
-        and len(set(words)) >= 3
+        len(set(words)) >= 3
+        and len(words) <= LONGEST_SENTENCE
         and "\n" not in text
-        and len(_END_OF_SENTENCE.findall(text)) == 1
         and text[-1] in ".!?"
+        and len(_END_OF_SENTENCE.findall(text)) == 1
         and _ABOUT_THE_TASK.isdisjoint(words)
     )
 
 
-def _is_only(words: list[str], allowed: set[str]) -> bool:
-    return bool(words) and set(words) <= allowed
-
-
 def contains_words(response: str, *, words: Words) -> float:
-    """One sentence with all the words; otherwise half of the share that it has."""
+    """One sentence with all the words; half of the share that it has, if it has not all."""
     if not _is_sentence(response):
         return 0.0
-    share = sum(_mentions(response, word) > 0 for word in words) / len(words)
+    share = sum(_mentions(response, word) for word in words) / len(words)
     return 1.0 if share == 1 else share / 2
 
 
 def avoids_word(response: str, *, topic: Word, taboo: Word) -> float:
     """One sentence that names the topic and not the taboo."""
-    return float(_is_sentence(response) and _mentions(response, topic) > 0 and not _mentions(response, taboo))
+    return float(_is_sentence(response) and _mentions(response, topic) and not _mentions(response, taboo))
 
 
-def starts_with(response: str, *, opening: Word, topic: Word) -> float:
-    """One sentence that begins with the opening; half without the topic."""
-    first = words_of(opening)
-    if not _is_sentence(response) or words_of(response)[: len(first)] != first:
-        return 0.0
-    return 1.0 if _mentions(response, topic) else 0.5
+def starts_with(response: str, *, opening: Word) -> float:
+    """One sentence that begins with the opening and goes on for at least two words."""
+    first, words = words_of(opening), words_of(response)
+    return float(_is_sentence(response) and words[: len(first)] == first and len(words) >= len(first) + 2)
 
 
-def ends_with(response: str, *, ending: Word, topic: Word) -> float:
-    """One sentence that closes with the ending; half without the topic."""
+def ends_with(response: str, *, ending: Word) -> float:
+    """One sentence that closes with the ending; half when the ending stands elsewhere in it."""
     last = words_of(ending)
-    if not _is_sentence(response) or words_of(response)[-len(last) :] != last:
+    if not _is_sentence(response) or not _mentions(response, ending):
         return 0.0
-    return 1.0 if _mentions(response, topic) else 0.5
+    return 1.0 if words_of(response)[-len(last) :] == last else 0.5
 
 
 def brief(response: str, *, topic: Word, most: Count) -> float:
-    """A sentence of at most so many words that names the topic; a longer one is worth less the longer it is."""
+    """One sentence of at most so many words that names the topic; a longer one is worth less the longer it is."""
     if not _is_sentence(response) or not _mentions(response, topic):
         return 0.0
     length = len(words_of(response))
     return 1.0 if length <= most else most / length / 2
 
 
-def letter_of(response: str, *, word: Word, place: Literal["first", "last"]) -> float:
-    """The letter alone, or a short statement that begins or ends with it and names no other letter."""
-    letters = [char for char in word.casefold() if char.isalpha()]
+def letter(response: str, *, word: Word, place: Literal["first", "last"]) -> float:
+    """The letter alone, or a short statement that ends with it, or begins `x is`, and names no other letter."""
+    right = "".join(words_of(word))[0 if place == "first" else -1]
     words = words_of(response)
-    if not letters or not 1 <= len(words) <= _LONGEST_ANSWER:
+    if not 1 <= len(words) <= LONGEST_ANSWER:
         return 0.0
-    letter = letters[0 if place == "first" else -1]
-    stated = words[-1] == letter or (words[0] == letter and words[1:2] == ["is"])
-    others = {other for other in words if len(other) == 1} - {letter, "a"}
+    stated = words[-1] == right or words[:2] == [right, "is"]
+    others = {other for other in words if len(other) == 1} - {right, "a"}
     return float(stated and not others)
 
 
-def sorted_words(response: str, *, words: Words) -> float:
-    """The words in alphabetical order and nothing else; another new order earns half of the pairs that it has right."""
-    expected = sorted(map(str.casefold, words))
-    named = [word for word in words_of(_answer(response)) if word != "and" and not word.isdigit()]
-    if named == expected:
-        return 1.0
-    if sorted(named) != expected or named == list(map(str.casefold, words)):
-        return 0.0
-    pairs = list(combinations(named, 2))
-    return sum(first <= second for first, second in pairs) / len(pairs) / 2
-
-
 def larger_number(response: str, *, numbers: Annotated[list[int], Field(min_length=2, max_length=2)]) -> float:
-    """The larger number alone, `... is 7.` at the end of one statement, or `7 is larger than 3`."""
-    larger, smaller = max(numbers), min(numbers)
+    """The larger number alone, a short statement that ends with `is` and that number, or `7 is larger than 3`."""
+    larger, smaller = str(max(numbers)), str(min(numbers))
     words = words_of(response)
-    named = [word for word in words if word.isdigit()]
-    if len(words) > _LONGEST_ANSWER or not _is_only(named, {str(larger), str(smaller)}) or "not" in words:
+    named = {word for word in words if word.isdigit()}
+    if larger not in named or named - {larger, smaller} or len(words) > LONGEST_ANSWER:
         return 0.0
-    if str(smaller) not in named:
-        return float({"smaller", "less", "lower"}.isdisjoint(words))
-    if named.count(str(larger)) + named.count(str(smaller)) > 3:
-        return 0.0
-    concluded = words[-2:] == ["is", str(larger)]
-    comparison = rf"{larger} is (bigger|larger|greater|higher|more) than {smaller}"
-    return float(concluded or re.fullmatch(comparison, " ".join(words)) is not None)
+    compared = re.fullmatch(f"{larger} is ({_COMPARATIVES}) than {smaller}", " ".join(words))
+    concluded = smaller not in named or words[-2:] == ["is", larger]
+    return float(compared is not None or (concluded and (_OTHER_WAY | _DENIALS).isdisjoint(words)))
 
 
-def count_of(response: str, *, items: Words) -> float:
-    """A short statement that names the number of items and no other number."""
+def one_of_kind(response: str, *, kind: Kind, options: Words) -> float:
+    """A short statement that names the options of that kind and no other option."""
+    named = {option for option in options if _mentions(response, option)}
+    right = {option for option in options if option.casefold() in KINDS[kind]}
     words = words_of(response)
-    if len(words) > _LONGEST_ANSWER + len(items):
+    return float(bool(named) and named == right and len(words) <= LONGEST_ANSWER and _DENIALS.isdisjoint(words))
+
+
+def opposite(response: str, *, asked: Word, accepted: Words) -> float:
+    """An accepted word alone, or a short statement: `... is cold`, or `Cold is ... hot`."""
+    words, right = words_of(response), {word.casefold() for word in accepted}
+    if len(words) == 1:
+        return float(words[0] in right)
+    if len(words) > LONGEST_ANSWER or not _DENIALS.isdisjoint(words) or "is" not in words:
         return 0.0
-    numbers = [word if word.isdigit() else str(_NUMBER_WORDS[word]) for word in words if _is_number(word)]
-    return float(_is_only(numbers, {str(len(items))}))
+    concluded = words[-2] == "is" and words[-1] in right
+    return float(concluded or (words[0] in right and words[1] == "is" and words[-1] == asked.casefold()))
 
 
-def _is_number(word: str) -> bool:
-    return word.isdigit() or word in _NUMBER_WORDS
+def yes_or_no(response: str, *, item: Word, items: Words) -> float:
+    """`Yes` or `No` first, whichever is true of the item's being in the list, and nothing that takes it back."""
+    words = words_of(response)
+    if item in items:
+        return float(words[:1] == ["yes"] and _DENIALS.isdisjoint(words))
+    return float(words[:1] == ["no"] and "yes" not in words)
 
 
 def list_of(response: str, *, kind: Kind, count: Count) -> float:
-    """Exactly so many different items with commas between them, most of them known to be of the kind.
+    """Exactly so many different items with commas between them, all known to be of the kind.
 
     A list of another length is worth less the further it is off, and never more than half.
     """
-    answer = re.sub(r",?\s+and\s+|;", ", ", _answer(response).casefold())
-    items = [_bare(item) for item in answer.split(",")]
-    known = sum(item in KINDS[kind] or item.removesuffix("s") in KINDS[kind] for item in items)
-    if len(items) < 2 or len(set(items)) < len(items) or not all(1 <= len(words_of(item)) <= 3 for item in items):
+    parts = re.split(r",\s*(?:and\s)?|\sand\s|;", _answer(response).casefold())
+    names = [_name_of_kind(part, kind) for part in parts]
+    if len(parts) < 2 or None in names or len(set(names)) < len(names):
         return 0.0
-    if known * 2 <= len(items):
-        return 0.0
-    return 1.0 if len(items) == count else min(count, len(items)) / max(count, len(items)) / 2
+    return 1.0 if len(names) == count else min(count, len(names)) / max(count, len(names)) / 2
 
 
-def capitals(response: str, *, text: Word) -> float:
-    """The text in capital letters and nothing else."""
-    return float(_answer(response) == text.upper())
+def _name_of_kind(item: str, kind: str) -> str | None:
+    """The name in `KINDS` that an item of at most three words ends with (`polar bears`: bear), or None."""
+    words = words_of(item)
+    if not 1 <= len(words) <= 3:
+        return None
+    last = words[-1]
+    singulars = (last, last.removesuffix("s"), last.removesuffix("es"), last.removesuffix("ies") + "y")
+    return next((name for name in singulars if name in KINDS[kind]), None)
+
+
+def titled(response: str, *, text: Word) -> float:
+    """The text with every word capitalised and nothing else; 0.3 for the text in another case that is not its own."""
+    answer, wanted = _answer(response), " ".join(word.capitalize() for word in text.split())
+    if answer == wanted:
+        return 1.0
+    return 0.3 if answer.casefold() == text.casefold() and answer != text else 0.0
 
 
 def repeated(response: str, *, word: Word, times: Count) -> float:
     """The word exactly so many times and nothing else; 0.3 when it was repeated, but not so often."""
     named = words_of(_answer(response))
-    if not _is_only(named, {word.casefold()}) or not 2 <= len(named) <= 2 * times:
+    if set(named) != {word.casefold()} or not 2 <= len(named) <= 2 * times:
         return 0.0
     return 1.0 if len(named) == times else 0.3
 
 
-def bracketed(response: str, *, word: Word, brackets: Literal["square", "round", "curly"]) -> float:
+def bracketed(response: str, *, word: Word, brackets: Literal["[ ]", "( )", "{ }", "< >"]) -> float:
     """The word in these brackets and nothing else; 0.3 for other brackets."""
+    opening, closing = brackets.split()
     answer = _answer(response)
-    inside = _bare(answer[1:-1])
-    if inside.casefold() != word.casefold() or answer[:1] + answer[-1:] not in _BRACKETS.values():
+    if _bare(answer[1:-1]).casefold() != word.casefold():
         return 0.0
-    return 1.0 if answer[0] == _BRACKETS[brackets][0] else 0.3
+    if answer[0] == opening and answer[-1] == closing:
+        return 1.0
+    return 0.3 if answer[0] + answer[-1] in ("[]", "()", "{}", "<>") else 0.0
 
 
 def json_pair(response: str, *, key: Word, value: Word) -> float:
-    """A JSON object with this one pair and nothing around it but a code fence; half for other JSON with both words."""
+    """A JSON object with this one pair and nothing around it but a code fence; half for one with both and more."""
     text = re.sub(r"^```(?:json)?\s*|\s*```$", "", response.strip())
     try:
         found = json.loads(text)
@@ -225,67 +229,31 @@ def json_pair(response: str, *, key: Word, value: Word) -> float:
     return 0.5 if {key, value} <= strings else 0.0
 
 
-def yes_or_no(response: str, *, item: Word, items: Words) -> float:
-    """`Yes` or `No` first, whichever is true of the item's being in the list, and never the other."""
-    right, wrong = ("yes", "no") if item in items else ("no", "yes")
-    words = words_of(response)
-    return float(words[:1] == [right] and wrong not in words and len(words) <= _LONGEST_ANSWER)
-
-
-def swapped(response: str, *, words: Annotated[list[Word], Field(min_length=2, max_length=2)]) -> float:
+def swapped(response: str, *, words: Pair) -> float:
     """The two words the other way round and nothing else."""
-    named = words_of(_answer(response))
-    return float(named == words_of(" ".join(reversed(words))) != words_of(" ".join(words)))
-
-
-def one_of_kind(response: str, *, kind: Kind, options: Words) -> float:
-    """A short statement that names the one option of that kind and no other option."""
-    named = {option for option in options if _mentions(response, option)}
-    words = words_of(response)
-    right = {option for option in options if option.casefold() in KINDS[kind]}
-    return float(bool(named) and named == right and len(words) <= _LONGEST_ANSWER and "not" not in words)
-
-
-def one_word(response: str, *, accepted: Annotated[list[Word], Field(min_length=1)], asked: Word) -> float:
-    """One of the accepted words alone; 0.3 when a short statement names it beside the word that was asked about."""
-    words = words_of(response)
-    if len(words) == 1:
-        return float(words[0] in accepted)
-    stated = len(words) <= _LONGEST_ANSWER and words[-1:] and words[-1] in accepted and asked in words
-    return 0.3 if stated else 0.0
-
-
-def bullets(response: str, *, items: Words) -> float:
-    """One line `- item` for each item, in the given order; half for any other bullet or number in front."""
-    lines = [line.strip() for line in response.strip().splitlines()]
-    bare = [_bare(re.sub(r"^(?:[-*•]|\d{1,3}[.)])\s*", "", line)) for line in lines]
-    if bare != items or any(line == item for line, item in zip(lines, items, strict=True)):
-        return 0.0
-    return 1.0 if all(line.startswith("-") for line in lines) else 0.5
+    first, second = map(words_of, words)
+    return float(first != second and words_of(_answer(response)) == second + first)
 
 
 CHECKERS: dict[str, Callable[..., float]] = {
     function.__name__: validate_call(config=ConfigDict(strict=True))(function)
     for function in (
-        contains_words,
         avoids_word,
-        starts_with,
-        ends_with,
-        brief,
-        letter_of,
-        sorted_words,
-        larger_number,
-        count_of,
-        list_of,
-        capitals,
-        repeated,
         bracketed,
+        brief,
+        contains_words,
+        ends_with,
         json_pair,
-        yes_or_no,
-        swapped,
+        larger_number,
+        letter,
+        list_of,
         one_of_kind,
-        one_word,
-        bullets,
+        opposite,
+        repeated,
+        starts_with,
+        swapped,
+        titled,
+        yes_or_no,
     )
 }
 """Name -> checker. Parameters are validated, since an instruction of the user's may bring a checker of its own."""
@@ -295,7 +263,8 @@ def check(checker: Mapping[str, Any], response: str) -> float:
     """Score a response, 0.0 (wrong) to 1.0 (right).
 
     Args:
-        checker: `{"name": ..., parameters ...}`, as in `Instruction.checker`.
+        checker: name and parameters, as in `Instruction.checker`; for instance
+            `{"name": "contains_words", "words": ["lamp", "boat"]}`.
         response: any text.
 
     Raises:
@@ -307,7 +276,7 @@ def check(checker: Mapping[str, Any], response: str) -> float:
         raise DataError(
             "checker",
             found=f"the name {name!r}",
-            expected=f"one of {', '.join(sorted(CHECKERS))}",
+            expected=f"one of {', '.join(CHECKERS)}",
             fix=did_you_mean(str(name), CHECKERS),
         )
     try:

@@ -8,47 +8,56 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS: dict[str, frozenset[str]] = {
-    "animal": frozenset(
-        "ant bat bear bee bird butterfly camel cat chicken cow crab crocodile deer dog dolphin donkey duck eagle elephant"
-        " fish fox frog giraffe goat goose gorilla hamster hippo horse kangaroo koala leopard lion lizard monkey mouse"
-        " octopus otter owl panda parrot penguin pig pony rabbit rat rhino seal shark sheep snake spider squirrel swan"
-        " tiger turkey turtle whale wolf zebra".split()
+
+def _split(words: str) -> tuple[str, ...]:
+    return tuple(words.split())
+
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "animal": _split(
+        "alligator ant ape bat bear beaver bee bird bobcat buffalo bull butterfly camel cat cheetah chicken"
+        " chimpanzee cow coyote crab crocodile crow deer dog dolphin donkey dove duck eagle elephant falcon fish"
+        " fox frog giraffe goat goose gorilla hamster hawk hedgehog hippo horse jaguar kangaroo kitten koala"
+        " leopard lion lizard lobster monkey moose mouse octopus ostrich otter owl panda panther parrot peacock"
+        " penguin pig pigeon pony puppy rabbit raccoon rat raven rhino salmon seal shark sheep sloth snail snake"
+        " sparrow spider squirrel swan tiger toad turkey turtle walrus whale wolf worm zebra"
     ),
-    "fruit": frozenset(
-        "apple apricot avocado banana blackberry blueberry cherry coconut cranberry date fig grape grapefruit guava kiwi"
-        " lemon lime lychee mango melon nectarine orange papaya peach pear pineapple plum pomegranate raspberry"
-        " strawberry watermelon".split()
+    "fruit": _split(
+        "apple apricot avocado banana blackberry blueberry cherry coconut cranberry date fig grape grapefruit"
+        " guava kiwi lemon lime lychee mango melon nectarine orange papaya peach pear pineapple plum pomegranate"
+        " raspberry strawberry watermelon"
     ),
-    "sport": frozenset(
-        "archery badminton baseball basketball bowling boxing cricket cycling fencing football golf gymnastics handball"
-        " hockey judo karate rowing rugby running sailing skating skiing soccer softball surfing swimming tennis"
-        " volleyball wrestling".split()
+    "sport": _split(
+        "archery badminton baseball basketball bowling boxing cricket cycling fencing football golf gymnastics"
+        " handball hockey judo karate rowing rugby running sailing skating skiing soccer softball surfing swimming"
+        " tennis volleyball wrestling"
     ),
-    "color": frozenset(
-        "beige black blue brown crimson cyan gold gray green grey indigo magenta maroon orange pink purple red silver"
-        " teal turquoise violet white yellow".split()
+    "color": _split(
+        "beige black blue brown crimson cyan gold gray green grey indigo magenta maroon orange pink purple red"
+        " silver teal turquoise violet white yellow"
     ),
-    "vegetable": frozenset(
-        "artichoke asparagus beet beetroot broccoli cabbage carrot cauliflower celery corn cucumber eggplant garlic kale"
-        " leek lettuce onion parsnip pea pepper potato pumpkin radish spinach squash tomato turnip zucchini".split()
+    "vegetable": _split(
+        "artichoke asparagus beet beetroot broccoli cabbage carrot cauliflower celery corn cucumber eggplant"
+        " garlic kale leek lettuce onion parsnip pea pepper potato pumpkin radish spinach squash tomato turnip"
+        " zucchini"
     ),
-    "musical instrument": frozenset(
-        "accordion banjo bassoon bugle cello clarinet cymbals drum drums fiddle flute guitar harmonica harp keyboard"
-        " mandolin oboe organ piano piccolo recorder saxophone tambourine trombone trumpet tuba ukulele viola violin"
-        " xylophone".split()
+    "musical instrument": _split(
+        "accordion banjo bassoon bugle cello clarinet cymbals drum drums fiddle flute guitar harmonica harp"
+        " keyboard mandolin oboe organ piano piccolo recorder saxophone tambourine trombone trumpet tuba ukulele"
+        " viola violin xylophone"
     ),
-    "job": frozenset(
+    "job": _split(
         "accountant actor architect artist baker barber butcher carpenter chef cook dentist designer doctor driver"
-        " electrician engineer farmer firefighter journalist judge lawyer mechanic nurse painter pilot plumber police"
-        " scientist secretary singer soldier tailor teacher waiter writer".split()
+        " electrician engineer farmer firefighter journalist judge lawyer mechanic nurse painter pilot plumber"
+        " police scientist secretary singer soldier tailor teacher waiter writer"
     ),
-    "flower": frozenset(
-        "carnation chrysanthemum crocus daffodil dahlia daisy geranium hibiscus hyacinth iris jasmine lavender lilac lily"
-        " lotus magnolia marigold orchid pansy peony petunia poppy primrose rose snowdrop sunflower tulip".split()
+    "flower": _split(
+        "carnation chrysanthemum crocus daffodil dahlia daisy geranium hibiscus hyacinth iris jasmine lavender"
+        " lilac lily lotus magnolia marigold orchid pansy peony petunia poppy primrose rose snowdrop sunflower"
+        " tulip"
     ),
 }
-"""Kind -> words that name one. No list is whole, but each holds what first comes to mind."""
+"""Kind -> words that name one, in alphabetical order. No list is whole, but each holds what first comes to mind."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +65,9 @@ class Material:
     """What one split draws its parameters from."""
 
     objects: tuple[str, ...]
-    """Things that can stand somewhere and be looked at, each one word after `the`."""
+    """Things that one can hold or push, each one word after `the`."""
     adjectives: tuple[str, ...]
-    openings: tuple[str, ...]
-    """Adverbs that can begin a sentence in the past tense."""
+    """What any of the objects can be."""
     opposites: tuple[tuple[str, tuple[str, ...]], ...]
     """Words with the opposites that are right; the first is the usual one."""
     taboos: tuple[tuple[str, str, str], ...]
@@ -71,22 +79,15 @@ class Material:
 
 
 TRAIN = Material(
-    objects=tuple(
-        "anchor arrow basket bell bench blanket boat bottle bowl box bridge brush bucket button candle carpet castle chair"
-        " clock coat coin cup curtain desk door dress engine envelope fence flag fork garden gate glove guitarcase hammer"
-        " hat helmet hotel island jacket kettle key kitchen knife ladder lamp letterbox lock map mirror mountain museum"
-        " nail needle oven paddle painting pencil pillow plate pocket puddle river rocket roof rope saddle sandal school"
-        " shelf shoe shovel sofa spoon statue stone suitcase table telescope tent ticket towel tower train umbrella"
-        " vase village wagon wallet watch wheel window".split()
+    objects=_split(
+        "anchor arrow bag basket bell bench blanket boat bottle bowl box broom brush bucket button candle carpet"
+        " chair clock coat coin comb computer cup curtain desk doll dress engine envelope fan fork glove hammer hat"
+        " helmet jacket jar kettle key knife ladder lamp lock map mirror mug nail needle oven paddle paintbrush pan"
+        " pencil pillow pin plate pocketknife poster rocket rope ruler saddle sandal shelf shirt shoe shovel skirt"
+        " sofa spoon statue stone suitcase sweater table telescope tent ticket towel toy umbrella vase wagon wallet"
+        " watch wheel window"
     ),
-    adjectives=tuple(
-        "old new big small cold warm soft heavy quiet bright clean dusty empty round broken plain wooden shiny narrow"
-        " tall".split()
-    ),
-    openings=tuple(
-        "Yesterday Suddenly Finally Luckily Slowly Quietly Eventually Soon Later Afterwards Surprisingly Overnight"
-        " Recently Strangely Sadly Happily".split()
-    ),
+    adjectives=_split("old new big small heavy clean red blue green yellow plain pretty strange nice wooden round"),
     opposites=(
         ("hot", ("cold", "cool")),
         ("up", ("down",)),
@@ -96,18 +97,20 @@ TRAIN = Material(
         ("happy", ("sad", "unhappy")),
         ("left", ("right",)),
         ("wet", ("dry",)),
-        ("light", ("dark", "heavy", "darkness")),
         ("early", ("late",)),
         ("rich", ("poor",)),
         ("full", ("empty",)),
         ("inside", ("outside",)),
-        ("hard", ("soft", "easy")),
         ("love", ("hate", "hatred")),
         ("true", ("false", "untrue")),
         ("begin", ("end", "finish")),
         ("buy", ("sell",)),
         ("push", ("pull",)),
-        ("remember", ("forget",)),
+        ("black", ("white",)),
+        ("big", ("small", "little")),
+        ("young", ("old",)),
+        ("give", ("take", "receive")),
+        ("in", ("out",)),
     ),
     taboos=(
         ("dog", "animal", "A dog barks when a stranger comes to the door."),
@@ -125,48 +128,62 @@ TRAIN = Material(
         ("mountain", "high", "There is snow on the mountain until May."),
         ("phone", "call", "Her phone rang in the middle of the film."),
         ("birthday", "cake", "For her birthday she wished for a red bicycle."),
-        ("garden", "flowers", "We grow beans and herbs in the garden."),
-        ("cat", "pet", "The cat watched a bird from the window."),
+        ("garden", "plants", "We sat in the garden until it was dark."),
+        ("cat", "pet", "The cat watched us from the window."),
         ("ship", "ocean", "A white ship came slowly into the harbor."),
+        ("ice", "frozen", "There was ice on the road this morning."),
+        ("king", "kingdom", "The old king had three daughters."),
+        ("river", "flow", "We crossed the river on a narrow bridge."),
+        ("fire", "flames", "They sat around the fire and told stories."),
     ),
     kinds=("animal", "fruit", "sport", "color"),
     numbers=tuple(number for number in range(10, 100) if number % 3),
 )
 
 HELDOUT = Material(
-    objects=tuple(
-        "balloon barn barrel bicycle bus cabin camera canoe cart church closet compass crown cushion drawer"
-        " drawbridge fountain freezer hose kite lantern library mailbox market marble notebook palace"
-        " parcel pond pot purse raft ribbon scarf scooter signpost spade stool stove tray truck tunnel"
-        " typewriter valley wardrobe whistle".split()
+    objects=_split(
+        "armchair axe ball balloon barrel battery bicycle bookcase calculator camera canoe cart compass crown"
+        " cushion drawer freezer hose iron kite lantern laptop magnet marble mattress mop notebook parcel purse"
+        " raft ribbon robot scarf scooter spade stool stove tray truck tub typewriter whistle"
     ),
-    adjectives=tuple("young dark dry sharp loud dirty square modern thick short hidden rusty golden lonely".split()),
-    openings=tuple("Today Gradually Fortunately Silently Thankfully Meanwhile Unexpectedly Sometimes Earlier".split()),
+    adjectives=_split("dusty huge tiny modern ugly simple fancy rusty square golden broken lovely"),
     opposites=(
         ("long", ("short", "brief")),
-        ("black", ("white",)),
         ("strong", ("weak",)),
-        ("young", ("old",)),
         ("first", ("last",)),
-        ("loud", ("quiet", "silent", "soft")),
+        ("loud", ("quiet", "silent")),
         ("win", ("lose",)),
         ("north", ("south",)),
-        ("big", ("small", "little")),
         ("near", ("far", "distant")),
-        ("clean", ("dirty", "unclean")),
         ("good", ("bad", "evil")),
+        ("hard", ("soft", "easy")),
+        ("remember", ("forget",)),
+        ("above", ("below", "under", "beneath")),
+        ("alive", ("dead",)),
+        ("always", ("never",)),
+        ("before", ("after",)),
+        ("cheap", ("expensive",)),
+        ("deep", ("shallow",)),
+        ("thick", ("thin",)),
+        ("wide", ("narrow",)),
     ),
     taboos=(
-        ("pizza", "cheese", "We ordered a large pizza with mushrooms."),
-        ("moon", "night", "The moon shone brightly over the hills."),
+        ("pizza", "dough", "We ordered a large pizza with mushrooms."),
+        ("moon", "stars", "The moon shone brightly over the hills."),
         ("car", "drive", "A red car stopped in front of the bank."),
-        ("summer", "hot", "Every summer we visit our aunt by the lake."),
-        ("doctor", "patients", "The doctor arrived shortly after six."),
+        ("summer", "weather", "Every summer we visit our aunt by the lake."),
+        ("hospital", "patients", "The new hospital opened shortly after Easter."),
         ("tree", "leaves", "An old tree stands behind the church."),
-        ("bird", "fly", "A small bird sang outside my window."),
-        ("piano", "music", "The piano in the hall needs to be tuned."),
+        ("airplane", "fly", "The airplane landed ten minutes early."),
+        ("song", "music", "She wrote this song for her grandmother."),
         ("beach", "sand", "We walked along the beach before breakfast."),
         ("baby", "cry", "The baby laughed when she saw the puppy."),
+        ("sugar", "sweet", "Please buy two bags of sugar on your way home."),
+        ("library", "books", "The library closes at six on Fridays."),
+        ("castle", "knights", "The castle on the hill is open to visitors."),
+        ("island", "sea", "Nobody has lived on the island for years."),
+        ("bridge", "road", "The old bridge was painted last spring."),
+        ("chess", "game", "My cousins play chess every Sunday."),
     ),
     kinds=("vegetable", "musical instrument", "job", "flower"),
     numbers=tuple(range(12, 100, 3)),

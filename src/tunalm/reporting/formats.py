@@ -1,0 +1,78 @@
+"""Numbers and foreign text as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+LONGEST_TEXT = 600
+"""Characters of a text of somebody else's that are shown."""
+SIGNIFICANT = 0.05
+"""Level of the p-values, after Holm's correction, below which a difference is called one."""
+
+MINUS = "\N{MINUS SIGN}"
+_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
+"""Control characters and the pictures that stand for them."""
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number with so many digits after the point."""
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def signed(value: float | None) -> str:
+    """A difference, with its sign."""
+    text = number(value)
+    return f"+{text}" if value is not None and value > 0 else text
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """Both ends of an interval."""
+    return "-" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value; the smallest that a test with some thousand permutations tells is about 0.0002."""
+    return "-" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(share: float | None) -> str:
+    """A share (0-1)."""
+    return "-" if share is None else f"{number(100 * share)} %"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, minutes or hours."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def plain(value: Any) -> str:
+    """A value of any kind in one line."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {plain(item)}" for key, item in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value)) or "-"
+    return shown(str(value))
+
+
+def shown(text: str) -> str:
+    """A text of somebody else's, not too long."""
+    cut = len(text) - LONGEST_TEXT
+    return text[:LONGEST_TEXT] + (f" ... ({cut:,} more characters)" if cut > 0 else "")
+
+
+def visible(value: Any) -> Any:
+    """A text with pictures in the place of its control characters; anything else as it is."""
+    return value.translate(_CONTROLS) if type(value) is str else value

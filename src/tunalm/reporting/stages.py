@@ -1,0 +1,163 @@
+"""What the report shows of every stage: its counts, and figures from the rows and metrics that it wrote."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tunalm.records import Ranking, Response
+from tunalm.reporting.files import read_objects, read_records
+from tunalm.reporting.formats import percent
+from tunalm.reporting.plots import Points, Svg, curves, histogram
+
+NUM_LISTS = 3
+"""Ranked lists that are shown."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An SVG with the line under it."""
+
+    caption: str
+    svg: Svg
+
+
+@dataclass(frozen=True)
+class RankLength:
+    """One line of a table like Table 4 of the paper: the responses at one rank."""
+
+    rank: int
+    count: int
+    characters: float
+    tokens: float | None
+    score: float | None
+
+
+@dataclass
+class StageView:
+    """What the report shows of one stage."""
+
+    name: str
+    kind: str
+    state: dict[str, Any]
+    facts: dict[str, Any]
+    figures: list[Figure] = field(default_factory=list)
+    ranks: list[RankLength] = field(default_factory=list)
+    lists: list[Ranking] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure of training and the metrics in it: `pattern` matches their whole names, its group is the label."""
+
+    caption: str
+    label: str
+    pattern: str
+
+
+PANELS = (
+    Panel("Loss and its parts (Eq. 4-6)", "loss", r"(loss.*)"),
+    Panel(
+        "Pairs in which the better response scores higher; pairs whose margin is met",
+        "share",
+        r"(pair_accuracy|margins_met)",
+    ),
+    Panel("The same by the distance between the ranks", "share", r"pair_accuracy_(gap_\d+)"),
+    Panel("Mean score v by rank, and of the reference (Eq. 4)", "log p per token", r"v_(.+)"),
+    Panel("Log-probability of the end token", "log p", r"(eos_logprob)"),
+    Panel("Length of the responses", "tokens", r"(response_tokens)"),
+    Panel("Gradient norm before clipping", "norm", r"(grad_norm)"),
+    Panel("Learning rate", "learning rate", r"(learning_rate)"),
+)
+
+
+def stage_view(folder: Path, name: str, settings: Mapping[str, Any], state: Mapping[str, Any]) -> StageView:
+    """Gather what is known of a stage; `settings` and `state` may lack anything."""
+    kind = str(settings.get("kind", state.get("kind", "")))
+    details = state.get("details")
+    view = StageView(name, kind, dict(state), dict(details) if isinstance(details, dict) else {})
+    if kind in _FILL:
+        _FILL[kind](view, folder, settings)
+    return view
+
+
+def _fill_training(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:
+    metrics: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+    for line in read_objects(folder / "metrics.jsonl"):
+        numbers = {key: float(value) for key, value in line.items() if isinstance(value, int | float)}
+        if (step := numbers.pop("step", None)) is not None:
+            for key, value in numbers.items():
+                metrics[key].append((step, value))
+    for panel in PANELS:
+        series: dict[str, Points] = {
+            found[1].replace("_", " "): points
+            for key, points in sorted(metrics.items())
+            if (found := re.fullmatch(panel.pattern, key)) and any(value != 0 for _, value in points)
+        }
+        if series:
+            svg = curves(series, panel.label, f"{view.name}: {panel.caption}")
+            view.figures.append(Figure(panel.caption, svg))
+
+
+def _fill_sampling(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:
+    tokens: list[float] = []
+    similarity: list[float] = []
+    redrawn = total = 0
+    for row in read_records(folder / "responses.jsonl", Ranking):
+        for response in row.responses:
+            total += 1
+            redrawn += (response.attempts or 1) > 1
+            if response.failure is None and response.num_tokens is not None:
+                tokens.append(response.num_tokens)
+            if response.failure is None and response.max_rouge_l is not None:
+                similarity.append(response.max_rouge_l)
+    limit = settings.get("max_rouge_l")
+    if total and limit is not None:
+        view.facts["responses drawn again"] = f"{redrawn} of {total} ({percent(redrawn / total)})"
+    if tokens:
+        view.figures.append(Figure("Length of the responses", histogram(tokens, "tokens", f"{view.name}: lengths")))
+    if similarity:
+        caption = "Largest ROUGE-L with another response of the list"
+        if limit is not None:
+            caption += f"; the limit is {limit:g}"
+        svg = histogram(similarity, "ROUGE-L F1", f"{view.name}: {caption}", mark=limit)
+        view.figures.append(Figure(caption, svg))
+
+
+def _fill_ranking(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:
+    at_rank: defaultdict[int, list[tuple[int, int | None, float | None]]] = defaultdict(list)
+    for row in read_records(folder / "rankings.jsonl", Ranking):
+        ranked = ranked_responses(row)
+        for response in ranked:
+            at_rank[response.rank or 0].append((len(response.text), response.num_tokens, response.score))
+        if len({response.rank for response in ranked}) > 1 and len(view.lists) < NUM_LISTS:
+            view.lists.append(row)
+    for rank, responses in sorted(at_rank.items()):
+        characters, tokens, scores = zip(*responses, strict=True)
+        view.ranks.append(RankLength(rank, len(responses), fmean(characters), _mean(tokens), _mean(scores)))
+    if view.ranks:
+        view.facts.pop("mean_characters_by_rank", None)
+
+
+def ranked_responses(row: Ranking) -> list[Response]:
+    """Responses that have a rank, best first."""
+    ranked = [response for response in row.responses if response.rank is not None]
+    return sorted(ranked, key=lambda response: response.rank or 0)
+
+
+_FILL: dict[str, Callable[[StageView, Path, Mapping[str, Any]], None]] = {
+    "sft": _fill_training,
+    "train": _fill_training,
+    "sample": _fill_sampling,
+    "rank": _fill_ranking,
+}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

@@ -1,0 +1,59 @@
+"""The results of an evaluation as a table for the terminal, within 80 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.table import Table
+from rich.text import Text
+
+from tunalm.reporting.formats import SIGNIFICANT, interval, number, signed
+
+LONGEST_NAME = 22
+
+
+def results_table(results: dict[str, Any]) -> Table:
+    """One row per model and benchmark: value, interval, difference to the first model with its interval.
+
+    Args:
+        results: the content of results.json.
+    """
+    models = results["models"]
+    baseline = results["baseline"]
+    metrics = {name: result["metric"] for name, result in models[baseline]["results"].items()}
+    pairs = {(each["benchmark"], each["model"]): each for each in results["comparisons"] if each["against"] == baseline}
+    table = Table(caption=_caption(results), caption_justify="left", box=SIMPLE, pad_edge=False)
+    table.add_column("model", max_width=LONGEST_NAME, overflow="fold")
+    for heading in ("0-100", "95 %", "difference", "95 %", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for benchmark, metric in metrics.items():
+        table.add_row(Text(f"{benchmark}: {metric}", style="bold"))
+        for model, outcome in models.items():
+            result, pair = outcome["results"][benchmark], pairs.get((benchmark, model))
+            table.add_row(
+                Text(model),
+                number(result["value"]),
+                interval(result["ci95"]),
+                *(_difference(pair) if pair else ("", "")),
+                f"{result['n']}!" if result["failed"] else f"{result['n']} ",
+            )
+        table.add_section()
+    return table
+
+
+def _difference(pair: dict[str, Any]) -> tuple[str, str]:
+    star = "*" if pair["p_holm"] < SIGNIFICANT else " "
+    return signed(pair["difference"]) + star, interval(pair["ci95"])
+
+
+def _caption(results: dict[str, Any]) -> Text:
+    samples = results["settings"]["bootstrap_samples"]
+    text = f"95 %: bootstrap interval over instructions ({samples} resamples)."
+    if count := len(results["comparisons"]):
+        text += f"\nDifferences are to {results['baseline']}, on the same instructions; * p < {SIGNIFICANT}"
+        text += f" (permutation test, Holm-corrected for {count} comparisons)."
+    failed = sum(each["failed"] for model in results["models"].values() for each in model["results"].values())
+    if failed:
+        text += f"\n! {failed} answers failed; a failed answer counts as 0."
+    return Text(text)

@@ -1,0 +1,82 @@
+"""The whole loss of Eq. 6, from the log-probabilities of a batch.
+
+    L = (sum over lists of L_rank + lambda * sum over lists of L_MLE) / number of lists
+
+The sums run over the whole optimizer step. A batch is a part of a step: it adds its share to both sums and divides by
+the step's number of lists, so the shares of all micro-batches and processes add up to L however the step is split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from tunalm.training.layouts import ABSENT
+from tunalm.training.logprobs import Logprobs
+from tunalm.training.losses import Convention, list_losses
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The knobs of the loss.
+
+    `paper` is Eq. 4-6. `lmops` is the loss of the authors' released trainer: the hinge of `losses.list_losses` over a
+    list in which the reference takes part (where it stood in their lists is not published; here it is above all
+    candidates), and an MLE term that is the mean over the tokens of everything in the list.
+    """
+
+    margin: float = 0.1
+    mle_weight: float = 1.0
+    convention: Convention = "paper"
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one batch adds to the loss of its optimizer step."""
+
+    loss: torch.Tensor
+    """Scalar: this batch's share of L."""
+    rank_loss: float
+    """Sum of L_rank over the lists of the batch."""
+    mle_loss: float
+    """Sum of L_MLE over the lists of the batch (`lmops`: its share of the token mean, times the number of lists)."""
+    scores: torch.Tensor
+    """[G, N], v of everything that is ranked."""
+    ranks: torch.Tensor
+    """[G, N], -1 where there is none."""
+
+
+def share_of_step(
+    logprobs: Logprobs, batch: Mapping[str, torch.Tensor], objective: Objective, *, lists: float, tokens: float
+) -> Share:
+    """Compute a batch's share of the loss.
+
+    Args:
+        logprobs: of the batch's sequences.
+        batch: as `layouts.collate` returns it.
+        objective: the knobs.
+        lists: number of lists in the whole optimizer step.
+        tokens: number of target tokens in the whole optimizer step.
+    """
+    means, references = logprobs.means, batch["references"]
+    slots, ranks = batch["slots"], batch["ranks"]
+    if objective.convention == "lmops":
+        slots, ranks = _with_reference_on_top(slots, ranks, references)
+        mle_loss = -logprobs.sums.sum() * (lists / tokens)
+    else:
+        mle_loss = -means[references[references != ABSENT]].sum()
+    scores = torch.cat([means, means.new_zeros(1)])[slots]  # ABSENT, -1, picks the zero at the end
+    rank_loss = list_losses(scores, ranks, margin=objective.margin, convention=objective.convention).sum()
+    loss = (rank_loss + objective.mle_weight * mle_loss) / lists
+    return Share(loss, float(rank_loss.detach()), float(mle_loss.detach()), scores.detach(), ranks)
+
+
+def _with_reference_on_top(
+    slots: torch.Tensor, ranks: torch.Tensor, references: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put the reference before the [G, N] responses of each list, and move their ranks down by one."""
+    top = torch.where(references == ABSENT, ABSENT, 0)
+    below = torch.where(ranks == ABSENT, ABSENT, ranks + 1)
+    return torch.cat([references[:, None], slots], dim=1), torch.cat([top[:, None], below], dim=1)

@@ -1,0 +1,136 @@
+"""The built-in tasks: what `generate` promises about its rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tunalm.data.checkable import FAMILIES, VERSION, check, generate
+from tunalm.data.checkable.checkers import CHECKERS, words_of
+from tunalm.data.checkable.families import ROWS_PER_FAMILY, Split
+from tunalm.data.checkable.words import HELDOUT, KINDS, TRAIN, Material
+from tunalm.records import Instruction
+
+ROWS: dict[Split, list[Instruction]] = {"train": generate("train"), "heldout": generate("heldout")}
+ALL_ROWS = [row for rows in ROWS.values() for row in rows]
+FORM = {"name", "place", "brackets", "times", "count", "most"}
+"""Parameters that say what to do with the words and numbers; the splits share them, as they share phrasings."""
+SHA256 = "3e2169106a1b793d305ba4385d1332a81e3f076f4c6d05d437ac48bd30ac7a90"
+"""Of the rows of edition 1."""
+
+
+def family_rows(split: Split, family: str) -> list[Instruction]:
+    return [row for row in ROWS[split] if row.task == family]
+
+
+def content(row: Instruction) -> set[str]:
+    """Words and numbers that a row is about."""
+    assert row.checker is not None
+    found: set[str] = set()
+    for key, value in row.checker.items():
+        if key not in FORM:
+            found.update(words_of(" ".join(map(str, value)) if isinstance(value, list) else str(value)))
+    return found - {"the"}
+
+
+def score(row: Instruction, response: str) -> float:
+    assert row.checker is not None
+    return check(row.checker, response)
+
+
+def test_the_rows_are_the_same_everywhere() -> None:
+    text = "\n".join(row.model_dump_json() for row in ALL_ROWS)
+    assert (VERSION, hashlib.sha256(text.encode()).hexdigest()) == ("1", SHA256), "a change of rows is a new edition"
+
+
+def test_a_second_call_gives_equal_rows_that_are_not_shared() -> None:
+    again = generate("train")
+    assert again == ROWS["train"]
+    again[0].instruction = "changed"
+    assert generate("train") == ROWS["train"]
+
+
+def test_families_come_in_turns_and_are_of_one_size() -> None:
+    for split, size in ROWS_PER_FAMILY.items():
+        tasks = [row.task for row in ROWS[split]]
+        assert tasks == list(FAMILIES) * size
+
+
+def test_ids_and_instructions_are_unique() -> None:
+    assert len({row.id for row in ALL_ROWS}) == len(ALL_ROWS)
+    assert len({row.instruction for row in ALL_ROWS}) == len(ALL_ROWS)
+    assert {row.id for row in ROWS["heldout"]} >= {"heldout/contains_words/000", "heldout/json_pair/015"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_word_or_number_of_a_family_is_in_both_splits(family: str) -> None:
+    train, heldout = (set().union(*map(content, family_rows(split, family))) for split in ROWS)
+    assert train
+    assert heldout
+    assert not train & heldout
+
+
+def test_the_material_of_the_splits_is_disjoint() -> None:
+    def words(material: Material) -> set[str]:
+        names = [name for kind in material.kinds for name in KINDS[kind]]
+        opposites = [word for asked, accepted in material.opposites for word in (asked, *accepted)]
+        taboos = [word for topic, taboo, _ in material.taboos for word in (topic, taboo)]
+        numbers = map(str, material.numbers)
+        return {*material.objects, *material.adjectives, *material.kinds, *names, *opposites, *taboos, *numbers}
+
+    assert not words(TRAIN) & words(HELDOUT)
+
+
+def test_no_object_is_a_name_of_a_kind() -> None:
+    names = {name for kind in KINDS.values() for name in kind}
+    assert not names & {*TRAIN.objects, *HELDOUT.objects}
+
+
+def test_every_reference_is_right() -> None:
+    assert [(row.id, row.reference) for row in ALL_ROWS if score(row, row.reference or "") != 1.0] == []
+
+
+def test_an_echo_of_the_instruction_is_worth_nothing() -> None:
+    assert [row.instruction for row in ALL_ROWS if score(row, row.instruction) != 0.0] == []
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\n\t\u00a0", "...", "\u200b", "- ", '""'])
+def test_an_empty_response_is_worth_nothing(empty: str) -> None:
+    assert all(score(row, empty) == 0.0 for row in ALL_ROWS)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_single_response_answers_more_than_half_of_a_family(family: str) -> None:
+    rows = family_rows("heldout", family)
+    for response in {row.reference or "" for row in family_rows("train", family) + rows}:
+        assert sum(score(row, response) == 1.0 for row in rows) <= len(rows) / 2
+
+
+def test_what_is_balanced_is_balanced_exactly() -> None:
+    for split in ROWS:
+        answers = Counter((row.reference or "")[:2] for row in family_rows(split, "yes_or_no"))
+        assert answers["Ye"] == answers["No"]
+        places = Counter(row.checker and row.checker["place"] for row in family_rows(split, "letter"))
+        assert places["first"] == places["last"]
+
+
+def test_instructions_and_references_are_short() -> None:
+    assert max(len(row.instruction.split()) for row in ALL_ROWS) <= 22
+    assert max(len((row.reference or "").split()) for row in ALL_ROWS) <= 12
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_has_several_phrasings_and_uses_all(family: str) -> None:
+    phrasings = FAMILIES[family].phrasings
+    assert 3 <= len(phrasings) <= 5
+    for phrasing in phrasings:
+        opening = phrasing.split("{")[0]
+        assert any(row.instruction.startswith(opening) for row in family_rows("train", family))
+
+
+def test_every_checker_is_used_and_known() -> None:
+    used: list[Any] = [row.checker and row.checker["name"] for row in ALL_ROWS]
+    assert set(used) == set(CHECKERS)

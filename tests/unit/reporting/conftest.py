@@ -1,0 +1,177 @@
+"""A small run as the stages leave it, whose texts do their worst."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunalm.records import Prediction, Ranking, Response, Verdict
+from tunalm.store import write_json, write_rows
+
+HOSTILE = (
+    "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(2)>{{ 7*7 }}$x^$\u202e\x00\x1b[31m&amp;"
+)
+
+
+@dataclass(frozen=True)
+class FakeRun:
+    """A folder and the two arguments that the pipeline hands over with it."""
+
+    path: Path
+    recipe: dict[str, Any]
+    states: dict[str, dict[str, Any]]
+
+
+def _result(value: float, **changed: Any) -> dict[str, Any]:
+    """One model's result on one benchmark."""
+    return {
+        "metric": "success",
+        "value": value,
+        "stderr": 2.0,
+        "ci95": [value - 4, value + 4],
+        "n": 100,
+        "failed": 0,
+        "by_task": {"brief": {"value": value, "n": 100}},
+        "mean_tokens": 12.5,
+        "cut": 0.02,
+        **changed,
+    }
+
+
+def _comparison(model: str, against: str, difference: float, p_holm: float) -> dict[str, Any]:
+    """One pair of models."""
+    return {
+        "benchmark": "checkable",
+        "model": model,
+        "against": against,
+        "metric": "success",
+        "difference": difference,
+        "ci95": [difference - 5, difference + 5],
+        "p_value": p_holm / 3,
+        "p_holm": p_holm,
+        "wins": 20,
+        "losses": 10,
+        "ties": 70,
+    }
+
+
+def _results(*names: str) -> dict[str, Any]:
+    """Results of three models, the last of which is better than the others."""
+    first, second, third = names
+    models = {
+        first: _result(20.0),
+        second: _result(21.0),
+        third: _result(31.2, failed=3),
+    }
+    return {
+        "schema_version": 1,
+        "baseline": first,
+        "models": {name: {"identity": f"model {name}", "results": {"checkable": one}} for name, one in models.items()},
+        "comparisons": [
+            _comparison(second, first, 1.0, 0.8),
+            _comparison(third, first, 11.2, 0.003),
+            _comparison(third, second, 10.2, 0.004),
+        ],
+        "settings": {"bootstrap_samples": 2000, "seed": 0, "max_new_tokens": 32},
+    }
+
+
+def _ranking(index: int, *, ranked: bool) -> Ranking:
+    responses = [
+        Response(
+            text=f"{HOSTILE} {index}/{slot}",
+            num_tokens=10 + slot,
+            attempts=1 + slot % 2,
+            max_rouge_l=slot / 4,
+            rank=slot if ranked else None,
+            score=-float(slot) if ranked else None,
+        )
+        for slot in range(4)
+    ]
+    return Ranking(id=f"row-{index}", instruction=HOSTILE, reference=HOSTILE, responses=responses)
+
+
+@pytest.fixture
+def hostile() -> str:
+    """The text that stands wherever a text of somebody else's can."""
+    return HOSTILE
+
+
+@pytest.fixture
+def make_results() -> Callable[..., dict[str, Any]]:
+    """Makes the content of a results.json for three models with the given names."""
+    return _results
+
+
+@pytest.fixture
+def fake_run(tmp_path: Path) -> FakeRun:
+    """A finished run of four stages; names, texts and errors are hostile wherever they can be."""
+    return _write_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def read_only_run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
+    """The same run, for tests that leave it as it is."""
+    return _write_run(tmp_path_factory.mktemp("run"))
+
+
+def _write_run(path: Path) -> FakeRun:
+    kinds = {"own": "sample", "by_checker": "rank", "tuna": "train", "scores": "evaluate"}
+    stages: dict[str, Any] = {name: {"kind": kind, "seed": 0} for name, kind in kinds.items()}
+    stages["own"]["max_rouge_l"] = 0.8
+    states = {
+        name: {"status": "done", "kind": kind, "requested": 4, "ok": 4, "failed": 0, "unknown": 0, "seconds": 75.0}
+        | {"details": {"some_detail": HOSTILE}}
+        for name, kind in kinds.items()
+    }
+    for name in kinds:
+        (path / name).mkdir()
+    write_rows(path / "own" / "responses.jsonl", [_ranking(index, ranked=False) for index in range(5)])
+    write_rows(path / "by_checker" / "rankings.jsonl", [_ranking(index, ranked=True) for index in range(5)])
+    steps = [
+        {
+            "step": step,
+            "loss": 3 - step / 4,
+            "loss_rank": 1.0,
+            "loss_mle": 2 - step / 4,
+            "pair_accuracy": 0.5,
+            "pair_accuracy_gap_1": 0.4,
+            "margins_met": 0.2,
+            "v_rank_0": -1.0,
+            "v_rank_1": -1.2,
+            "v_reference": -1.1,
+            "eos_logprob": -2.0,
+            "response_tokens": 14,
+            "grad_norm": float("nan") if step == 2 else 1.0,
+            "learning_rate": 1e-5,
+        }
+        for step in range(1, 5)
+    ]
+    lines = [json.dumps(step) for step in steps]
+    (path / "tuna" / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 5, "lo']), encoding="utf-8")
+    names = ("base", HOSTILE, "tuna")
+    write_json(path / "scores" / "results.json", _results(*names))
+    answers = [(f"held-{index}", name, float(name == "tuna")) for name in names for index in range(12)]
+    write_rows(
+        path / "scores" / "predictions.jsonl",
+        [
+            Prediction(id=row, benchmark="checkable", model=name, instruction=HOSTILE, prediction=f"{HOSTILE} of {row}")
+            for row, name, _ in answers
+        ],
+    )
+    write_rows(
+        path / "scores" / "rows.jsonl",
+        [
+            Verdict(id=row, benchmark="checkable", model=name, metric="success", score=score)
+            for row, name, score in answers
+        ],
+    )
+    manifest = {"command": f"tunalm run {HOSTILE}", "git_commit": "abc123", "versions": {"torch": "2.13.0"}}
+    write_json(path / "manifest.json", manifest)
+    recipe = {"name": "line", "description": HOSTILE, "inputs": {"note": HOSTILE}, "seed": 0, "stages": stages}
+    return FakeRun(path, recipe, states)

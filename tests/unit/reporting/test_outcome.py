@@ -1,0 +1,64 @@
+"""The result in plain words: never more than the numbers say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tunalm.reporting.outcome import metric, sentences
+
+MakeResults = Callable[..., dict[str, Any]]
+
+
+def said(found: dict[str, Any], kind: str = "success") -> list[str]:
+    by_model = {name: model["results"]["checkable"] for name, model in found["models"].items()}
+    lines = sentences(by_model, found["comparisons"], metric(kind))
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def test_a_gain_is_stated_with_its_interval(make_results: MakeResults) -> None:
+    assert said(make_results("base", "sft", "tuna"))[2] == (
+        "tuna answers 31.2 % right, 11.2 points more than base (95 % interval 6.2 to 16.2, corrected p = 0.003)."
+    )
+
+
+def test_a_difference_that_may_be_chance_is_called_so(make_results: MakeResults) -> None:
+    assert said(make_results("base", "sft", "tuna"))[1] == (
+        "sft answers 21.0 % right, 1.0 points more than base "
+        "(95 % interval \N{MINUS SIGN}4.0 to 6.0, corrected p = 0.800): that may be chance."
+    )
+
+
+def test_the_last_model_is_told_apart_from_those_between(make_results: MakeResults) -> None:
+    assert said(make_results("base", "sft", "tuna"))[3] == (
+        "tuna has 10.2 points more than sft (95 % interval 5.2 to 15.2, corrected p = 0.004)."
+    )
+
+
+def test_failed_answers_are_mentioned(make_results: MakeResults) -> None:
+    assert said(make_results("base", "sft", "tuna"))[-1] == "3 of 100 answers of tuna failed; each counts as 0."
+
+
+def test_a_loss_is_stated_as_one_and_its_interval_is_turned_with_it(make_results: MakeResults) -> None:
+    found = make_results("base", "sft", "tuna")
+    found["comparisons"][0] |= {"difference": -8.0, "ci95": [-13.0, -3.0], "p_holm": 0.0001}
+    assert said(found)[1].endswith(", 8.0 points less than base (95 % interval 3.0 to 13.0, corrected p < 0.001).")
+
+
+def test_a_significant_difference_needs_no_interval(make_results: MakeResults) -> None:
+    found = make_results("base", "sft", "tuna")
+    found["comparisons"][1]["ci95"] = None
+    assert said(found)[2].endswith(", 11.2 points more than base (corrected p = 0.003).")
+
+
+def test_equal_models_are_called_equal(make_results: MakeResults) -> None:
+    found = make_results("base", "sft", "tuna")
+    found["comparisons"][0] |= {"difference": 0.0, "p_holm": 1.0}
+    expected = "sft reaches a ROUGE-L of 21.0 with the references, as much as base."
+    assert said(found, "rougeL")[1] == expected
+
+
+def test_a_single_model_without_an_interval(make_results: MakeResults) -> None:
+    found = make_results("base", "sft", "tuna")
+    only = found["models"]["base"]["results"]["checkable"] | {"ci95": None}
+    assert list(sentences({"base": only}, [], metric("success"))) == ["base answers 20.0 % right."]

@@ -1,0 +1,48 @@
+"""Figures: SVG that carries its text, in the colours of the page."""
+
+from __future__ import annotations
+
+import warnings
+from xml.etree import ElementTree
+
+import matplotlib
+import pytest
+
+from tunalm.reporting.plots import MOST_POINTS, curves, histogram, interval_plot
+
+NAMES = ["base", "a<b>&\"c'", "$x^$", "_hidden", "\u5c0f\u91d1\u67aa", "two\nlines\x00", "long " * 20]
+
+
+def test_any_name_of_a_model_can_be_drawn() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        svg = interval_plot([(name, 20.0, [15.0, 25.0]) for name in NAMES], "share, %", 'every "name" <x>')
+    root = ElementTree.fromstring(svg)
+    drawn = [text.strip() for text in root.itertext()]
+    assert {"base", "a<b>&\"c'", "$x^$", "_hidden", "\u5c0f\u91d1\u67aa", "two?lines?"} <= set(drawn)
+    assert root.attrib["aria-label"] == 'every "name" <x>'
+
+
+def test_a_value_without_an_interval_is_a_dot() -> None:
+    assert "share" in interval_plot([("base", 0.0, None)], "share", "")
+
+
+@pytest.mark.parametrize("values", [[3], [1, 2, 2, 900], [0.25, 0.5], [0.5, 0.5]])
+def test_histograms_hold_every_value(values: list[float]) -> None:
+    ElementTree.fromstring(histogram(values, "tokens", "lengths", mark=0.8))
+
+
+def test_long_series_are_thinned() -> None:
+    short = curves({"loss": [(float(step), 1.0 / step) for step in range(1, MOST_POINTS + 1)]}, "loss", "")
+    long = curves({"loss": [(float(step), 1.0 / step) for step in range(1, 20 * MOST_POINTS)]}, "loss", "")
+    assert len(long) < 1.2 * len(short)
+
+
+def test_colours_are_those_of_the_page_and_nothing_global_changes() -> None:
+    before = dict(matplotlib.rcParams)
+    svg = curves({"loss": [(1.0, 2.0), (2.0, 1.0)], "loss rank": [(1.0, 1.0), (2.0, 0.5)]}, "loss", "")
+    assert dict(matplotlib.rcParams) == before
+    assert "var(--series-0)" in svg
+    assert "currentColor" in svg
+    assert "<style" not in svg
+    assert "<metadata" not in svg

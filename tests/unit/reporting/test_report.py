@@ -1,0 +1,203 @@
+"""report.html: complete, self-contained, inert, and written from whatever is there."""
+
+from __future__ import annotations
+
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tunalm.reporting import write_report
+from tunalm.store import write_json
+
+if TYPE_CHECKING:
+    from tests.unit.reporting.conftest import FakeRun
+
+VOID = {"meta", "img", "br", "input", "link", "hr"}
+
+
+class Page(HTMLParser):
+    """Elements, text and addresses of a page; notes tags that do not close."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.crossed: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.crossed.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if self.open[-1:] != ["style"] else ""
+
+
+def page_of(run: FakeRun) -> Page:
+    write_report(run.path, run.recipe, run.states)
+    return Page((run.path / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(read_only_run: FakeRun) -> Page:
+    return page_of(read_only_run)
+
+
+@pytest.fixture
+def plain_run(fake_run: FakeRun) -> FakeRun:
+    """The run without what takes time to draw."""
+    (fake_run.path / "tuna" / "metrics.jsonl").unlink()
+    (fake_run.path / "own" / "responses.jsonl").unlink()
+    return fake_run
+
+
+def test_every_part_is_there_in_the_order_of_reading(page: Page) -> None:
+    text = page.text.partition("Results: scores")[2].partition("How it was run")[2]
+    parts = [
+        "base answers 20.0 % right",
+        "Every pair of models",
+        "By task",
+        "Answers side by side",
+        "requested",
+        "responses drawn again",
+        "mean characters",
+        "Loss and its parts",
+        "How it was run",
+        "abc123",
+        "max_rouge_l: 0.8",
+    ]
+    places = [text.find(part) for part in parts]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+def test_training_sampling_and_results_are_drawn(page: Page) -> None:
+    figures = [attributes["aria-label"] or "" for tag, attributes in page.tags if tag == "svg"]
+    assert sum(label.startswith("checkable:") for label in figures) == 1
+    assert sum(label.startswith("tuna:") for label in figures) == 8
+    assert sum(label.startswith("own:") for label in figures) == 2
+
+
+def test_the_page_is_well_formed(page: Page) -> None:
+    assert (page.open, page.crossed) == ([], [])
+
+
+def test_nothing_is_executed_and_nothing_is_fetched(page: Page) -> None:
+    names = {tag for tag, _ in page.tags}
+    assert names.isdisjoint({"script", "img", "image", "iframe", "link", "object", "embed", "form", "foreignobject"})
+    for _, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("href", "xlink:href", "src", "action"):
+            assert (attributes.get(name) or "#").startswith("#")
+        assert "url(" not in (attributes.get("style") or "").replace("url(#", "")
+
+
+def test_the_policy_forbids_everything_but_inline_style(page: Page) -> None:
+    policies = [item["content"] for tag, item in page.tags if item.get("http-equiv") == "Content-Security-Policy"]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
+
+
+def test_foreign_text_is_shown_as_it_is(page: Page, hostile: str) -> None:
+    assert hostile.startswith("<script>alert(1)</script>")
+    assert page.text.count("<script>alert(1)</script>") > 20
+    assert "{{ 7*7 }}" in page.text
+    assert "\x1b" not in page.text
+    assert "\N{SYMBOL FOR ESCAPE}[31m" in page.text
+
+
+def test_long_texts_are_cut_and_say_so(plain_run: FakeRun) -> None:
+    plain_run.states["own"]["details"] = {"reason": "x" * 5000}
+    page = page_of(plain_run)
+    assert "(4,400 more characters)" in page.text
+    assert "x" * 601 not in page.text
+
+
+def test_a_lone_surrogate_does_not_stop_the_report(plain_run: FakeRun) -> None:
+    plain_run.recipe["description"] = "\ud800 alone"
+    assert "? alone" in page_of(plain_run).text
+
+
+def test_the_same_run_gives_the_same_bytes(fake_run: FakeRun, read_only_run: FakeRun, page: Page) -> None:
+    page_of(fake_run)
+    written = fake_run.path / "report.html"
+    assert written.read_bytes() == (read_only_run.path / "report.html").read_bytes()
+
+
+@pytest.mark.parametrize("size", range(5))
+def test_what_has_not_run_is_left_out(fake_run: FakeRun, size: int) -> None:
+    for name in list(fake_run.states)[size:]:
+        shutil.rmtree(fake_run.path / name)
+        fake_run.states[name] = {}
+    (fake_run.path / "manifest.json").unlink()
+    text = page_of(fake_run).text
+    assert text.count("has not finished") == 4 - size
+    assert ("Loss and its parts" in text) == (size >= 3)
+    assert ("Every pair of models" in text) == (size == 4)
+
+
+@pytest.mark.parametrize("content", ["", "not json", "[1, 2]", '{"schema_version": 99}', '{"step": "x"}\n\x00\n'])
+def test_damaged_files_are_left_out(fake_run: FakeRun, content: str) -> None:
+    for path in fake_run.path.rglob("*.json*"):
+        path.write_text(content, encoding="utf-8")
+    page = page_of(fake_run)
+    assert [tag for tag, _ in page.tags if tag == "svg"] == []
+    assert "How it was run" in page.text
+
+
+def test_an_empty_recipe_has_a_report_too(tmp_path: Path) -> None:
+    write_report(tmp_path, {"name": "nothing", "stages": {}}, {})
+    assert "nothing" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_failed_rows_stand_above_the_results(plain_run: FakeRun) -> None:
+    plain_run.states["own"] |= {"ok": 1, "failed": 2, "unknown": 1}
+    text = page_of(plain_run).text
+    assert -1 < text.find("The stage own: 2 failed and 1 unknown of 4.") < text.find("base answers")
+
+
+def test_side_by_side_answers_follow_the_rule(page: Page) -> None:
+    text = page.text
+    assert "of held-7" in text
+    assert "of held-8" not in text
+
+
+def test_runs_without_a_clear_difference_have_no_side_by_side(plain_run: FakeRun) -> None:
+    write_rows_with_equal_scores(plain_run.path / "scores")
+    assert "Answers side by side" not in page_of(plain_run).text
+
+
+def write_rows_with_equal_scores(folder: Path) -> None:
+    path = folder / "rows.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"score":1.0', '"score":0.0'), encoding="utf-8")
+
+
+def test_an_unknown_metric_is_reported_by_its_name(plain_run: FakeRun) -> None:
+    changed: dict[str, Any] = {
+        "schema_version": 1,
+        "baseline": "base",
+        "models": {
+            "base": {
+                "identity": "x",
+                "results": {
+                    "new": {"metric": "kappa", "value": 41.0, "ci95": None, "n": 1, "failed": 0, "by_task": {}}
+                    | {"mean_tokens": None, "cut": None, "stderr": None}
+                },
+            }
+        },
+        "comparisons": [],
+        "settings": {"bootstrap_samples": 100, "seed": 0, "max_new_tokens": 8},
+    }
+    write_json(plain_run.path / "scores" / "results.json", changed)
+    assert "base has a kappa of 41.0." in page_of(plain_run).text

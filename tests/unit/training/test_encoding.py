@@ -1,0 +1,111 @@
+"""What is learned, what is cut, what is left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tunalm.data.prompts import PromptEncoder
+from tunalm.errors import DataError
+from tunalm.records import Ranking, Response
+from tunalm.training.encoding import encode_row, encode_rows
+
+PROMPT = "Add."
+PROMPT_TOKENS = len("<U>") + len(PROMPT)  # <|user|>, the text, <|end|> and <|assistant|>
+
+
+def row(*responses: Response, reference: str | None = None, id: str = "a") -> Ranking:  # noqa: A002
+    return Ranking(id=id, instruction=PROMPT, reference=reference, responses=list(responses))
+
+
+def texts(encoder: PromptEncoder, ids: list[int]) -> Any:
+    return encoder.tokenizer.decode(ids)
+
+
+def test_prompt_and_responses_are_joined_as_ids_and_end_with_the_end_token(encoder: PromptEncoder) -> None:
+    group = encode_row(row(Response(text="3", rank=0), Response(text=" 4", rank=1), reference="7"), encoder, 100)
+    assert group is not None
+    assert len(group.prompt) == PROMPT_TOKENS
+    assert texts(encoder, group.prompt) == "<|user|>Add.<|end|><|assistant|>"
+    assert [texts(encoder, target.tokens) for target in group.targets] == ["3<|end|>", " 4<|end|>", "7<|end|>"]
+    assert [(target.number, target.rank, target.ended) for target in group.targets] == [
+        (0, 0, True),
+        (1, 1, True),
+        (None, None, True),
+    ]
+
+
+def test_the_end_token_is_learned_although_it_is_also_the_padding(encoder: PromptEncoder) -> None:
+    assert encoder.tokenizer.pad_token_id == encoder.end_id  # type: ignore[attr-defined]
+    group = encode_row(row(reference="7"), encoder, 100)
+    assert group is not None
+    assert group.targets[0].tokens[-1] == encoder.end_id
+
+
+def test_failed_and_unranked_responses_take_no_part(encoder: PromptEncoder) -> None:
+    responses = (
+        Response(text="", rank=0, failure="timed out"),
+        Response(text="b", rank=None),
+        Response(text="c", rank=1),
+    )
+    group = encode_row(row(*responses), encoder, 100)
+    assert group is not None
+    assert [target.number for target in group.targets] == [2]
+
+
+def test_a_response_that_is_too_long_is_cut_on_the_right_and_loses_its_end(encoder: PromptEncoder) -> None:
+    lists = [row(Response(text="abcdef", rank=0), Response(text="abc", rank=1), reference="abcd", id="long")]
+    encoded = encode_rows(lists, encoder, max_length=PROMPT_TOKENS + 4)
+    cut, whole, reference = encoded.groups[0].targets
+    assert texts(encoder, cut.tokens) == "abcd"
+    assert not cut.ended
+    assert texts(encoder, whole.tokens) == "abc<|end|>"
+    assert whole.ended
+    assert not reference.ended
+    assert encoded.cut == ["long"]
+
+
+def test_a_prompt_that_leaves_no_room_is_dropped_and_one_token_of_room_is_enough(encoder: PromptEncoder) -> None:
+    long = Ranking(id="long", instruction=PROMPT + "!", reference="7", responses=[])
+    encoded = encode_rows([row(reference="7", id="short"), long], encoder, max_length=PROMPT_TOKENS + 1)
+    assert [group.id for group in encoded.groups] == ["short"]
+    assert encoded.dropped == ["long"]
+    assert [len(target.tokens) for target in encoded.groups[0].targets] == [1]
+
+
+def test_an_empty_response_still_teaches_to_end(encoder: PromptEncoder) -> None:
+    group = encode_row(row(Response(text="", rank=0)), encoder, 100)
+    assert group is not None
+    assert group.targets[0].tokens == [encoder.end_id]
+
+
+def test_a_list_that_is_all_ties_trains_its_reference_alone(encoder: PromptEncoder) -> None:
+    tied = (Response(text="a", rank=0), Response(text="b", rank=0))
+    encoded = encode_rows([row(*tied, reference="7")], encoder, max_length=100)
+    assert [target.rank for target in encoded.groups[0].targets] == [None]
+    assert encoded.unranked == ["a"]
+
+
+def test_without_an_mle_term_references_are_left_out_and_idle_rows_too(encoder: PromptEncoder) -> None:
+    ranked = row(Response(text="a", rank=0), Response(text="b", rank=1), reference="7", id="ranked")
+    single = row(Response(text="a", rank=0), reference="7", id="single")
+    encoded = encode_rows([ranked, single], encoder, max_length=100, mle_weight=0)
+    assert [group.id for group in encoded.groups] == ["ranked"]
+    assert [target.rank for target in encoded.groups[0].targets] == [0, 1]
+    assert encoded.idle == ["single"]
+
+
+def test_under_lmops_ties_are_ranked_and_the_reference_always_takes_part(encoder: PromptEncoder) -> None:
+    tied = (Response(text="a", rank=0), Response(text="b", rank=0))
+    encoded = encode_rows([row(*tied, reference="7")], encoder, max_length=100, mle_weight=0, convention="lmops")
+    assert [target.rank for target in encoded.groups[0].targets] == [0, 0, None]
+
+
+def test_rows_of_plain_sft_are_no_unranked_lists(encoder: PromptEncoder) -> None:
+    assert encode_rows([row(reference="7")], encoder, max_length=100).unranked == []
+
+
+def test_nothing_to_train_on_is_an_error_that_says_why(encoder: PromptEncoder) -> None:
+    with pytest.raises(DataError, match="1 fill max_length"):
+        encode_rows([row(reference="7")], encoder, max_length=PROMPT_TOKENS)

@@ -1,0 +1,177 @@
+"""The stages `sft` and `train`, from a file of rows to a model that transformers loads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tunalm.errors import DataError
+from tunalm.recipe import Data, Sft, Train
+from tunalm.records import Ranking, Response
+from tunalm.store import StageContext, Summary, write_rows
+from tunalm.training import run_sft, run_train, runs
+from tunalm.training.metrics import read_metrics
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> StageContext:
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    return StageContext(folder, tmp_path / "ledger.sqlite")
+
+
+@pytest.fixture
+def train(tmp_path: Path, model_folder: Path, rows: list[Ranking], context: StageContext) -> Callable[..., Summary]:
+    """Runs the stage on the tiny model; changes go to its settings."""
+
+    def run(data: list[Ranking] | None = None, **changes: Any) -> Summary:
+        path = tmp_path / "lists.jsonl"
+        write_rows(path, rows if data is None else data)
+        settings = {"batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-2, **changes}
+        return run_train(Train(start=str(model_folder), rankings=str(path), **settings), context)
+
+    return run
+
+
+def load(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder)
+
+
+def write(model: Any, folder: Path) -> torch.Tensor:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    prompt: Any = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Say 1"}], add_generation_prompt=True, return_tensors="pt"
+    )
+    return model.generate(**prompt, max_new_tokens=5)  # type: ignore[no-any-return]
+
+
+def test_train_leaves_a_model_that_generates_and_nothing_half_done(
+    train: Callable[..., Summary], context: StageContext, model_folder: Path
+) -> None:
+    summary = train()
+    assert sorted(path.name for path in context.folder.iterdir()) == ["metrics.jsonl", "model", "training.json"]
+    model = load(context.folder / "model")
+    assert model.dtype == torch.float32
+    assert model.config.use_cache
+    assert model.generation_config.eos_token_id == [AutoTokenizer.from_pretrained(model_folder).eos_token_id]
+    assert write(model, context.folder / "model").shape[1] > 5
+    base = load(model_folder)
+    assert not torch.equal(model.lm_head.weight, base.lm_head.weight)
+    assert not (context.folder / "model" / "training_args.bin").exists()
+    assert (summary.requested, summary.ok) == (10, 10)
+    assert summary.details["steps"] == 3 == len(read_metrics(context.folder / "metrics.jsonl"))
+
+
+def test_a_second_call_reports_the_same_and_does_no_work(
+    train: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train()
+    monkeypatch.setattr(runs, "load_model", None)
+    assert train() == first
+
+
+def test_the_same_settings_give_the_same_bits_and_the_seed_changes_them(
+    train: Callable[..., Summary], context: StageContext
+) -> None:
+    found = []
+    for seed in (0, 0, 1):
+        train(seed=seed)
+        found.append(load(context.folder / "model").lm_head.weight)
+        (context.folder / "model").rename(context.folder / f"{len(found)}")
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_at_the_same_bits(
+    train: Callable[..., Summary], context: StageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train()
+    straight = load(context.folder / "model").lm_head.weight
+    (context.folder / "model").rename(context.folder / "straight")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_publish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(save_steps=2)
+    steps_before = read_metrics(context.folder / "metrics.jsonl")
+    train(save_steps=2)
+    assert read_metrics(context.folder / "metrics.jsonl") == steps_before  # all steps were in the last checkpoint
+    assert torch.equal(load(context.folder / "model").lm_head.weight, straight)
+
+
+def test_adapters_are_saved_beside_the_model_that_they_are_merged_into(
+    train: Callable[..., Summary], context: StageContext, model_folder: Path
+) -> None:
+    train(lora_rank=2, lora_alpha=8)
+    merged, base = load(context.folder / "model"), load(model_folder)
+    ids = torch.arange(20)[None]
+    adapted = PeftModel.from_pretrained(load(model_folder), context.folder / "adapter")
+    assert torch.allclose(merged(ids).logits, adapted(ids).logits, atol=1e-4)
+    assert not torch.allclose(merged(ids).logits, base(ids).logits, atol=1e-4)
+    assert write(merged, context.folder / "model").shape[1] > 5
+
+
+def test_sft_learns_the_references(tmp_path: Path, model_folder: Path, context: StageContext) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps({"instruction": f"Say {n}", "output": "Fine."}) + "\n" for n in range(8)))
+    settings = Sft(
+        model=str(model_folder),
+        data=Data(source=str(path)),
+        batch_size=4,
+        epochs=10,
+        learning_rate=1e-2,
+        template="alpaca",
+    )
+    summary = run_sft(settings, context)
+    assert summary.ok == 8
+    losses = [line["loss"] for line in read_metrics(context.folder / "metrics.jsonl")]
+    assert losses[-1] < losses[0] / 4
+    tokenizer = AutoTokenizer.from_pretrained(context.folder / "model")
+    written = str(tokenizer.decode(write(load(context.folder / "model"), context.folder / "model")[0]))
+    assert written.endswith("### Response:Fine.")
+
+
+def test_what_was_left_out_is_told(train: Callable[..., Summary], rows: list[Ranking]) -> None:
+    long = Ranking(id="long", instruction="a" * 200, reference="b", responses=rows[0].responses)
+    wordy = Ranking(id="wordy", instruction="a", reference="b" * 200, responses=rows[0].responses)
+    summary = train([*rows, long, wordy], max_length=64)
+    counts = {name: summary.details[name] for name in ("rows", "trained", "dropped", "cut", "unranked", "idle")}
+    assert counts == {"rows": 12, "trained": 11, "dropped": 1, "cut": 1, "unranked": 0, "idle": 0}
+    assert (summary.requested, summary.ok, summary.failed, summary.unknown) == (11, 11, 0, 0)
+
+
+def test_lists_of_one_response_are_refused(train: Callable[..., Summary], rows: list[Ranking]) -> None:
+    short = [row.model_copy(update={"responses": row.responses[:1]}) for row in rows]
+    with pytest.raises(DataError, match="none of which has two ranked responses"):
+        train(short)
+
+
+def test_an_empty_file_is_refused(train: Callable[..., Summary]) -> None:
+    with pytest.raises(DataError, match="found 0 rows"):
+        train([])
+
+
+def test_an_id_that_stands_twice_is_refused(train: Callable[..., Summary], rows: list[Ranking]) -> None:
+    with pytest.raises(DataError, match="the id 'row-3' in two rows"):
+        train([*rows, rows[3]])
+
+
+def test_a_missing_reference_is_refused_unless_nothing_is_imitated(
+    train: Callable[..., Summary], rows: list[Ranking]
+) -> None:
+    without = [row.model_copy(update={"reference": None}) for row in rows[:4]]
+    with pytest.raises(DataError, match="without a reference"):
+        train(without)
+    assert train(without, mle_weight=0).ok == 4
+
+
+def test_lists_that_all_tie_are_no_error(train: Callable[..., Summary]) -> None:
+    tied = [Response(text="a", rank=0), Response(text="b", rank=0)]
+    summary = train([Ranking(id="x", instruction="Say x", reference="x", responses=tied)])
+    assert summary.details["unranked"] == 1

@@ -1,0 +1,201 @@
+"""The trainer: its loss and its update, however a step is split; its metrics; what it refuses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tunalm.errors import TrainingError
+from tunalm.records import Ranking
+from tunalm.training.encoding import Group
+from tunalm.training.losses import Convention
+from tunalm.training.trainer import RankingConfig, RankingTrainer
+
+Make = Callable[..., RankingTrainer]
+
+
+@pytest.fixture
+def make_trainer(make_model: Callable[..., Any], tokenizer: Any, rows: list[Ranking], tmp_path: Path) -> Make:
+    """Makes a trainer of the same tiny model and rows; changes go to its config."""
+
+    def make(data: list[Ranking] | None = None, model: Any = None, **changes: Any) -> RankingTrainer:
+        config: dict[str, Any] = {
+            "output_dir": str(tmp_path / "checkpoints"),
+            "save_strategy": "no",
+            "learning_rate": 1e-2,
+            "warmup_steps": 0,
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "batch_size": 8,
+            "per_device_train_batch_size": 8,
+            **changes,
+        }
+        return RankingTrainer(
+            model=make_model() if model is None else model,
+            args=RankingConfig(**config),
+            train_dataset=rows if data is None else data,
+            processing_class=tokenizer,
+        )
+
+    return make
+
+
+def logged(trainer: RankingTrainer) -> list[dict[str, float]]:
+    return [line for line in trainer.state.log_history if "loss" in line]
+
+
+def weights(trainer: RankingTrainer) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
+
+
+def by_hand(model: Any, groups: list[Group], margin: float, mle_weight: float) -> float:
+    """Eq. 4-6 over the lists of a step, one response at a time, v_k being the mean over the response's tokens."""
+    total = 0.0
+    for group in groups:
+        v = []
+        for target in group.targets:
+            ids = torch.tensor([group.prompt + target.tokens])
+            predicted = model(input_ids=ids).logits[0, len(group.prompt) - 1 : -1].log_softmax(-1)
+            v.append(predicted.gather(-1, torch.tensor(target.tokens)[:, None]).mean().item())
+        for j, better in enumerate(group.targets):
+            for k, worse in enumerate(group.targets):
+                if better.rank is not None and worse.rank is not None and better.rank < worse.rank:
+                    total += max(0.0, v[k] - v[j] + margin * (worse.rank - better.rank))
+        total += sum(-mle_weight * v[n] for n, target in enumerate(group.targets) if target.rank is None)
+    return total / len(groups)
+
+
+@pytest.mark.parametrize("layout", ["shared", "padded"])
+def test_the_loss_of_a_step_is_the_equation(make_trainer: Make, layout: str) -> None:
+    trainer = make_trainer(batch_size=10, per_device_train_batch_size=3, margin=0.3, mle_weight=0.7, layout=layout)
+    with torch.no_grad():
+        expected = by_hand(copy.deepcopy(trainer.model), trainer.encoded.groups, margin=0.3, mle_weight=0.7)
+    trainer.train()
+    assert logged(trainer)[0]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_without_responses_it_is_the_length_normalised_sft_loss(make_trainer: Make, rows: list[Ranking]) -> None:
+    plain = [row.model_copy(update={"responses": []}) for row in rows]
+    trainer = make_trainer(plain, batch_size=10)
+    with torch.no_grad():
+        expected = by_hand(copy.deepcopy(trainer.model), trainer.encoded.groups, margin=0.1, mle_weight=1.0)
+    trainer.train()
+    [line] = logged(trainer)
+    assert line["loss"] == pytest.approx(expected, rel=1e-5)
+    assert line["loss_rank"] == 0
+
+
+@pytest.mark.parametrize("convention", ["paper", "lmops"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw_torch"])
+def test_loss_and_update_do_not_depend_on_how_a_step_is_split(
+    make_trainer: Make, convention: Convention, optimizer: str
+) -> None:
+    """Ten rows in steps of eight: the second step is incomplete. Splits 1x8, 2x4, 8x1 and the uneven 3x3."""
+    runs = []
+    for micro in (8, 4, 1, 3):
+        trainer = make_trainer(
+            per_device_train_batch_size=micro,
+            num_train_epochs=2,
+            convention=convention,
+            optim=optimizer,
+            learning_rate=1e-4,
+        )
+        trainer.train()
+        assert trainer.state.global_step == 4
+        runs.append((torch.tensor([line["loss"] for line in logged(trainer)]), weights(trainer), logged(trainer)))
+    first_losses, first_weights, first_lines = runs[0]
+    for losses, found, lines in runs[1:]:
+        assert (losses - first_losses).abs().max() < 1e-6 * first_losses.max()
+        assert (found - first_weights).abs().max() < 1e-6
+        for ours, theirs in zip(lines, first_lines, strict=True):
+            same = {"seconds": ours["seconds"], "epoch": ours["epoch"]}  # the second counts micro-batches
+            assert ours == pytest.approx({**theirs, **same}, rel=1e-3, abs=1e-5)
+
+
+def test_lists_of_a_batch_size_given_by_accumulation_steps_are_those_of_transformers(make_trainer: Make) -> None:
+    trainer = make_trainer(batch_size=None, per_device_train_batch_size=2, gradient_accumulation_steps=3)
+    assert trainer.args.batch_size == 6
+    assert make_trainer(batch_size=9, per_device_train_batch_size=2).args.gradient_accumulation_steps == 5
+
+
+def test_training_teaches_the_ranking(make_trainer: Make) -> None:
+    trainer = make_trainer(num_train_epochs=30, learning_rate=3e-3)
+    trainer.train()
+    first, last = logged(trainer)[0], logged(trainer)[-1]
+    assert last["loss_rank"] < first["loss_rank"] / 4
+    assert last["pair_accuracy"] > 0.9 > first["pair_accuracy"]
+    assert last["margins_met"] > first["margins_met"]
+    assert last["v_rank_0"] > last["v_rank_1"] > last["v_rank_2"]
+
+
+def test_metrics_of_a_step_are_complete(make_trainer: Make) -> None:
+    trainer = make_trainer(batch_size=10, per_device_train_batch_size=4)
+    trainer.train()
+    [line] = logged(trainer)
+    targets = [target for group in trainer.encoded.groups for target in group.targets]
+    assert line["response_tokens"] == pytest.approx(sum(len(target.tokens) for target in targets) / len(targets))
+    assert line["loss"] == pytest.approx(line["loss_rank"] + line["loss_mle"], rel=1e-5)
+    assert line["v_reference"] == pytest.approx(-line["loss_mle"], rel=1e-5)
+    expected = sum(
+        len(group.prompt) + sum(len(t.tokens) - 1 for t in group.targets) for group in trainer.encoded.groups
+    )
+    assert line["tokens"] == expected
+    assert {"eos_logprob", "grad_norm", "learning_rate", "seconds", "pair_accuracy_gap_1", "margins_met"} <= line.keys()
+
+
+def test_a_loss_that_is_not_finite_stops_before_any_weight_is_changed(
+    make_trainer: Make, rows: list[Ranking], tokenizer: Any
+) -> None:
+    poison = tokenizer.encode("#")[0]
+    bad = rows[4].model_copy(update={"instruction": "# is poison"})
+    trainer = make_trainer([*rows[:4], bad, *rows[5:]], per_device_train_batch_size=1)
+    with torch.no_grad():
+        trainer.model.get_input_embeddings().weight[poison] = float("nan")
+    before = weights(trainer).clone()
+    with pytest.raises(TrainingError, match=r"step \d.*nan in the rows row-4;") as stopped:
+        trainer.train()
+    step = int(stopped.value.where.removeprefix("step "))
+    unchanged = torch.equal(weights(trainer).nan_to_num(), before.nan_to_num())
+    assert unchanged == (step == 1)
+    assert weights(trainer).isnan().sum() == before.isnan().sum()
+
+
+def test_a_gradient_that_is_not_finite_stops_before_any_weight_is_changed(make_trainer: Make) -> None:
+    trainer = make_trainer()
+    trainer.model.lm_head.weight.register_hook(lambda gradient: gradient * float("inf"))
+    before = weights(trainer).clone()
+    with pytest.raises(TrainingError, match="a gradient of norm"):
+        trainer.train()
+    assert torch.equal(weights(trainer), before)
+
+
+def test_the_alpaca_template_is_saved_with_the_model(make_trainer: Make, tokenizer: Any, tmp_path: Path) -> None:
+    trainer = make_trainer(template="alpaca")
+    trainer.save_model(str(tmp_path / "saved"))
+    rendered = (
+        type(tokenizer)
+        .from_pretrained(tmp_path / "saved")
+        .apply_chat_template([{"role": "user", "content": "Add 1 and 2."}], tokenize=False, add_generation_prompt=True)
+    )
+    assert rendered.endswith("### Instruction:\nAdd 1 and 2.\n\n### Response:")
+
+
+def test_a_model_that_cannot_share_prompts_is_trained_all_the_same(
+    make_trainer: Make, make_model: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    windowed = make_trainer(model=make_model("mistral", sliding_window=16))
+    windowed.train()
+    assert "prompts are read once per response" in capsys.readouterr().err
+    assert len(logged(windowed)) == 2
+
+
+def test_gradient_checkpointing_and_dropout_free_adapters_change_no_number(make_trainer: Make) -> None:
+    plain, checkpointed = (make_trainer(activation_checkpointing=flag) for flag in (False, True))
+    plain.train()
+    checkpointed.train()
+    assert torch.allclose(weights(plain), weights(checkpointed), atol=1e-6)
