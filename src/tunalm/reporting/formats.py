@@ -12,7 +12,13 @@ SIGNIFICANT = 0.05
 """Level of the p-values, after Holm's correction, below which a difference is called one."""
 
 MINUS = "\N{MINUS SIGN}"
-_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
+_DIRECTION = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+"""Characters that turn the direction of what follows them, numbers of ours included."""
+_CONTROLS = (
+    {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+    | {0x7F: 0x2421}
+    | dict.fromkeys(_DIRECTION, 0xFFFD)
+)
 """Control characters and the pictures that stand for them."""
 
 
