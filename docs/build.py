@@ -13,7 +13,7 @@ from tunalm import recipe
 from tunalm.cli import app
 
 TARGET = Path(__file__).with_name("reference.md")
-ENGINES = {
+ENGINES: dict[str, type[BaseModel]] = {
     "huggingface": recipe.HuggingFaceSettings,
     "endpoint": recipe.EndpointSettings,
     "scripted": recipe.ScriptedSettings,

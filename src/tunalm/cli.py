@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -192,7 +192,7 @@ def report(
 def preview(
     rows: Annotated[Path, typer.Argument(help="A file of ranked rows, or of instructions with references.")],
     model: Annotated[str, typer.Option(help="Whose tokenizer and template to use.")],
-    template: Annotated[str, typer.Option(help="chat or alpaca.")] = "chat",
+    template: Annotated[Literal["chat", "alpaca"], typer.Option(help="How prompts are written.")] = "chat",
     max_length: Annotated[int, typer.Option(min=8, help="Tokens of prompt and response.")] = 512,
     count: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 2,
 ) -> None:

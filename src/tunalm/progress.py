@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -38,7 +39,7 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
         )
         with Progress(*columns, console=screen, transient=True) as bar:
             task = bar.add_task(description, total=total)
-            yield lambda count=1: bar.advance(task, count)
+            yield partial(bar.advance, task)
         return
     started = last = time.monotonic()
     done = 0

@@ -103,12 +103,12 @@ def test_the_line_gives_models_results_and_a_report(finished: tuple[Path, float]
     assert [len(row.responses) for row in ranked] == [4] * 6
     assert all(sorted({r.rank for r in row.responses if r.rank is not None})[0] == 0 for row in ranked)
     for model in ("sft", "tuna_p", "tuna"):
-        loaded = AutoModelForCausalLM.from_pretrained(run / model / "model")
+        loaded: Any = AutoModelForCausalLM.from_pretrained(run / model / "model")
         tokenizer = AutoTokenizer.from_pretrained(run / model / "model")
-        prompt = tokenizer.apply_chat_template(
-            [{"role": "user", "content": "Say yes."}], add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
-        assert loaded.generate(**prompt, max_new_tokens=2).shape[1] > prompt["input_ids"].shape[1]
+        asked = [{"role": "user", "content": "Say yes."}]
+        prompt: Any = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt")
+        answer: Any = loaded.generate(**prompt, max_new_tokens=2)
+        assert answer.shape[1] > prompt["input_ids"].shape[1]
     assert len({weights(run, model) for model in ("sft", "tuna_p", "tuna")}) == 3
     assert set(scores(run)) == {"base", "tuna"}
     report = (run / "report.html").read_text(encoding="utf-8")

@@ -73,7 +73,7 @@ def test_every_knob_has_a_help_text_and_is_read_somewhere() -> None:
     for owner, knob in knobs():
         field = getattr(recipe, owner).model_fields[knob]
         assert field.description or knob in {"inputs", "stages"}, f"{owner}.{knob} has no help text"
-        assert re.search(rf"\.{knob}\b", code), f"nothing reads {owner}.{knob}"
+        assert re.search(rf"\.{knob}\b|\"{knob}\"", code), f"nothing reads {owner}.{knob}"
 
 
 def test_the_command_line_answers_for_help_without_torch() -> None:

@@ -35,7 +35,7 @@ COMPACT_BELOW = 0.75
 def fast_bf16() -> bool:
     """Whether this machine computes matrix products in bfloat16 faster than in float32."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

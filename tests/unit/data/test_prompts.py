@@ -34,7 +34,7 @@ ALPACA_WITH_INPUT = (
 
 
 def wrapped(core: Tokenizer, **marks: str | None) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(tokenizer_object=core, **marks)  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(tokenizer_object=core, **marks)
 
 
 def make_tokenizer(
