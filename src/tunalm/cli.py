@@ -144,9 +144,8 @@ def _print_plan(recipe: Any, run_dir: Path | None) -> None:
     from tunalm.store import RunFolder
 
     lines = estimate(recipe, plan(recipe, RunFolder(run_dir or Path("runs") / recipe.name)))
-    table = Table(
-        title=f"{recipe.name}: what would run", caption="Tokens are upper estimates. Nothing was run or sent."
-    )
+    caption = "Tokens are estimates; a response that is not there yet counts with its limit. Nothing was run or sent."
+    table = Table(title=f"{recipe.name}: what would run", caption=caption)
     for heading in ("stage", "kind", "state"):
         table.add_column(heading)
     for heading in ("generations", "generated tokens", "training tokens"):

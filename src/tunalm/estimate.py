@@ -1,7 +1,7 @@
 """What a recipe is going to cost, before it runs: generations, judge calls and training tokens per stage.
 
-Rows are counted exactly. Tokens are estimated: four characters each in a text that is known, and the limit
-`max_new_tokens` for a response that is not written yet, so that the estimate of a fresh run is an upper bound.
+Rows are counted exactly. Tokens are estimated: four characters each in a text that is known, so many for the words of
+a template around every prompt, and the limit `max_new_tokens` for a response that is not written yet.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from tunalm.records import Instruction, Ranking
 from tunalm.store import read_rows
 
 CHARACTERS_PER_TOKEN = 4
+TEMPLATE_TOKENS = 32
+"""What a chat or Alpaca template adds to a prompt, about."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _tokens(text: str | None) -> int:
 def _instructions(rows: list[Instruction]) -> Lists:
     return Lists(
         rows=len(rows),
-        prompt_tokens=sum(_tokens(message.text) for row in rows for message in row.messages()),
+        prompt_tokens=sum(TEMPLATE_TOKENS + sum(_tokens(turn.text) for turn in row.messages()) for row in rows),
         reference_tokens=sum(_tokens(row.reference) for row in rows),
     )
 

@@ -176,7 +176,8 @@ class Training(Stage):
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout in front of LoRA adapters."""
     save_steps: int = Field(0, ge=0)
-    """Optimizer steps between checkpoints; 0 saves ten times in a run, and at the end."""
+    """Optimizer steps between checkpoints; 0 saves at every tenth of a run, but not within a minute of the
+    last time."""
     logging_steps: int = Field(1, ge=1)
     """Optimizer steps between lines of metrics.jsonl."""
     report_to: list[str] = Field(default_factory=list)
@@ -239,8 +240,8 @@ class Sample(Stage):
     rouge_tokenizer: Literal["rouge", "unicode"] = "rouge"
     """`rouge` keeps a-z and 0-9 and stems, as published; `unicode` is for every other script."""
     demonstrations: int = Field(0, ge=0)
-    """Worked examples (other rows with a reference, of the same task where it is given) shown before each
-    instruction: a model with demonstrations is a better teacher than the same model without."""
+    """Worked examples shown before each instruction: other rows with a reference, of the same task where it is given,
+    also from beyond `limit`. A model with demonstrations is a better teacher than the same model without."""
 
     _short = field_validator("engine", mode="before")(_engine)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import random
@@ -26,6 +27,7 @@ LONGEST_WAIT = 0.15
 
 def train(model: Path, lists: Path, folder: Path) -> None:
     """What the child does: one stage that saves after every step, with dropout, so that the dice matter too."""
+    gc.freeze()  # else the trainer's garbage collection goes through all that the libraries have allocated
     settings = Train(
         start=str(model),
         rankings=str(lists),

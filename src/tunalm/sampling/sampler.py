@@ -98,7 +98,15 @@ def sample(rows: Sequence[Instruction], engine: Engine, settings: Sample, ledger
 
 
 def _prompts(rows: Sequence[Instruction], settings: Sample) -> list[list[Message]]:
-    pool = sorted(rows, key=lambda row: row.id)  # which examples are drawn must not depend on the order of the rows
+    """Conversations to go on from.
+
+    Worked examples are drawn from all rows of the slice, those beyond `limit` too: few rows are then examples
+    themselves, so most of a task share their examples and are decoded together.
+    """
+    if not settings.demonstrations:
+        return [row.messages() for row in rows]
+    # Which examples are drawn must not depend on the order of the rows.
+    pool = sorted(load(settings.data.model_copy(update={"limit": None})), key=lambda row: row.id)
     return [with_demonstrations(row, pool, settings.demonstrations, settings.seed) for row in rows]
 
 

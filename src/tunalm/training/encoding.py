@@ -116,7 +116,7 @@ def encode_rows(
                 advance(PROGRESS_STEP)
     if not encoded.groups:
         raise DataError(
-            encoder.where,
+            "the training rows",
             found=f"no usable row among {len(rows)} ({len(encoded.dropped)} fill max_length with their prompt, "
             f"{len(encoded.idle)} have nothing to learn from)",
             expected="at least one row to train on",

@@ -65,7 +65,7 @@ def observe_batch(
     lists = len(batch["rows"])
     means.add("loss_rank", share.rank_loss, lists)
     means.add("loss_mle", share.mle_loss, lists)
-    means.add("tokens", int((batch["segments"] != PADDING).sum()), 0)
+    means.add("tokens", int((batch["segments"] != PADDING).sum()) if lists else 0, 0)
     for scores, ranks in zip(share.scores.tolist(), share.ranks.tolist(), strict=True):
         observe_list(means, scores, ranks, margin)
     values = logprobs.means.tolist()

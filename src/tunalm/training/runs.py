@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,7 +54,7 @@ def run_sft(settings: Sft, context: StageContext) -> Summary:
     """
     instructions = load(settings.data)
     require_references(instructions, settings.data.source)
-    rows = [Ranking(**row.model_dump(), responses=[]) for row in instructions]
+    rows = [Ranking.model_validate({**row.model_dump(), "responses": []}) for row in instructions]
     return _run(settings, settings.model, rows, {}, context)
 
 
@@ -80,8 +81,7 @@ def run_train(settings: Train, context: StageContext) -> Summary:
 
 def _require_lists(rows: Sequence[Ranking], where: str) -> None:
     """Refuse a file in which no list can be ranked."""
-    seen: set[str] = set()
-    twice = sorted({row.id for row in rows if row.id in seen or seen.add(row.id)})  # type: ignore[func-returns-value]
+    twice = [row_id for row_id, count in Counter(row.id for row in rows).items() if count > 1]
     if twice:
         raise DataError(
             where,

@@ -182,11 +182,9 @@ class RankingTrainer(transformers.Trainer):
         if self.state.global_step >= self.state.max_steps:  # the checkpoint was that of the last step
             num_batches = 0
         batches: list[Batch] = list(islice(epoch_iterator, num_batches))
-        counts = [[len(batch["rows"]), len(batch["targets"])] for batch in batches]
         self._steps += 1
         self._rows_of_step = [row for batch in batches for row in batch["rows"].tolist()]
-        own = torch.tensor(counts, dtype=torch.float32, device=device).reshape(-1, 2).sum(0)
-        return batches, self.accelerator.reduce(own, reduction="sum")
+        return batches, self.accelerator.reduce(_denominators(batches).to(device), reduction="sum")
 
     # Objective
 
@@ -286,4 +284,4 @@ class RankingTrainer(transformers.Trainer):
 def _denominators(batches: Sequence[Batch]) -> torch.Tensor:
     """Lists and target tokens of some batches, [2]."""
     counts = [[len(batch["rows"]), len(batch["targets"])] for batch in batches]
-    return torch.tensor(counts, dtype=torch.float64).reshape(-1, 2).sum(0)
+    return torch.tensor(counts, dtype=torch.float32).reshape(-1, 2).sum(0)
