@@ -15,7 +15,7 @@ ROWS = 8
 
 
 def launch(processes: int, *words: str) -> str:
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--master-port=0"]
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "100"}
     done = subprocess.run(
         [*command, "-m", "tunalm", *words], capture_output=True, text=True, timeout=300, env=environment, check=False
