@@ -9,20 +9,47 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from tunalm.errors import StoreError
 from tunalm.store import sync_folder, write_text
 
 COMPLETE = "COMPLETE"
 PREFIX = "checkpoint-"
 CHECKPOINTS_PER_RUN = 10
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
+DISK_IS_FULL = re.compile("No space left|File too large|Disk quota|PytorchStreamWriter|inline_container", re.IGNORECASE)
+"""How Python, safetensors and torch say that a file could not be written to its end."""
+
+
+@contextmanager
+def full_disk_explained(folder: Path) -> Iterator[None]:
+    """Turn what is raised when weights do not fit on the disk into one line.
+
+    Raises:
+        StoreError: in place of the first such error.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not DISK_IS_FULL.search(str(error)):
+            raise
+        raise StoreError(
+            folder,
+            found=f"no room while saving weights ({str(error).strip().splitlines()[0]})",
+            expected="free space for the model and for three checkpoints of three times its size",
+            fix="Free some space or choose another --run-dir, then run the same command again: it goes on from here.",
+        ) from error
 
 
 def sync_tree(folder: Path) -> None:

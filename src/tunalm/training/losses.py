@@ -1,4 +1,4 @@
-"""The ranking objective as a pure function of scores and ranks (Eq. 4-5; the whole loss of Eq. 6 is in `trainer`)."""
+"""The ranking objective as a pure function of scores and ranks (Eq. 4-5; the whole loss of Eq. 6 is in `objective`)."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from tunalm.recipe import Sft, Train, Training
 from tunalm.records import Ranking
 from tunalm.store import StageContext, Summary, read_rows, sync_folder, write_json
 from tunalm.training.batches import optimizer_steps
-from tunalm.training.checkpoints import CheckpointTimes, sync_tree
+from tunalm.training.checkpoints import CheckpointTimes, full_disk_explained, sync_tree
 from tunalm.training.encoding import Encoded
 from tunalm.training.logprobs import unwrapped
 from tunalm.training.metrics import MetricsFile, read_metrics
@@ -105,7 +105,7 @@ def _run(
     """Train on encoded rows and publish the model, or find that this was done before."""
     record = context.folder / "training.json"
     if not (context.folder / "model").is_dir():
-        with _quiet_transformers():
+        with _quiet_transformers(), full_disk_explained(context.folder):
             trainer = _make_trainer(settings, source, rows, objective, context)
             _train(trainer, settings, context)
             if is_main_process():
