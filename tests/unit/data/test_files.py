@@ -46,8 +46,8 @@ def refusal(folder: Path, content: bytes) -> str:
         LINES.rstrip(),
         b"\xef\xbb\xbf" + LINES,
         LINES.replace(b"\n", b"\r\n"),
-        gzip.compress(LINES),
-        gzip.compress(LINES[:-20]) + gzip.compress(LINES[-20:]),
+        gzip.compress(LINES, mtime=0),
+        gzip.compress(LINES[:-20], mtime=0) + gzip.compress(LINES[-20:], mtime=0),
         json.dumps(ROWS).encode(),
         json.dumps(ROWS, indent=4, ensure_ascii=False).encode(),
         gzip.compress(json.dumps(ROWS).encode()),
@@ -99,7 +99,7 @@ def test_parquet_keeps_nulls_and_nesting(tmp_path: Path) -> None:
     assert read(tmp_path, parquet(rows)) == [("rows.jsonl, row 1", rows[0]), ("rows.jsonl, row 2", rows[1])]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n \r\n\n", b"\xef\xbb\xbf", b"[]", b"[\n]", gzip.compress(b"")])
+@pytest.mark.parametrize("content", [b"", b"\n \r\n\n", b"\xef\xbb\xbf", b"[]", b"[\n]", gzip.compress(b"", mtime=0)])
 def test_a_file_without_rows_is_refused(tmp_path: Path, content: bytes) -> None:
     assert refusal(tmp_path, content).startswith("rows.jsonl: found no rows;")
 
@@ -127,8 +127,8 @@ def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
         (b'[\n{"a": 1}\n{"a": 2}\n]', "rows.jsonl:3", "','"),
         (b'[{"a": 1}]\n[{"a": 2}]', "rows.jsonl:2", "Extra data"),
         (b'{\n  "instruction": "one row over several lines"\n}', "rows.jsonl:1", "column 2"),
-        (gzip.compress(LINES)[:-9], "rows.jsonl", "cannot be read"),
-        (gzip.compress(LINES)[:10] + b"\xff" * 40, "rows.jsonl", "cannot be read"),
+        (gzip.compress(LINES, mtime=0)[:-9], "rows.jsonl", "cannot be read"),
+        (gzip.compress(LINES, mtime=0)[:10] + b"\xff" * 40, "rows.jsonl", "cannot be read"),
         (b"\x1f\x8b not gzip", "rows.jsonl", "cannot be read"),
         (b"PAR1 not Parquet", "rows.jsonl", "Parquet that cannot be read"),
         (parquet([{"a": 1}])[:-12], "rows.jsonl", "Parquet that cannot be read"),
