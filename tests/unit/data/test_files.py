@@ -50,10 +50,10 @@ def refusal(folder: Path, content: bytes) -> str:
         gzip.compress(LINES[:-20], mtime=0) + gzip.compress(LINES[-20:], mtime=0),
         json.dumps(ROWS).encode(),
         json.dumps(ROWS, indent=4, ensure_ascii=False).encode(),
-        gzip.compress(json.dumps(ROWS).encode()),
+        gzip.compress(json.dumps(ROWS).encode(), mtime=0),
         b"\xef\xbb\xbf \r\n" + json.dumps(ROWS).encode() + b"\n\n",
         parquet(ROWS),
-        gzip.compress(parquet(ROWS)),
+        gzip.compress(parquet(ROWS), mtime=0),
     ],
 )
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows"])
