@@ -155,8 +155,16 @@ class Training(Stage):
     """Peak learning rate of AdamW with betas (0.9, 0.999)."""
     batch_size: int = Field(128, ge=1)
     """Instructions per optimizer step, over all processes. The loss does not depend on how a step is split."""
-    micro_batch_size: int = Field(4, ge=1)
-    """Instructions per forward pass and process; lower it when memory is short."""
+    token_budget: int = Field(2048, ge=1)
+    """Tokens that a forward pass with gradients reads, per process; lower it when memory is short. A list that has more
+    is read alone, or in parts if it is read in two phases."""
+    attention: Literal["auto", "two_call", "varlen", "flex", "mask4d", "none", "rows", "padded"] = "auto"
+    """How sequences are read. `two_call`, `varlen`, `flex` and `mask4d` read a prompt once for all its responses,
+    `none` reads every sequence whole, in packed rows, `rows` and `padded` give each a row of its own. `auto` takes the
+    fastest that gives the model's own numbers."""
+    two_phases: Literal["auto", "always", "never"] = "auto"
+    """Find out which responses move the weights, then read only these with gradients: the same gradient, and memory
+    that does not grow with the length of the lists. `auto` does so when the live share of the tokens makes it pay."""
     lr_scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     """Shape of the learning rate after warm-up."""
     warmup_ratio: float = Field(0.03, ge=0, lt=1)

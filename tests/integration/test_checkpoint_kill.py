@@ -32,7 +32,7 @@ def train(model: Path, lists: Path, folder: Path) -> None:
         start=str(model),
         rankings=str(lists),
         batch_size=4,
-        micro_batch_size=2,
+        token_budget=64,
         max_steps=STEPS,
         learning_rate=1e-3,
         lora_rank=2,

@@ -1,4 +1,4 @@
-"""Two processes train one model, and the user sees every line once."""
+"""Two processes train one model, by DDP and by FSDP2: the weights of one process, a kill survived, every line once."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.torch import load_file
 
 ROWS = 8
+CONFIGS = Path(__file__).parents[2] / "recipes" / "accelerate"
+OPTIONS = ["--num_processes", "2", "--config_file"]
+PROGRAM = {"ddp": ["-m", "tunalm"], "fsdp2": [str(Path(__file__).with_name("fsdp_on_cpu.py"))]}
+
+pytestmark = pytest.mark.slow
 
 
-def launch(processes: int, *words: str) -> str:
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "100"}
-    done = subprocess.run(
-        [*command, "-m", "tunalm", *words], capture_output=True, text=True, timeout=300, env=environment, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr
-
-
-@pytest.mark.slow
-def test_two_processes_give_the_model_of_one_and_say_everything_once(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def knobs(tiny_model: Path, tmp_path: Path) -> list[str]:
+    """Eight lists in steps of four, each step several micro-batches."""
     lists = tmp_path / "lists.jsonl"
     responses = [{"text": "Yes, sure.", "rank": 0}, {"text": "No.", "rank": 1}, {"text": "Perhaps so.", "rank": 2}]
     rows = [
@@ -33,13 +31,74 @@ def test_two_processes_give_the_model_of_one_and_say_everything_once(tiny_model:
         for n in range(ROWS)
     ]
     lists.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    shown, models = {}, {}
-    for processes in (1, 2):
-        run = tmp_path / f"run-{processes}"
-        words = (f"start={tiny_model}", f"rankings={lists}", "learning_rate=1e-3", "batch_size=4", "micro_batch_size=2")
-        shown[processes] = launch(processes, "train", *words, "--run-dir", str(run))
-        models[processes] = load_file(run / "train" / "model" / "model.safetensors")
-    for name, expected in models[1].items():
-        assert (models[2][name] - expected).abs().max() < 1e-5, name
-    for line in ("[1/1] train (train)", "Report:"):
-        assert shown[2].count(line) == 1
+    return [f"start={tiny_model}", f"rankings={lists}", "learning_rate=1e-3", "batch_size=4", "token_budget=64"]
+
+
+def start(kind: str, run: Path, knobs: list[str]) -> subprocess.Popen[str]:
+    """Train in one process (`one`), or in two as the shipped configuration of accelerate says."""
+    launch = [
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(CONFIGS / f"{kind}.yaml"),
+        "--num_processes",
+        "2",
+    ]
+    program = ["-m", "tunalm"] if kind == "one" else [*launch, *PROGRAM[kind]]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "100"}
+    return subprocess.Popen(
+        [sys.executable, *program, "train", *knobs, "--run-dir", str(run)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    )
+
+
+def train(kind: str, run: Path, knobs: list[str]) -> str:
+    """Train to the end; returns what was said."""
+    with start(kind, run, knobs) as process:
+        said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said[-3000:]
+    return said
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    """Of the weights of two runs."""
+    one, other = (load_file(run / "train" / "model" / "model.safetensors") for run in (first, second))
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def kill_after(checkpoint: Path, process: subprocess.Popen[str]) -> None:
+    """Kill all processes of a launch as soon as a checkpoint is complete."""
+    deadline = time.monotonic() + 120
+    while not (checkpoint / "COMPLETE").exists():
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    family = psutil.Process(process.pid)
+    for member in [*family.children(recursive=True), family]:
+        member.kill()
+    process.communicate()
+
+
+def test_two_processes_give_the_model_of_one_and_say_everything_once(knobs: list[str], tmp_path: Path) -> None:
+    train("one", tmp_path / "one", knobs)
+    for kind in PROGRAM:
+        said = train(kind, tmp_path / kind, knobs)
+        assert largest_difference(tmp_path / "one", tmp_path / kind) < 1e-5
+        for line in ("[1/1] train (train)", "Report:"):
+            assert said.count(line) == 1
+
+
+def test_a_killed_fsdp2_run_goes_on_from_its_checkpoint_to_the_same_weights(knobs: list[str], tmp_path: Path) -> None:
+    knobs = [*knobs, "epochs=4", "save_steps=2"]
+    train("fsdp2", tmp_path / "whole", knobs)
+    with start("fsdp2", tmp_path / "killed", knobs) as process:
+        kill_after(tmp_path / "killed" / "train" / "checkpoints" / "checkpoint-2", process)
+    assert not (tmp_path / "killed" / "train" / "model").exists()
+    train("fsdp2", tmp_path / "killed", knobs)
+    assert largest_difference(tmp_path / "whole", tmp_path / "killed") == 0
+    metrics = (tmp_path / "killed" / "train" / "metrics.jsonl").read_text(encoding="utf-8")
+    assert [json.loads(line)["step"] for line in metrics.splitlines()] == list(range(1, 9))

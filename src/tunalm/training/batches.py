@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch.utils.data import Sampler
 
+from tunalm.training.packing import pack
+
+
+@dataclass(frozen=True)
+class Step:
+    """The part that one process has in an optimizer step, and the size of the whole step."""
+
+    micro_batches: list[list[int]]
+    """Row numbers; as many micro-batches for every process, some may be empty."""
+    lists: int
+    """Rows of the whole step, over all processes."""
+    tokens: int
+    """Target tokens of the whole step."""
+
 
 @dataclass(eq=False)
-class StepSampler(Sampler[list[int]]):
-    """Yields this process's micro-batches, each a list of row numbers.
+class StepSampler(Sampler[Step]):
+    """Yields this process's part of every optimizer step.
 
-    The order of the rows depends on the seed and the epoch alone, and every optimizer step takes the next `step_size`
-    of them: which rows meet in a step does not depend on how many processes or micro-batches share the work. No row is
-    repeated to fill a step up, so in the last step of an epoch a process may be dealt an empty micro-batch.
+    The order of the rows depends on the seed and the epoch alone, and every step takes the next `step_size` of them:
+    which rows meet in a step does not depend on how it is shared out. No row is repeated to fill a step up.
     """
 
-    num_rows: int
+    sizes: Callable[[], Sequence[int]]
+    """Gives the tokens that the model reads for each row; asked when an epoch begins."""
+    targets: Sequence[int]
+    """Target tokens of each row."""
     step_size: int
     """Rows per optimizer step, over all processes."""
-    micro_batch_size: int
-    """At most so many rows at a time and process."""
+    token_budget: int
+    """Tokens of a micro-batch; a row that has more is one of its own."""
     processes: int = 1
     process: int = 0
     seed: int = 0
@@ -38,28 +54,18 @@ class StepSampler(Sampler[list[int]]):
         """Where transformers' Trainer looks for `set_epoch`."""
         return self
 
-    def micro_batches(self, rows: int) -> int:
-        """How many micro-batches each process needs for an optimizer step of so many rows."""
-        return math.ceil(rows / (self.micro_batch_size * self.processes))
-
     def __len__(self) -> int:
-        whole, rest = divmod(self.num_rows, self.step_size)
-        return whole * self.micro_batches(self.step_size) + self.micro_batches(rest)
+        return math.ceil(len(self.targets) / self.step_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        order = list(range(self.num_rows))
+    def __iter__(self) -> Iterator[Step]:
+        sizes = self.sizes()
+        order = list(range(len(self.targets)))
         random.Random(f"{self.seed}/{self.epoch}").shuffle(order)
-        for start in range(0, self.num_rows, self.step_size):
+        for start in range(0, len(order), self.step_size):
             rows = order[start : start + self.step_size]
-            parts = split_evenly(rows, self.micro_batches(len(rows)) * self.processes)
-            yield from parts[self.process :: self.processes]
-
-
-def split_evenly(rows: list[int], parts: int) -> list[list[int]]:
-    """Cut a list into so many consecutive parts whose lengths differ by at most one; some may be empty."""
-    share, longer = divmod(len(rows), parts)
-    ends = [number * share + min(number, longer) for number in range(parts + 1)]
-    return [rows[ends[number] : ends[number + 1]] for number in range(parts)]
+            bins = pack([sizes[row] for row in rows], self.token_budget, multiple=self.processes)
+            mine = [[rows[place] for place in bin_] for bin_ in bins[self.process :: self.processes]]
+            yield Step(mine, len(rows), sum(self.targets[row] for row in rows))
 
 
 def optimizer_steps(num_rows: int, step_size: int, epochs: float, max_steps: int = -1) -> int:

@@ -1,143 +1,159 @@
-"""Groups -> one batch of tensors, in either of two layouts that give the same numbers.
+"""Groups -> one batch of tensors, in one of two layouts that give the same numbers.
 
-`shared`: one row per group. The prompt stands once, then every response; a response sees the prompt and itself, and
-its positions go on from the prompt as if it stood alone.
+`packed`: everything in one row, without padding. A group is a tree: what its sequences have in common stands once, then
+comes what each of them has alone; a branch sees the trunk and itself, and its positions go on from the trunk as if it
+stood alone. A sequence that shares nothing is a tree without branches.
 
-`padded`: one row per response, each with a copy of its prompt. Right for every causal language model, but the prompt is
-read once per response.
+`rows`: one row per sequence, padded on the right. Right for every causal language model, also one that carries state
+along a row, but the prompt is read once per response.
 
 The last token of a response predicts nothing that is learned, so it is a target and never an input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Literal
 
 import torch
 
 from tunalm.training.encoding import Group, Target
+from tunalm.training.packing import common_inputs
 
-Layout = Literal["shared", "padded"]
-ABSENT = -1
-PROMPT = 0
-PADDING = -1
-
-Batch = dict[str, torch.Tensor]
-"""What `collate` returns. B rows of T tokens hold R sequences (a prompt with one target), M predicted tokens and
-G groups of up to N ranked responses:
-
-    input_ids, position_ids   [B, T]
-    segments                  [B, T]  0 prompt, 1.. the targets of the row, -1 padding
-    keep                      [B, T]  bool, positions whose logits are needed; K of them
-    sources                   [M]     which of the K kept positions predicts the token
-    targets                   [M]     the predicted token
-    sequences                 [M]     the sequence that it belongs to
-    ended                     [R]     bool, the sequence's last target is an end token
-    slots, ranks              [G, N]  sequence and rank of every ranked response, -1 where there is none
-    references                [G]     sequence of the reference, -1 where there is none
-    rows                      [G]     number of the group, as given to `collate`
-"""
+Layout = Literal["packed", "rows"]
 
 
-def collate(groups: Sequence[tuple[int, Group]], layout: Layout, pad_id: int) -> Batch:
-    """Lay out numbered groups; `Batch` tells what comes out. No group at all gives a batch of one padding token."""
-    table = _Table()
-    slots: list[list[int]] = []
-    ranks: list[list[int]] = []
-    references: list[int] = []
-    for _, group in groups:
-        first = len(table.ended)
-        numbers = range(first, first + len(group.targets))
-        slots.append([n for n, target in zip(numbers, group.targets, strict=True) if target.rank is not None])
-        ranks.append([target.rank for target in group.targets if target.rank is not None])
-        references.append(next((n for n in numbers if group.targets[n - first].rank is None), ABSENT))
-        if layout == "shared":
-            table.add_row(group.prompt, group.targets)
-        else:
-            for target in group.targets:
-                table.add_row(group.prompt, [target])
-    batch = table.tensors(pad_id)
-    batch["slots"] = _padded(slots, ABSENT)
-    batch["ranks"] = _padded(ranks, ABSENT)
-    batch["references"] = torch.tensor(references, dtype=torch.long)
-    batch["rows"] = torch.tensor([number for number, _ in groups], dtype=torch.long)
-    return batch
+@dataclass(frozen=True)
+class Tree:
+    """Numbers of tokens in a trunk and in each of its branches; they follow each other in the row."""
+
+    trunk: int
+    branches: tuple[int, ...] = ()
 
 
 @dataclass
-class _Table:
-    """Rows under construction. Kept positions are remembered as (row, column) until all rows are known."""
+class Batch:
+    """B rows of T tokens with R sequences (a prompt with one target) and M predicted tokens."""
 
-    tokens: list[list[int]] = field(default_factory=list)
-    positions: list[list[int]] = field(default_factory=list)
-    segments: list[list[int]] = field(default_factory=list)
-    sources: list[tuple[int, int]] = field(default_factory=list)
-    targets: list[int] = field(default_factory=list)
-    sequences: list[int] = field(default_factory=list)
-    ended: list[bool] = field(default_factory=list)
+    input_ids: torch.Tensor
+    """[B, T]"""
+    position_ids: torch.Tensor
+    """[B, T]"""
+    lengths: torch.Tensor
+    """[B], tokens of each row without padding."""
+    kept: torch.Tensor
+    """[K], the places in the flattened rows, ascending, whose next token is learned by some sequence."""
+    sources: torch.Tensor
+    """[M], which of the K kept places predicts the token."""
+    targets: torch.Tensor
+    """[M], the predicted token."""
+    sequences: torch.Tensor
+    """[M], the sequence that it belongs to, ascending."""
+    num_sequences: int
+    """R"""
+    trees: tuple[Tree, ...] | None
+    """What the one row of a packed batch is made of; None in the layout `rows`."""
 
-    def add_row(self, prompt: list[int], targets: Sequence[Target]) -> None:
-        """Add a prompt with the targets that share it."""
-        row, start = len(self.tokens), len(prompt)
-        tokens, positions, segments = list(prompt), list(range(start)), [PROMPT] * start
-        for segment, target in enumerate(targets, start=1):
-            inputs = target.tokens[:-1]
-            columns = [start - 1, *range(len(tokens), len(tokens) + len(inputs))]
-            self.sources += [(row, column) for column in columns]
-            self.targets += target.tokens
-            self.sequences += [len(self.ended)] * len(target.tokens)
-            self.ended.append(target.ended)
-            tokens += inputs
-            positions += range(start, start + len(inputs))
-            segments += [segment] * len(inputs)
-        self.tokens.append(tokens)
-        self.positions.append(positions)
-        self.segments.append(segments)
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that the model reads, without padding."""
+        return int(self.lengths.sum())
 
-    def tensors(self, pad_id: int) -> Batch:
-        """Pad the rows on the right and number the kept positions in row order."""
-        input_ids = _padded(self.tokens or [[pad_id]], pad_id)
-        kept = {place: number for number, place in enumerate(sorted(set(self.sources)))}
-        keep = torch.zeros_like(input_ids, dtype=torch.bool)
-        for row, column in kept:
-            keep[row, column] = True
-        return {
-            "input_ids": input_ids,
-            "position_ids": _padded(self.positions or [[0]], 0),
-            "segments": _padded(self.segments or [[PROMPT]], PADDING),
-            "keep": keep,
-            "sources": torch.tensor([kept[place] for place in self.sources], dtype=torch.long),
-            "targets": torch.tensor(self.targets, dtype=torch.long),
-            "sequences": torch.tensor(self.sequences, dtype=torch.long),
-            "ended": torch.tensor(self.ended, dtype=torch.bool),
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        tensors: dict[str, Any] = {
+            name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)
         }
+        return replace(self, **tensors)
 
 
-def _padded(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
-    """Integers of unequal rows as one tensor [rows, longest]."""
-    longest = max((len(row) for row in rows), default=0)
-    padded = [[*row, *[value] * (longest - len(row))] for row in rows]
-    return torch.tensor(padded, dtype=torch.long).reshape(len(rows), longest)
-
-
-def model_inputs(batch: Mapping[str, torch.Tensor], layout: Layout, attention: str) -> dict[str, Any]:
-    """What the model reads: tokens, and what each of them may see.
+def collate(groups: Sequence[Group], layout: Layout, pad_id: int, *, share: bool = True) -> Batch:
+    """Lay out groups.
 
     Args:
-        batch: as `collate` returns it.
-        layout: that it was collated with.
-        attention: name of the model's attention implementation, `sdpa` or `eager` for the shared layout. The first
-            takes a mask of booleans; the second adds what it is given to the attention scores.
+        groups: each with at least one target; no group at all gives a batch of one padding token without a target.
+        layout: see the module.
+        pad_id: stands where nothing does.
+        share: in the packed layout, let the sequences of a group share what they have in common.
     """
-    segments = batch["segments"]
-    if layout == "padded":
-        return {"input_ids": batch["input_ids"], "attention_mask": (segments != PADDING).long()}
-    length = segments.shape[1]
-    query, key = segments[:, :, None], segments[:, None, :]
-    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    mask = (causal & ((key == PROMPT) | (key == query)))[:, None]  # [B, 1, T, T]; padding sees itself: never empty
-    if attention == "eager":
-        mask = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, torch.finfo(torch.float32).min)
-    return {"input_ids": batch["input_ids"], "attention_mask": mask, "position_ids": batch["position_ids"]}
+    draft = _Draft()
+    for group in groups:
+        if layout == "packed" and share:
+            draft.add_tree(group.prompt, group.targets, common_inputs(group))
+        else:
+            for target in group.targets:
+                draft.add_tree(group.prompt, [target], len(target.tokens) - 1)
+    if not groups:
+        draft.add_tree([pad_id], [], 0)
+    return draft.batch(layout, pad_id)
+
+
+@dataclass
+class _Draft:
+    """Trees one after the other. Places count from the beginning of the first tree."""
+
+    tokens: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    targets: list[int] = field(default_factory=list)
+    sequences: list[int] = field(default_factory=list)
+    num_sequences: int = 0
+    trees: list[Tree] = field(default_factory=list)
+
+    def add_tree(self, prompt: list[int], targets: Sequence[Target], common: int) -> None:
+        """Add sequences that share the prompt and `common` tokens after it."""
+        root = len(self.tokens)
+        last_of_prompt = root + len(prompt) - 1
+        trunk = prompt + (targets[0].tokens[:common] if targets else [])
+        self._add_tokens(trunk, 0)
+        branches = []
+        for target in targets:
+            branch = target.tokens[common:-1]
+            here = len(self.tokens)
+            self.places += [*range(last_of_prompt, last_of_prompt + common + 1), *range(here, here + len(branch))]
+            self.targets += target.tokens
+            self.sequences += [self.num_sequences] * len(target.tokens)
+            self.num_sequences += 1
+            self._add_tokens(branch, len(trunk))
+            branches.append(len(branch))
+        self.trees.append(Tree(len(trunk), tuple(length for length in branches if length)))
+
+    def _add_tokens(self, tokens: list[int], position: int) -> None:
+        self.tokens += tokens
+        self.positions += range(position, position + len(tokens))
+
+    def batch(self, layout: Layout, pad_id: int) -> Batch:
+        """Make the tensors; in the layout `rows` every tree becomes a row of its own."""
+        lengths = [tree.trunk + sum(tree.branches) for tree in self.trees]
+        if layout == "packed":
+            lengths = [sum(lengths)]
+        width = max(lengths)
+        where = [row * width + column for row, length in enumerate(lengths) for column in range(length)]
+        places = torch.tensor([where[place] for place in self.places], dtype=torch.long)
+        kept, sources = torch.unique(places, return_inverse=True)
+        return Batch(
+            input_ids=_cut(self.tokens, lengths, pad_id),
+            position_ids=_cut(self.positions, lengths, 0),
+            lengths=torch.tensor(lengths),
+            kept=kept,
+            sources=sources,
+            targets=torch.tensor(self.targets, dtype=torch.long),
+            sequences=torch.tensor(self.sequences, dtype=torch.long),
+            num_sequences=self.num_sequences,
+            trees=tuple(self.trees) if layout == "packed" else None,
+        )
+
+
+def _cut(values: list[int], lengths: Sequence[int], fill: int) -> torch.Tensor:
+    """Cut a list into rows of the given lengths and pad them on the right."""
+    following = iter(values)
+    return rectangle([list(islice(following, length)) for length in lengths], fill)
+
+
+def rectangle(rows: Sequence[Sequence[int]], fill: int) -> torch.Tensor:
+    """Integers of unequal rows as one tensor [rows, longest]."""
+    longest = max((len(row) for row in rows), default=0)
+    padded = [[*row, *[fill] * (longest - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.long).reshape(len(rows), longest)

@@ -1,30 +1,53 @@
-"""Log-probabilities of responses under the model that is trained, without [B, T, V] logits."""
+"""Log-probabilities of responses under the model that is trained, by any route.
+
+A route is a layout with a way to attend. `none` and `padded` read every sequence whole; the others read what the
+sequences of a group have in common once.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
-from torch.autograd.function import once_differentiable
+import torch.nn.functional as F
 
+from tunalm.training.attention import BLOCK, OWN, Forest, Kernel, attending
 from tunalm.training.encoding import Group
-from tunalm.training.layouts import Layout, collate, model_inputs
+from tunalm.training.heads import Head, answering, token_logprobs
+from tunalm.training.layouts import Batch, collate
+from tunalm.training.packing import separate_tokens, shared_tokens, sharing_pays
 
-CHUNK_ELEMENTS = 1 << 23
-"""Logits that are held in fp32 at a time (32 MB)."""
+RouteName = Literal["two_call", "varlen", "flex", "mask4d", "none", "rows", "padded"]
 
-SHARED_ATTENTION = ("sdpa", "eager")
-AGREEMENT = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.03}
-"""Nats per token by which two layouts may differ through rounding, by the precision of the weights."""
+
+@dataclass(frozen=True)
+class Route:
+    """How sequences are read.
+
+    `none` packs whole sequences with the best kernel; `rows` gives each a row and reads rows of equal length
+    together, so that nothing is padded; `padded` reads all rows in one call.
+    """
+
+    name: RouteName
+    kernel: Kernel | None
+    head: Head | Literal["auto"] = "auto"
+
+    @property
+    def shares(self) -> bool:
+        """Whether the sequences of a group are read as one."""
+        return self.name in get_args(Kernel)
+
+    def tokens(self, group: Group) -> int:
+        """Tokens that the model reads for a group."""
+        return shared_tokens(group) if self.shares else separate_tokens(group)
 
 
 @dataclass(frozen=True)
 class Logprobs:
-    """Of the R sequences of a batch, in fp32."""
+    """Of R sequences, in fp32."""
 
     sums: torch.Tensor
     """[R], log p(response | prompt)."""
@@ -39,71 +62,95 @@ class Logprobs:
         return self.sums / self.lengths
 
 
-def sequence_logprobs(model: Callable[..., Any], batch: Mapping[str, torch.Tensor], layout: Layout) -> Logprobs:
-    """Run the model over a collated batch.
+def reading(model: Any, route: Route) -> AbstractContextManager[None]:
+    """Within it the model reads by the route; a backward pass that recomputes layers belongs inside, too."""
+    return attending(unwrapped(model), route.kernel) if route.kernel else nullcontext()
+
+
+def sequence_logprobs(
+    model: Callable[..., Any], groups: Sequence[Group], route: Route, pad_id: int, *, always_share: bool = False
+) -> Logprobs:
+    """Run the model over some groups, within `reading`.
 
     Args:
         model: a causal language model of transformers, wrapped (DDP, FSDP, peft) or not.
-        batch: as `layouts.collate` returns it, on the model's device.
-        layout: that it was collated with.
+        groups: each with at least one target.
+        route: how they are read.
+        pad_id: stands where nothing does.
+        always_share: let a route that can share do so where it does not pay, too.
+
+    Returns:
+        Log-probabilities of the targets of all groups, in their order.
     """
+    if route.name == "rows":
+        return _by_length(model, groups, route, pad_id)
+    if route.kernel is None:
+        return _of_batch(model, collate(groups, "rows", pad_id), route)
+    share = route.shares and (always_share or sharing_pays(groups))
+    return _of_batch(model, collate(groups, "packed", pad_id, share=share), route)
+
+
+def _by_length(model: Callable[..., Any], groups: Sequence[Group], route: Route, pad_id: int) -> Logprobs:
+    """One call for all sequences of a length."""
+    single = [Group(group.id, group.prompt, [target]) for group in groups for target in group.targets]
+    lengths = [separate_tokens(each) for each in single]
+    order = sorted(range(len(single)), key=lambda number: lengths[number])
+    parts = []
+    for length in sorted(set(lengths)) or [0]:
+        alike = [single[number] for number in order if lengths[number] == length]
+        parts.append(_of_batch(model, collate(alike, "rows", pad_id), route))
+    back = torch.tensor(order, dtype=torch.long).argsort().to(parts[0].sums.device)
+    return Logprobs(*(torch.cat([getattr(part, name) for part in parts])[back] for name in ("sums", "lengths", "last")))
+
+
+def _of_batch(model: Callable[..., Any], batch: Batch, route: Route) -> Logprobs:
     inner = unwrapped(model)
-    inputs = model_inputs(batch, layout, inner.config._attn_implementation)
-    if keeps_logits(inner):
-        inputs["logits_to_keep"] = batch["keep"]
-    logits = model(**inputs, use_cache=False).logits
-    if logits.ndim == 3:
-        logits = logits[batch["keep"]]
-    tokens = token_logprobs(logits, batch["sources"], batch["targets"])
-    sequences, count = batch["sequences"], len(batch["ended"])
+    batch = batch.to(device_of(inner))
+    inputs = _inputs(batch, route, inner.config._attn_implementation)
+    if route.head == "logits":
+        tokens = _from_logits(model(**inputs, **_wanted(inner, batch), use_cache=False).logits, batch)
+    else:
+        with answering(inner, batch, route.head):
+            tokens = model(**inputs, use_cache=False).logits
+    sequences, count = batch.sequences, batch.num_sequences
     lengths = torch.bincount(sequences, minlength=count)
     sums = tokens.new_zeros(count).index_add(0, sequences, tokens)
     return Logprobs(sums, lengths, tokens[lengths.cumsum(0) - 1])
 
 
-def token_logprobs(logits: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Log-probability [M] of each target under the softmax of logits[source].
-
-    The softmax is taken in fp32 (fp64 for fp64 logits), a few rows at a time in both directions, so that the logits
-    and their gradient, in the dtype of the logits, are the only tensors with a vocabulary dimension that last.
-
-    Args:
-        logits: [K, V].
-        sources: [M], a row of `logits` for each target; several targets may share one.
-        targets: [M], token ids.
-    """
-    return _TokenLogprobs.apply(logits, sources, targets)  # type: ignore[no-any-return, no-untyped-call]
-
-
-class _TokenLogprobs(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        normalisers = torch.cat([_wide(rows).logsumexp(-1) for rows in torch.split(logits, _chunk(logits))])
-        ctx.save_for_backward(logits, normalisers, sources, targets)
-        return _wide(logits[sources, targets]) - normalisers[sources]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        logits, normalisers, sources, targets = ctx.saved_tensors
-        row_sums = torch.zeros_like(normalisers).index_add(0, sources, upstream)
-        gradient = torch.empty_like(logits)
-        size = _chunk(logits)
-        for start in range(0, len(logits), size):
-            rows = slice(start, start + size)
-            wide = (_wide(logits[rows]) - normalisers[rows, None]).exp_().mul_(-row_sums[rows, None])
-            here = (sources >= start) & (sources < start + size)
-            places = (sources[here] - start) * logits.shape[-1] + targets[here]
-            gradient[rows] = wide.view(-1).index_add_(0, places, upstream[here]).view_as(wide)
-        return gradient, None, None
+def _inputs(batch: Batch, route: Route, attention: str) -> dict[str, Any]:
+    """What the model reads: tokens, and what each of them may see."""
+    if batch.trees is None:
+        columns = torch.arange(batch.input_ids.shape[1], device=batch.lengths.device)
+        return {"input_ids": batch.input_ids, "attention_mask": (columns < batch.lengths[:, None]).long()}
+    forest = Forest(batch.trees, batch.input_ids.device)
+    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "position_ids": batch.position_ids}
+    if route.kernel in OWN:
+        return inputs | {"forest": forest}
+    if route.kernel == "flex":
+        short = -batch.input_ids.shape[1] % BLOCK
+        return {name: F.pad(tensor, (0, short)) for name, tensor in inputs.items()} | {
+            "attention_mask": forest.block_mask()
+        }
+    mask = forest.dense_mask()
+    if attention == "eager":  # which adds the mask to the scores
+        mask = torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, torch.finfo(torch.float32).min)
+    return inputs | {"attention_mask": mask}
 
 
-def _wide(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+def _wanted(model: Any, batch: Batch) -> dict[str, torch.Tensor]:
+    """Ask for the logits of learned places only. Models with code of their own may know an older form of this."""
+    if not type(model).__module__.startswith("transformers."):
+        return {}
+    keep = torch.zeros_like(batch.input_ids, dtype=torch.bool)
+    keep.view(-1)[batch.kept] = True
+    return {"logits_to_keep": keep}
 
 
-def _chunk(logits: torch.Tensor) -> int:
-    return max(1, CHUNK_ELEMENTS // logits.shape[-1])
+def _from_logits(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    if logits.ndim == 3:
+        logits = logits.reshape(-1, logits.shape[-1])[batch.kept]
+    return token_logprobs(logits, batch.sources, batch.targets)
 
 
 def unwrapped(model: Any) -> Any:
@@ -113,54 +160,6 @@ def unwrapped(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def keeps_logits(model: Any) -> bool:
-    """Whether the model computes logits for chosen positions only.
-
-    Models with code of their own may know an older form of `logits_to_keep`; they compute all of them.
-    """
-    own_code = not type(model).__module__.startswith("transformers.")
-    return not own_code and "logits_to_keep" in inspect.signature(model.forward).parameters
-
-
-def shared_layout_fits(model: Any, groups: Sequence[Group], max_length: int) -> bool:
-    """Whether the shared layout gives this model's own numbers.
-
-    What is known to break it is ruled out; then both layouts are computed and compared on a few short groups, for a
-    model that carries state along the row (SSM, linear attention) or reads its mask otherwise is not known by name.
-    """
-    inner = unwrapped(model)
-    config = inner.config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    if inner.config._attn_implementation not in SHARED_ATTENTION or (window is not None and window < max_length):
-        return False
-    weight = next(inner.parameters())
-    if weight.is_meta or weight.numel() == 0:  # not here: sharded over processes or machines
-        return False
-    shortest = sorted((group for group in groups if len(group.targets) > 1), key=lambda group: group.num_tokens)[:2]
-    try:
-        return _largest_difference(inner, shortest) <= AGREEMENT.get(weight.dtype, 0.0)
-    except (TypeError, ValueError, RuntimeError, IndexError):  # it takes no such mask or positions
-        return False
-
-
-def _largest_difference(model: Any, groups: Sequence[Group]) -> float:
-    """Of the two layouts, in nats per token."""
-    device = next(model.parameters()).device
-    found = []
-    with _evaluating(model):
-        for layout in ("shared", "padded"):
-            batch = collate(list(enumerate(groups)), layout, pad_id=0)
-            on_device = {name: tensor.to(device) for name, tensor in batch.items()}
-            found.append(sequence_logprobs(model, on_device, layout).means)
-    return float((found[0] - found[1]).abs().max())
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was_training)
+def device_of(model: Any) -> torch.device:
+    """Device on which a model computes."""
+    return next(model.parameters()).device  # type: ignore[no-any-return]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tunalm.store import write_text
-from tunalm.training.layouts import ABSENT, PADDING
-from tunalm.training.logprobs import Logprobs
-from tunalm.training.objective import Share
+from tunalm.training.encoding import Group
+from tunalm.training.objective import ABSENT
+from tunalm.training.step import Outcome
 
 
 class Means:
@@ -57,25 +56,29 @@ def observe_list(means: Means, scores: Iterable[float], ranks: Iterable[int], ma
         means.add("margins_met", float(high - low >= margin * gap))
 
 
-def observe_batch(
-    means: Means, logprobs: Logprobs, share: Share, batch: Mapping[str, torch.Tensor], margin: float
-) -> None:
-    """Count a batch: its lists as `observe_list` does, `v_reference`, and over all sequences `response_tokens` and the
-    log-probability of ending where the response ends (`eos_logprob`; cut responses have no end)."""
-    lists = len(batch["rows"])
-    means.add("loss_rank", share.rank_loss, lists)
-    means.add("loss_mle", share.mle_loss, lists)
-    means.add("tokens", int((batch["segments"] != PADDING).sum()) if lists else 0, 0)
+def observe_batch(means: Means, outcome: Outcome, groups: Sequence[Group], margin: float) -> None:
+    """Count a micro-batch: its lists as `observe_list` does, `v_reference`, and over all sequences `response_tokens`
+    and the log-probability of ending where the response ends (`eos_logprob`; cut responses have no end).
+
+    `live_fraction` is the share of responses, references included, that move the weights; `live_tokens` the share of
+    the tokens read that a pass over these alone would read.
+    """
+    share, logprobs = outcome.share, outcome.logprobs
+    means.add("loss_rank", share.rank_loss, len(groups))
+    means.add("loss_mle", share.mle_loss, len(groups))
+    means.add("tokens", outcome.tokens, 0)
+    means.add("live_fraction", int(outcome.live.sum()), len(outcome.live))
+    means.add("live_tokens", outcome.live_tokens, outcome.tokens)
     for scores, ranks in zip(share.scores.tolist(), share.ranks.tolist(), strict=True):
         observe_list(means, scores, ranks, margin)
     values = logprobs.means.tolist()
-    for reference in batch["references"].tolist():
+    for reference in share.references.tolist():
         if reference != ABSENT:
             means.add("v_reference", values[reference])
-    columns = (logprobs.lengths.tolist(), logprobs.last.tolist(), batch["ended"].tolist())
-    for length, last, ended in zip(*columns, strict=True):
+    targets = (target for group in groups for target in group.targets)
+    for target, length, last in zip(targets, logprobs.lengths.tolist(), logprobs.last.tolist(), strict=True):
         means.add("response_tokens", length)
-        if ended:
+        if target.ended:
             means.add("eos_logprob", last)
 
 

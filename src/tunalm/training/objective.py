@@ -8,14 +8,17 @@ the step's number of lists, so the shares of all micro-batches and processes add
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from tunalm.training.layouts import ABSENT
+from tunalm.training.encoding import Group
+from tunalm.training.layouts import rectangle
 from tunalm.training.logprobs import Logprobs
 from tunalm.training.losses import Convention, list_losses
+
+ABSENT = -1
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,24 @@ class Share:
     """[G, N], v of everything that is ranked."""
     ranks: torch.Tensor
     """[G, N], -1 where there is none."""
+    references: torch.Tensor
+    """[G], which of the batch's targets is the list's reference, -1 where there is none."""
 
 
 def share_of_step(
-    logprobs: Logprobs, batch: Mapping[str, torch.Tensor], objective: Objective, *, lists: float, tokens: float
+    logprobs: Logprobs, groups: Sequence[Group], objective: Objective, *, lists: float, tokens: float
 ) -> Share:
     """Compute a batch's share of the loss.
 
     Args:
-        logprobs: of the batch's sequences.
-        batch: as `layouts.collate` returns it.
+        logprobs: of the targets of all groups, in their order.
+        groups: of the batch.
         objective: the knobs.
         lists: number of lists in the whole optimizer step.
         tokens: number of target tokens in the whole optimizer step.
     """
-    means, references = logprobs.means, batch["references"]
-    slots, ranks = batch["slots"], batch["ranks"]
+    means = logprobs.means
+    slots, ranks, references = (part.to(means.device) for part in _lists(groups))
     if objective.convention == "lmops":
         slots, ranks = _with_reference_on_top(slots, ranks, references)
         mle_loss = -logprobs.sums.sum() * (lists / tokens)
@@ -70,7 +75,23 @@ def share_of_step(
     scores = torch.cat([means, means.new_zeros(1)])[slots]  # ABSENT, -1, picks the zero at the end
     rank_loss = list_losses(scores, ranks, margin=objective.margin, convention=objective.convention).sum()
     loss = (rank_loss + objective.mle_weight * mle_loss) / lists
-    return Share(loss, float(rank_loss.detach()), float(mle_loss.detach()), scores.detach(), ranks)
+    return Share(loss, float(rank_loss.detach()), float(mle_loss.detach()), scores.detach(), ranks, references)
+
+
+def _lists(groups: Sequence[Group]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Where the ranked responses [G, N] and the reference [G] of each group are among all targets, and the ranks
+    [G, N]; -1 where there is none."""
+    slots: list[list[int]] = []
+    ranks: list[list[int]] = []
+    references = []
+    first = 0
+    for group in groups:
+        numbered = list(enumerate(group.targets, first))
+        slots.append([number for number, target in numbered if target.rank is not None])
+        ranks.append([target.rank for _, target in numbered if target.rank is not None])
+        references.append(next((number for number, target in numbered if target.rank is None), ABSENT))
+        first += len(group.targets)
+    return rectangle(slots, ABSENT), rectangle(ranks, ABSENT), torch.tensor(references, dtype=torch.long)
 
 
 def _with_reference_on_top(

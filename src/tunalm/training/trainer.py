@@ -1,23 +1,24 @@
 """The trainer: transformers' own, with the Tuna objective, its own denominator and checkpoints that survive a kill.
 
-transformers divides a loss by the label tokens it finds in an optimizer step, or by the number of micro-batches. Here
-the denominators are the lists and target tokens of the step over all micro-batches and processes (`get_batch_samples`).
+For transformers every batch is a whole optimizer step: the rows of a step are packed into as many micro-batches as the
+budget of tokens asks for, which differs from step to step, and `training_step` goes through them. The denominators of
+the loss are the lists and target tokens of the step over all micro-batches and processes.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import torch
 import transformers
 from accelerate.utils import gather_object
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from tunalm.data.prompts import PromptEncoder
@@ -25,13 +26,14 @@ from tunalm.errors import TrainingError
 from tunalm.progress import console
 from tunalm.records import Ranking
 from tunalm.training import checkpoints
-from tunalm.training.batches import StepSampler
-from tunalm.training.encoding import Group, encode_rows
-from tunalm.training.layouts import Batch, Layout, collate
-from tunalm.training.logprobs import sequence_logprobs, shared_layout_fits, unwrapped
+from tunalm.training.batches import Step, StepSampler
+from tunalm.training.encoding import encode_rows
+from tunalm.training.logprobs import Route, unwrapped
 from tunalm.training.losses import Convention
 from tunalm.training.metrics import Means, observe_batch
-from tunalm.training.objective import Objective, share_of_step
+from tunalm.training.objective import Objective
+from tunalm.training.routes import Asked, choose_route, has_dropout
+from tunalm.training.step import Outcome, RankingStep, two_phases_pay
 
 
 @dataclass
@@ -44,10 +46,14 @@ class RankingConfig(transformers.TrainingArguments):
         convention: `paper`, or `lmops` for the loss of the authors' released trainer (see `objective.Objective`).
         template: the prompt; it is written into the tokenizer, so that it is saved with the model.
         max_length: tokens of prompt and response; see `encoding` for what happens to longer rows.
-        layout: `shared` reads each prompt once per list, `padded` once per response; `auto` takes `shared` after a
-            check that it gives this model's own numbers (a `shared` that is asked for is not checked).
-        batch_size: instructions per optimizer step over all processes. It sets `gradient_accumulation_steps`; without
-            it, that and `per_device_train_batch_size` decide.
+        attention: how sequences are read; see `routes`. `auto` takes the fastest route that gives this model's own
+            numbers, a name is tried first.
+        token_budget: tokens of a forward pass with gradients, per process; a list that has more is read alone.
+        two_phases: find out which responses move the weights before anything is read with gradients (see `step`);
+            `auto` does so where the live share of the tokens, as logged, makes it cheaper.
+        batch_size: instructions per optimizer step over all processes; without it the product of
+            `per_device_train_batch_size`, `gradient_accumulation_steps` and the number of processes. How a step is
+            split is decided by `token_budget`.
     """
 
     margin: float = 0.1
@@ -55,7 +61,9 @@ class RankingConfig(transformers.TrainingArguments):
     convention: Convention = "paper"
     template: Literal["chat", "alpaca"] = "chat"
     max_length: int = 512
-    layout: Literal["auto", "shared", "padded"] = "auto"
+    attention: Asked = "auto"
+    token_budget: int = 2048
+    two_phases: Literal["auto", "always", "never"] = "auto"
     batch_size: int | None = None
     learning_rate: float = field(default=1e-5)
     num_train_epochs: float = field(default=1.0)
@@ -67,10 +75,10 @@ class RankingConfig(transformers.TrainingArguments):
     def __post_init__(self) -> None:
         super().__post_init__()  # type: ignore[no-untyped-call]
         self._n_gpu = min(self.n_gpu, 1)  # DataParallel would tear the rows of one list apart
-        at_once = self.per_device_train_batch_size * self.world_size
         if self.batch_size is None:
+            at_once = self.per_device_train_batch_size * self.world_size
             self.batch_size = at_once * self.gradient_accumulation_steps
-        self.gradient_accumulation_steps = -(-self.batch_size // at_once)
+        self.gradient_accumulation_steps = 1  # a batch of the data loader is a whole step
 
 
 class RankingTrainer(transformers.Trainer):
@@ -94,12 +102,12 @@ class RankingTrainer(transformers.Trainer):
     Raises:
         DataError: no row can be trained on.
         ModelError: the template does not suit the tokenizer or the rows.
+        TrainingError: two phases are asked for and the model has dropout.
     """
 
     args: RankingConfig
     model: Any
     objective: Objective
-    loss_is_scaled_for_ga = True
 
     def __init__(
         self,
@@ -128,9 +136,15 @@ class RankingTrainer(transformers.Trainer):
             convention=args.convention,
         )
         self.objective = Objective(args.margin, args.mle_weight, args.convention)
-        self._layout: Layout = "padded" if args.layout == "auto" else args.layout
+        if args.two_phases == "always" and has_dropout(unwrapped(model)):
+            raise TrainingError(
+                "two_phases",
+                found="'always' for a model with dropout",
+                expected="a forward pass that gives the same twice",
+                fix="Set two_phases=never, or the dropout to 0.",
+            )
+        self._route: Route | None = None
         self._begin_line()
-        self._rows_of_step: list[int] = []
         super().__init__(
             model=model,
             args=args,
@@ -142,85 +156,124 @@ class RankingTrainer(transformers.Trainer):
 
     # Batches
 
-    def get_train_dataloader(self) -> DataLoader[Group]:
-        """Micro-batches of this process, in the layout that suits the model."""
-        if self.args.layout == "auto":
-            self._layout = self._choose_layout()
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """This process's part of every optimizer step, a step at a time."""
         self._begin_line()
-        groups = self.encoded.groups
         sampler = StepSampler(
-            num_rows=len(groups),
+            sizes=lambda: list(map(self.route.tokens, self.encoded.groups)),
+            targets=[sum(len(target.tokens) for target in group.targets) for group in self.encoded.groups],
             step_size=self.args.batch_size or 1,
-            micro_batch_size=self.args.per_device_train_batch_size,
+            token_budget=self.args.token_budget,
             processes=self.args.world_size,
             process=self.args.process_index,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
         )
-        return DataLoader(
-            list(enumerate(groups)),  # type: ignore[arg-type]
-            batch_sampler=sampler,
-            collate_fn=partial(collate, layout=self._layout, pad_id=self.encoder.end_id),
-        )
+        return DataLoader(_Steps(), batch_sampler=sampler, collate_fn=_as_it_is)  # type: ignore[arg-type]
 
-    def _choose_layout(self) -> Layout:
-        groups = self.encoded.groups
-        if all(len(group.targets) == 1 for group in groups):
-            return "padded"
-        if shared_layout_fits(self.model, groups, self.args.max_length):
-            return "shared"
-        console().print("      prompts are read once per response: this model cannot share them", markup=False)
-        return "padded"
+    @property
+    def route(self) -> Route:
+        """How the model reads its rows, found out when it is first needed; all processes need it at the same time."""
+        if self._route is None:
+            choice = choose_route(
+                self.model_wrapped,
+                self.encoded.groups,
+                self.args.attention,
+                pad_id=self.encoder.end_id,
+                precision=torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else torch.float32,
+                processes=self.args.world_size,
+                largest=self._largest,
+            )
+            self._route = choice.route
+            for reason in choice.refused:
+                console().print(f"      attention not by {reason}", markup=False, soft_wrap=True)
+        return self._route
+
+    def _largest(self, value: float) -> float:
+        return max(gather_object([value])) if self.args.world_size > 1 else value
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
-    ) -> tuple[list[Any], torch.Tensor]:
-        """Take the micro-batches of one optimizer step.
-
-        Returns:
-            The micro-batches, and the denominators of the whole step over all processes: lists and target tokens, [2].
-        """
-        if self.state.global_step >= self.state.max_steps:  # the checkpoint was that of the last step
-            num_batches = 0
-        batches: list[Batch] = list(islice(epoch_iterator, num_batches))
-        self._steps += 1
-        self._rows_of_step = [row for batch in batches for row in batch["rows"].tolist()]
-        return batches, self.accelerator.reduce(_denominators(batches).to(device), reduction="sum")
+    ) -> tuple[list[Any], None]:
+        """Take the next optimizer step; none when the checkpoint was that of the last step."""
+        if self.state.global_step >= self.state.max_steps:
+            return [], None
+        return list(islice(epoch_iterator, num_batches)), None
 
     # Objective
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: Batch,
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
-        """This micro-batch's share of the step's loss (see `objective`).
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Compute the gradients of an optimizer step; `inputs` names its rows.
+
+        Returns:
+            The loss of this process's rows times the number of processes; transformers logs the mean over these.
 
         Raises:
-            TrainingError: it is not finite; the rows are named, and no weight has been changed by them.
+            TrainingError: a loss is not finite; the rows are named, and no weight has been changed by them.
         """
-        if not isinstance(num_items_in_batch, torch.Tensor):
-            num_items_in_batch = _denominators([inputs])
-        lists, tokens = num_items_in_batch.tolist()
-        logprobs = sequence_logprobs(model, inputs, self._layout)
-        share = share_of_step(logprobs, inputs, self.objective, lists=lists, tokens=tokens)
-        if not torch.isfinite(share.loss):
-            self._stop(f"a loss of {share.loss.item()}", inputs["rows"].tolist())
-        observe_batch(self._means, logprobs, share, inputs, self.objective.margin)
-        # Gradients and logged losses are averaged over processes; shares are to be added.
-        return share.loss * self.accelerator.num_processes
+        model.train()
+        if callable(begin := getattr(self.optimizer, "train", None)):  # an optimizer without a schedule has modes, too
+            begin()
+        step = RankingStep(
+            model,
+            self.objective,
+            self.route,
+            self.encoder.end_id,
+            self.args.token_budget,
+            synchronised=self._synchronised,
+            largest=self._largest,
+        )
+        self._steps += 1
+        micro_batches, lists, tokens = astuple(inputs["step"])
+        self._rows_of_step = [row for rows in micro_batches for row in rows]
+        total: torch.Tensor = torch.zeros((), device=self.args.device)
+        two_phases = self._in_two_phases()
+        for number, rows in enumerate(micro_batches, start=1):
+            groups = [self.encoded.groups[row] for row in rows]
+            try:
+                outcome: Outcome = step(
+                    groups,
+                    lists=lists,
+                    tokens=tokens,
+                    backward=self._backward,
+                    two_phases=two_phases,
+                    last=number == len(micro_batches),
+                )
+            except FloatingPointError as error:
+                raise self._not_finite(str(error), rows) from None
+            observe_batch(self._means, outcome, groups, self.objective.margin)
+            total += outcome.loss
+        return torch.mul(total, self.accelerator.num_processes)
+
+    def _in_two_phases(self) -> bool:
+        if self.args.two_phases != "auto":
+            return self.args.two_phases == "always"
+        logged = (line["live_tokens"] for line in reversed(self.state.log_history) if "live_tokens" in line)
+        return not has_dropout(unwrapped(self.model)) and two_phases_pay(next(logged, 1.0))
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        """Gradients are averaged over processes; shares of a step are to be added."""
+        self.accelerator.backward(loss * self.accelerator.num_processes)
+
+    @contextmanager
+    def _synchronised(self, last: bool) -> Iterator[None]:
+        """Let processes exchange gradients in the last pass of a step only."""
+        self.accelerator.gradient_state._set_sync_gradients(last)
+        if last:
+            yield
+        else:
+            with self.accelerator.no_sync(self.model_wrapped):
+                yield
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Refuse a gradient that is not finite before the optimizer takes it."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)  # type: ignore[no-untyped-call]
         if not self.args.fp16 and not torch.isfinite(torch.as_tensor(norm)):  # fp16: the scaler skips such a step
-            self._stop(f"a gradient of norm {float(norm)}", self._rows_of_step)
+            raise self._not_finite(f"a gradient of norm {float(norm)}", self._rows_of_step)
         return norm
 
-    def _stop(self, found: str, rows: list[int]) -> NoReturn:
+    def _not_finite(self, found: str, rows: list[int]) -> TrainingError:
         ids = [self.encoded.groups[row].id for row in rows]
-        raise TrainingError(
+        return TrainingError(
             f"step {self.state.global_step + 1}",
             found=f"{found} in the rows {', '.join(ids)}",
             expected="a finite number",
@@ -281,7 +334,12 @@ class RankingTrainer(transformers.Trainer):
                 checkpoints.prune(folder, keep)
 
 
-def _denominators(batches: Sequence[Batch]) -> torch.Tensor:
-    """Lists and target tokens of some batches, [2]."""
-    counts = [[len(batch["rows"]), len(batch["targets"])] for batch in batches]
-    return torch.tensor(counts, dtype=torch.float32).reshape(-1, 2).sum(0)
+class _Steps(Dataset[dict[str, Step]]):
+    """A data set whose batches are what the sampler yields."""
+
+    def __getitems__(self, step: Step) -> dict[str, Step]:
+        return {"step": step}
+
+
+def _as_it_is(inputs: dict[str, Step]) -> dict[str, Step]:
+    return inputs

@@ -5,23 +5,30 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tunalm.training.encoding import Group, Target
 from tunalm.training.logprobs import Logprobs
 from tunalm.training.objective import Objective, Share, share_of_step
 
 SUMS = torch.tensor([-2.0, -6.0, -3.0, -8.0])
 LENGTHS = torch.tensor([2, 3, 1, 4])
-FIRST = {"slots": torch.tensor([[0, 1]]), "ranks": torch.tensor([[0, 1]]), "references": torch.tensor([2])}
-SECOND = {"slots": torch.tensor([[-1, -1]]), "ranks": torch.tensor([[-1, -1]]), "references": torch.tensor([3])}
-BOTH = {name: torch.cat([FIRST[name], SECOND[name]]) for name in FIRST}
 
 
-def share(batch: dict[str, torch.Tensor], objective: Objective, lists: float = 2) -> Share:
-    logprobs = Logprobs(SUMS, LENGTHS, last=torch.zeros(4))
-    return share_of_step(logprobs, batch, objective, lists=lists, tokens=float(LENGTHS.sum()))
+def group(*ranks: int | None) -> Group:
+    return Group("one", [1], [Target([2], 0, rank, ended=True) for rank in ranks])
+
+
+LIST, REFERENCE = group(0, 1, None), group(None)
+
+
+def share(groups: list[Group], objective: Objective, first: int = 0, lists: float = 2) -> Share:
+    count = sum(len(each.targets) for each in groups)
+    here = slice(first, first + count)
+    logprobs = Logprobs(SUMS[here], LENGTHS[here], last=torch.zeros(count))
+    return share_of_step(logprobs, groups, objective, lists=lists, tokens=float(LENGTHS.sum()))
 
 
 def test_the_paper_ranks_the_candidates_and_imitates_the_reference_alone() -> None:
-    found = share(BOTH, Objective(margin=1.5, mle_weight=0.5))
+    found = share([LIST, REFERENCE], Objective(margin=1.5, mle_weight=0.5))
     assert found.rank_loss == pytest.approx(-2 - -1 + 1.5)
     assert found.mle_loss == pytest.approx(3 + 2)
     assert found.loss.item() == pytest.approx((0.5 + 0.5 * 5) / 2)
@@ -29,21 +36,27 @@ def test_the_paper_ranks_the_candidates_and_imitates_the_reference_alone() -> No
 
 def test_the_shares_of_a_split_step_add_up() -> None:
     objective = Objective(margin=1.5, mle_weight=0.5)
-    parts = share(FIRST, objective).loss + share(SECOND, objective).loss
-    assert parts.item() == pytest.approx(share(BOTH, objective).loss.item())
+    parts = share([LIST], objective).loss + share([REFERENCE], objective, first=3).loss
+    assert parts.item() == pytest.approx(share([LIST, REFERENCE], objective).loss.item())
 
 
 def test_lmops_ranks_the_reference_too_and_imitates_everything() -> None:
-    found = share(FIRST, Objective(margin=1.5, mle_weight=0.5, convention="lmops"), lists=1)
+    found = share([LIST], Objective(margin=1.5, mle_weight=0.5, convention="lmops"), lists=1)
     v_reference, v_best, v_worst = -3.0, -1.0, -2.0
     one_apart = (max(0, v_best - v_reference + 1.5) + max(0, v_worst - v_best + 1.5)) / 2
     two_apart = max(0, v_worst - v_reference + 3.0)
-    token_mean = 19 / 10
+    token_mean = 11 / 10
     assert found.loss.item() == pytest.approx(one_apart + two_apart + 0.5 * token_mean)
     assert found.ranks.tolist() == [[0, 1, 2]]
 
 
 def test_a_list_without_a_reference_has_no_mle_term() -> None:
-    batch = {**FIRST, "references": torch.tensor([-1])}
-    assert share(batch, Objective()).mle_loss == 0
-    assert share(batch, Objective(convention="lmops")).ranks.tolist() == [[-1, 1, 2]]
+    assert share([group(0, 1)], Objective()).mle_loss == 0
+    assert share([group(0, 1)], Objective(convention="lmops")).ranks.tolist() == [[-1, 1, 2]]
+
+
+def test_lists_of_unequal_length_stand_side_by_side() -> None:
+    found = share([group(0), group(None, 1, 0)], Objective())
+    assert found.ranks.tolist() == [[0, -1], [1, 0]]
+    assert found.scores.tolist() == [[-1.0, 0.0], [-3.0, -2.0]]
+    assert found.references.tolist() == [-1, 1]

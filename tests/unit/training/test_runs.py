@@ -34,7 +34,7 @@ def train(tmp_path: Path, model_folder: Path, rows: list[Ranking], context: Stag
     def run(data: list[Ranking] | None = None, **changes: Any) -> Summary:
         path = tmp_path / "lists.jsonl"
         write_rows(path, rows if data is None else data)
-        settings = {"batch_size": 4, "micro_batch_size": 2, "learning_rate": 1e-2, **changes}
+        settings = {"batch_size": 4, "token_budget": 64, "learning_rate": 1e-2, **changes}
         return run_train(Train(start=str(model_folder), rankings=str(path), **settings), context)
 
     return run

@@ -32,7 +32,6 @@ def make_trainer(make_model: Callable[..., Any], tokenizer: Any, rows: list[Rank
             "use_cpu": True,
             "disable_tqdm": True,
             "batch_size": 8,
-            "per_device_train_batch_size": 8,
             **changes,
         }
         return RankingTrainer(
@@ -70,9 +69,9 @@ def by_hand(model: Any, groups: list[Group], margin: float, mle_weight: float) -
     return total / len(groups)
 
 
-@pytest.mark.parametrize("layout", ["shared", "padded"])
-def test_the_loss_of_a_step_is_the_equation(make_trainer: Make, layout: str) -> None:
-    trainer = make_trainer(batch_size=10, per_device_train_batch_size=3, margin=0.3, mle_weight=0.7, layout=layout)
+@pytest.mark.parametrize("attention", ["auto", "mask4d", "none", "padded"])
+def test_the_loss_of_a_step_is_the_equation(make_trainer: Make, attention: str) -> None:
+    trainer = make_trainer(batch_size=10, token_budget=200, margin=0.3, mle_weight=0.7, attention=attention)
     with torch.no_grad():
         expected = by_hand(copy.deepcopy(trainer.model), trainer.encoded.groups, margin=0.3, mle_weight=0.7)
     trainer.train()
@@ -95,11 +94,11 @@ def test_without_responses_it_is_the_length_normalised_sft_loss(make_trainer: Ma
 def test_loss_and_update_do_not_depend_on_how_a_step_is_split(
     make_trainer: Make, convention: Convention, optimizer: str
 ) -> None:
-    """Ten rows in steps of eight: the second step is incomplete. Splits 1x8, 2x4, 8x1 and the uneven 3x3."""
+    """Ten rows in steps of eight, the second of which is incomplete: whole, in parts, row by row, in two phases."""
     runs = []
-    for micro in (8, 4, 1, 3):
+    for split in ({"token_budget": 10_000}, {"token_budget": 300}, {"token_budget": 1}, {"two_phases": "always"}):
         trainer = make_trainer(
-            per_device_train_batch_size=micro,
+            **split,
             num_train_epochs=2,
             convention=convention,
             optim=optimizer,
@@ -113,14 +112,13 @@ def test_loss_and_update_do_not_depend_on_how_a_step_is_split(
         assert (losses - first_losses).abs().max() < 1e-6 * first_losses.max()
         assert (found - first_weights).abs().max() < 1e-6
         for ours, theirs in zip(lines, first_lines, strict=True):
-            same = {"seconds": ours["seconds"], "epoch": ours["epoch"]}  # the second counts micro-batches
-            assert ours == pytest.approx({**theirs, **same}, rel=1e-3, abs=1e-5)
+            assert ours == pytest.approx({**theirs, "seconds": ours["seconds"]}, rel=1e-3, abs=1e-5)
 
 
 def test_lists_of_a_batch_size_given_by_accumulation_steps_are_those_of_transformers(make_trainer: Make) -> None:
     trainer = make_trainer(batch_size=None, per_device_train_batch_size=2, gradient_accumulation_steps=3)
     assert trainer.args.batch_size == 6
-    assert make_trainer(batch_size=9, per_device_train_batch_size=2).args.gradient_accumulation_steps == 5
+    assert trainer.args.gradient_accumulation_steps == 1  # a batch of the data loader is a step
 
 
 def test_training_teaches_the_ranking(make_trainer: Make) -> None:
@@ -134,7 +132,7 @@ def test_training_teaches_the_ranking(make_trainer: Make) -> None:
 
 
 def test_metrics_of_a_step_are_complete(make_trainer: Make) -> None:
-    trainer = make_trainer(batch_size=10, per_device_train_batch_size=4)
+    trainer = make_trainer(batch_size=10, token_budget=300)
     trainer.train()
     [line] = logged(trainer)
     targets = [target for group in trainer.encoded.groups for target in group.targets]
@@ -145,6 +143,8 @@ def test_metrics_of_a_step_are_complete(make_trainer: Make) -> None:
         len(group.prompt) + sum(len(t.tokens) - 1 for t in group.targets) for group in trainer.encoded.groups
     )
     assert line["tokens"] == expected
+    assert 0 < line["live_fraction"] <= 1
+    assert 0 < line["live_tokens"] <= 1
     assert {"eos_logprob", "grad_norm", "learning_rate", "seconds", "pair_accuracy_gap_1", "margins_met"} <= line.keys()
 
 
@@ -153,7 +153,7 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_is_changed(
 ) -> None:
     poison = tokenizer.encode("#")[0]
     bad = rows[4].model_copy(update={"instruction": "# is poison"})
-    trainer = make_trainer([*rows[:4], bad, *rows[5:]], per_device_train_batch_size=1)
+    trainer = make_trainer([*rows[:4], bad, *rows[5:]], token_budget=1)
     with torch.no_grad():
         trainer.model.get_input_embeddings().weight[poison] = float("nan")
     before = weights(trainer).clone()
@@ -188,10 +188,39 @@ def test_the_alpaca_template_is_saved_with_the_model(make_trainer: Make, tokeniz
 def test_a_model_that_cannot_share_prompts_is_trained_all_the_same(
     make_trainer: Make, make_model: Callable[..., Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    windowed = make_trainer(model=make_model("mistral", sliding_window=16))
-    windowed.train()
-    assert "prompts are read once per response" in capsys.readouterr().err
-    assert len(logged(windowed)) == 2
+    model = make_model()
+    model.config.attention_dropout = 0.1
+    trainer = make_trainer(model=model)
+    trainer.train()
+    assert trainer.route.name == "none"
+    assert len(logged(trainer)) == 2
+    with pytest.raises(TrainingError, match="two_phases: found 'always' for a model with dropout"):
+        make_trainer(model=model, two_phases="always")
+
+
+def test_a_route_that_was_asked_for_and_does_not_fit_is_named(
+    make_trainer: Make, make_model: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = make_trainer(model=make_model("mistral", sliding_window=16), attention="mask4d")
+    trainer.train()
+    assert "attention not by mask4d: its mask knows no sliding window" in capsys.readouterr().err
+    assert trainer.route.name == "none"
+
+
+def test_two_phases_begin_when_few_tokens_are_live(make_trainer: Make) -> None:
+    """A negative margin is met from the start, so only the references are live."""
+    trainer = make_trainer(margin=-100.0, num_train_epochs=2, optim="sgd", learning_rate=1e-4)
+    passes: list[int] = []
+    trainer.model.register_forward_pre_hook(
+        lambda _, __, inputs: passes.append(inputs["input_ids"].shape[1]) if torch.is_grad_enabled() else None,
+        with_kwargs=True,
+    )
+    trainer.train()
+    assert all(line["live_fraction"] < 0.5 for line in logged(trainer))
+    assert max(passes[1:]) < passes[0]
+    one_phase = make_trainer(margin=-100.0, num_train_epochs=2, optim="sgd", learning_rate=1e-4, two_phases="never")
+    one_phase.train()
+    assert torch.allclose(weights(trainer), weights(one_phase), atol=1e-6)
 
 
 def test_gradient_checkpointing_and_dropout_free_adapters_change_no_number(make_trainer: Make) -> None:
