@@ -31,7 +31,8 @@ def knobs(tiny_model: Path, tmp_path: Path) -> list[str]:
         for n in range(ROWS)
     ]
     lists.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return [f"start={tiny_model}", f"rankings={lists}", "learning_rate=1e-3", "batch_size=4", "token_budget=64"]
+    size = ["epochs=4", "batch_size=4", "token_budget=64"]
+    return [f"start={tiny_model}", f"rankings={lists}", "learning_rate=1e-3", "save_steps=2", *size]
 
 
 def start(kind: str, run: Path, knobs: list[str]) -> subprocess.Popen[str]:
@@ -84,21 +85,17 @@ def kill_after(checkpoint: Path, process: subprocess.Popen[str]) -> None:
 
 
 def test_two_processes_give_the_model_of_one_and_say_everything_once(knobs: list[str], tmp_path: Path) -> None:
-    train("one", tmp_path / "one", knobs)
-    for kind in PROGRAM:
-        said = train(kind, tmp_path / kind, knobs)
-        assert largest_difference(tmp_path / "one", tmp_path / kind) < 1e-5
-        for line in ("[1/1] train (train)", "Report:"):
-            assert said.count(line) == 1
-
-
-def test_a_killed_fsdp2_run_goes_on_from_its_checkpoint_to_the_same_weights(knobs: list[str], tmp_path: Path) -> None:
-    knobs = [*knobs, "epochs=4", "save_steps=2"]
-    train("fsdp2", tmp_path / "whole", knobs)
-    with start("fsdp2", tmp_path / "killed", knobs) as process:
-        kill_after(tmp_path / "killed" / "train" / "checkpoints" / "checkpoint-2", process)
-    assert not (tmp_path / "killed" / "train" / "model").exists()
-    train("fsdp2", tmp_path / "killed", knobs)
-    assert largest_difference(tmp_path / "whole", tmp_path / "killed") == 0
-    metrics = (tmp_path / "killed" / "train" / "metrics.jsonl").read_text(encoding="utf-8")
+    """Those under FSDP2 are killed on the way and go on from their checkpoint."""
+    one, ddp, fsdp2 = (tmp_path / name for name in ("one", "ddp", "fsdp2"))
+    train("one", one, knobs)
+    said = train("ddp", ddp, knobs)
+    with start("fsdp2", fsdp2, knobs) as process:
+        kill_after(fsdp2 / "train" / "checkpoints" / "checkpoint-2", process)
+    assert not (fsdp2 / "train" / "model").exists()
+    train("fsdp2", fsdp2, knobs)
+    assert largest_difference(one, ddp) < 1e-5
+    assert largest_difference(one, fsdp2) < 1e-5
+    metrics = (fsdp2 / "train" / "metrics.jsonl").read_text(encoding="utf-8")
     assert [json.loads(line)["step"] for line in metrics.splitlines()] == list(range(1, 9))
+    for line in ("[1/1] train (train)", "Report:"):
+        assert said.count(line) == 1

@@ -23,10 +23,13 @@ from torch.utils.checkpoint import checkpoint
 from tunalm.training.layouts import Batch
 
 Head = Literal["in_place", "chunked", "logits"]
-KEPT_ELEMENTS = 1 << 26
-"""Logits that may be held at once (256 MB in fp32); where a batch has more the head works in chunks."""
-CHUNK_ELEMENTS = 1 << 22
-"""Logits of a chunk (16 MB in fp32)."""
+KEPT_ELEMENTS = {"cpu": 1 << 26, "cuda": 1 << 28}
+"""Logits that may be held at once, by device (256 MB in fp32 on a CPU); where a batch has more the head works in
+chunks."""
+CHUNK_ROWS = {"cpu": 128, "cuda": 1024}
+"""Places whose logits the head computes in one chunk, by device: enough for a product of full speed."""
+SOFTMAX_ELEMENTS = 1 << 20
+"""Logits that are normalised at a time."""
 
 
 @contextmanager
@@ -37,7 +40,9 @@ def answering(model: Any, batch: Batch, head: Head | Literal["auto"]) -> Iterato
 
     def forward(hidden: torch.Tensor) -> torch.Tensor:
         rows = hidden.reshape(-1, hidden.shape[-1])[batch.kept]
-        if head == "in_place" or (head == "auto" and len(rows) * _vocabulary(module) <= KEPT_ELEMENTS):
+        if head == "in_place" or (
+            head == "auto" and len(rows) * _vocabulary(module) <= KEPT_ELEMENTS.get(rows.device.type, 1 << 26)
+        ):
             return token_logprobs(logits_of(rows), batch.sources, batch.targets)
         return _in_chunks(module, logits_of, rows, batch)
 
@@ -56,21 +61,22 @@ def _in_chunks(module: Any, logits_of: Any, rows: torch.Tensor, batch: Batch) ->
     """Log-probabilities [M] from hidden states [K, H]."""
     if len(batch.targets) == 0:
         return token_logprobs(logits_of(rows), batch.sources, batch.targets)
+    size = CHUNK_ROWS.get(rows.device.type, CHUNK_ROWS["cpu"])
     if type(module) is torch.nn.Linear and not torch.is_autocast_enabled(rows.device.type):
-        options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=_chunk(_vocabulary(module)), chunking_method=None)
-        return -F.linear_cross_entropy(
+        options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=size, chunking_method=None)
+        negative = F.linear_cross_entropy(
             rows[batch.sources],
             module.weight,
             batch.targets,
             linear_bias=module.bias,
             reduction="none",
             options=options,
-        ).to(torch.float32)
+        )
+        return -negative.float()
 
     def chunk(hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return token_logprobs(logits_of(hidden), torch.arange(len(hidden), device=hidden.device), targets)
 
-    size = _chunk(_vocabulary(module))
     parts = zip(rows[batch.sources].split(size), batch.targets.split(size), strict=True)
     return torch.cat([checkpoint(chunk, *part, use_reentrant=False) for part in parts])
 
@@ -92,7 +98,9 @@ def token_logprobs(logits: torch.Tensor, sources: torch.Tensor, targets: torch.T
 class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, sources: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        normalisers = torch.cat([_normaliser(_wide(rows)) for rows in logits.split(_chunk(logits.shape[-1]))])
+        normalisers = torch.cat(
+            [_normaliser(_wide(rows)) for rows in logits.split(_rows_of(SOFTMAX_ELEMENTS, logits.shape[-1]))]
+        )
         ctx.save_for_backward(logits, normalisers, sources, targets)
         return _wide(logits[sources, targets]) - normalisers[sources]
 
@@ -102,7 +110,7 @@ class _TokenLogprobs(torch.autograd.Function):
         logits, normalisers, sources, targets = ctx.saved_tensors
         row_sums = torch.zeros_like(normalisers).index_add(0, sources, upstream)
         gradient = logits.detach()
-        size = _chunk(logits.shape[-1])
+        size = _rows_of(SOFTMAX_ELEMENTS, logits.shape[-1])
         for start in range(0, len(logits), size):
             rows = slice(start, start + size)
             wide = _wide(logits[rows]).sub_(normalisers[rows, None]).exp_().mul_(-row_sums[rows, None])
@@ -123,6 +131,6 @@ def _wide(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
-def _chunk(vocabulary: int) -> int:
-    """Rows of a chunk."""
-    return max(1, CHUNK_ELEMENTS // vocabulary)
+def _rows_of(elements: int, vocabulary: int) -> int:
+    """Rows that have so many logits, at least one."""
+    return max(1, elements // vocabulary)

@@ -16,6 +16,11 @@ MIN_GAIN = 1.15
 """Sharing prompts must save at least so many times the tokens, or a batch does without."""
 
 
+def default_budget(device: str) -> int:
+    """Tokens of a forward pass with gradients that keep a device, `cpu` or another, busy without much memory."""
+    return 1024 if device == "cpu" else 4096
+
+
 def common_inputs(group: Group) -> int:
     """Leading tokens, beyond the prompt, that every target of a group feeds to the model (a last token is not fed)."""
     fed = [target.tokens[:-1] for target in group.targets]

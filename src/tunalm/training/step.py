@@ -79,7 +79,7 @@ class RankingStep:
     objective: Objective
     route: Route
     pad_id: int
-    token_budget: int = 2048
+    token_budget: int = 1024
     synchronised: Callable[[bool], AbstractContextManager[Any]] = lambda last: nullcontext()
     largest: Callable[[float], float] = lambda value: value
 

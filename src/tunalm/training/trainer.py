@@ -32,6 +32,7 @@ from tunalm.training.logprobs import Route, unwrapped
 from tunalm.training.losses import Convention
 from tunalm.training.metrics import Means, observe_batch
 from tunalm.training.objective import Objective
+from tunalm.training.packing import default_budget
 from tunalm.training.routes import Asked, choose_route, has_dropout
 from tunalm.training.step import Outcome, RankingStep, two_phases_pay
 
@@ -48,7 +49,8 @@ class RankingConfig(transformers.TrainingArguments):
         max_length: tokens of prompt and response; see `encoding` for what happens to longer rows.
         attention: how sequences are read; see `routes`. `auto` takes the fastest route that gives this model's own
             numbers, a name is tried first.
-        token_budget: tokens of a forward pass with gradients, per process; a list that has more is read alone.
+        token_budget: tokens of a forward pass with gradients, per process; a list that has more is read alone. None is
+            `packing.default_budget`.
         two_phases: find out which responses move the weights before anything is read with gradients (see `step`);
             `auto` does so where the live share of the tokens, as logged, makes it cheaper.
         batch_size: instructions per optimizer step over all processes; without it the product of
@@ -62,7 +64,7 @@ class RankingConfig(transformers.TrainingArguments):
     template: Literal["chat", "alpaca"] = "chat"
     max_length: int = 512
     attention: Asked = "auto"
-    token_budget: int = 2048
+    token_budget: int | None = None
     two_phases: Literal["auto", "always", "never"] = "auto"
     batch_size: int | None = None
     learning_rate: float = field(default=1e-5)
@@ -143,6 +145,7 @@ class RankingTrainer(transformers.Trainer):
                 expected="a forward pass that gives the same twice",
                 fix="Set two_phases=never, or the dropout to 0.",
             )
+        self._token_budget = args.token_budget or default_budget(args.device.type)
         self._route: Route | None = None
         self._begin_line()
         super().__init__(
@@ -163,7 +166,7 @@ class RankingTrainer(transformers.Trainer):
             sizes=lambda: list(map(self.route.tokens, self.encoded.groups)),
             targets=[sum(len(target.tokens) for target in group.targets) for group in self.encoded.groups],
             step_size=self.args.batch_size or 1,
-            token_budget=self.args.token_budget,
+            token_budget=self._token_budget,
             processes=self.args.world_size,
             process=self.args.process_index,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
@@ -218,7 +221,7 @@ class RankingTrainer(transformers.Trainer):
             self.objective,
             self.route,
             self.encoder.end_id,
-            self.args.token_budget,
+            self._token_budget,
             synchronised=self._synchronised,
             largest=self._largest,
         )

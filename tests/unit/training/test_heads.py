@@ -25,7 +25,8 @@ GROUP = Group(
 @pytest.fixture(autouse=True, params=[1, 14, 1 << 20])
 def _chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """One row, two rows (of 7 logits), and all rows of logits at a time."""
-    monkeypatch.setattr(heads, "CHUNK_ELEMENTS", request.param)
+    monkeypatch.setattr(heads, "CHUNK_ROWS", {"cpu": -(-request.param // 7)})
+    monkeypatch.setattr(heads, "SOFTMAX_ELEMENTS", request.param)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -123,7 +124,7 @@ def test_many_logits_are_computed_in_chunks(make_model: Callable[..., Any], monk
 
     monkeypatch.setattr(heads, "token_logprobs", spy)
     for kept in (1 << 20, 1):
-        monkeypatch.setattr(heads, "KEPT_ELEMENTS", kept)
+        monkeypatch.setattr(heads, "KEPT_ELEMENTS", {"cpu": kept})
         with answering(model, batch, "auto"):
             model(input_ids=batch.input_ids)
     assert widths == [len(batch.kept)]  # the second time torch's own chunked kernel took them

@@ -1,0 +1,1 @@
+"""One training step over ranked lists: the authors' trainer, a strong modern one, and tunalm."""
