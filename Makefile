@@ -5,7 +5,10 @@ BIN    := $(VENV)/bin
 # CPU wheels of torch; override for a GPU, for instance: make quickstart TORCH=torch==2.13.0 .
 TORCH  ?= torch==2.13.0
 
-.PHONY: quickstart test check docs clean
+# Where `make bench` writes its table for programs, for instance: make bench BENCH_JSON=bench.json
+BENCH_JSON ?=
+
+.PHONY: quickstart test check bench docs clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/tunalm run recipes/quickstart.yaml
@@ -32,6 +35,9 @@ check: $(VENV)/.developing
 test: check
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
 	$(BIN)/pytest -m slow
+
+bench: $(VENV)/.developing
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ranking_step $(if $(BENCH_JSON),--json $(BENCH_JSON))
 
 docs: $(VENV)/.developing
 	$(BIN)/python docs/build.py

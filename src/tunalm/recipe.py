@@ -157,7 +157,7 @@ class Training(Stage):
     """Instructions per optimizer step, over all processes. The loss does not depend on how a step is split."""
     token_budget: int | None = Field(None, ge=1)
     """Tokens that a forward pass with gradients reads, per process; lower it when memory is short. A list that has more
-    is read alone, or in parts if it is read in two phases. null is 1024 on a CPU and 4096 on a GPU."""
+    is read alone, or in parts if it is read in two phases."""
     attention: Literal["auto", "two_call", "varlen", "flex", "mask4d", "none", "rows", "padded"] = "auto"
     """How sequences are read. `two_call`, `varlen`, `flex` and `mask4d` read a prompt once for all its responses,
     `none` reads every sequence whole, in packed rows, `rows` and `padded` give each a row of its own. `auto` takes the

@@ -22,5 +22,5 @@ def sharding(self: AcceleratorState, *args: Any, **kwargs: Any) -> None:
 
 
 if __name__ == "__main__":
-    AcceleratorState.__init__ = sharding  # type: ignore[method-assign]
+    AcceleratorState.__init__ = sharding
     main()

@@ -4,7 +4,7 @@ Four kernels compute the same. The two of our own replace a model's attention fu
 from the keyword `trees`, which transformers hands down to every layer (also to one that is recomputed under gradient
 checkpointing). The other two are kernels of transformers, given a mask.
 
-    two_call   scaled dot-product attention piece by piece: each trunk, then each branch over trunk and branch
+    two_call   scaled dot-product attention tree by tree: the trunk, then the branches over the trunk and themselves
     varlen     the same in two launches of the flash kernel of torch (GPU, half precision)
     flex       flex_attention with a block mask (GPU)
     mask4d     scaled dot-product attention with a dense mask [1, 1, T, T]
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import torch
@@ -27,6 +27,9 @@ from transformers import AttentionInterface
 from tunalm.training.layouts import Tree
 
 Kernel = Literal["two_call", "varlen", "flex", "mask4d"]
+MAX_WASTE = 2.0
+"""Branches are taken together, each seeing the others' keys masked, while they look at so many times the keys that they
+need; it saves the copies of the trunk's keys. Beyond, each branch is taken alone."""
 BLOCK = 128
 """A row for the flex kernel is a multiple of so many tokens long."""
 
@@ -37,12 +40,8 @@ class Forest:
 
     trees: tuple[Tree, ...]
     device: torch.device
-    masks: dict[tuple[int, int, int | None], torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
-
-    @cached_property
-    def pieces(self) -> list[int]:
-        """Lengths of trunks and branches in the order of the row."""
-        return [length for tree in self.trees for length in (tree.trunk, *tree.branches)]
+    masks: dict[tuple[Any, ...], torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
+    """Those of `causal` and `of_branches` that were asked for."""
 
     def causal(self, queries: int, keys: int, window: int | None) -> torch.Tensor:
         """Mask [queries, keys], bool: the queries are the last of the keys; a key is seen from at most `window` on."""
@@ -52,6 +51,16 @@ class Forest:
                 mask = mask.triu(keys - queries - window + 1)
             self.masks[queries, keys, window] = mask
         return self.masks[queries, keys, window]
+
+    def of_branches(self, tree: Tree, window: int | None) -> torch.Tensor:
+        """Mask [branches, trunk + branches], bool, of all branch tokens of a tree."""
+        if (tree, window) not in self.masks:
+            each = [self.causal(length, tree.trunk + length, window) for length in tree.branches]
+            of_trunk = torch.cat([mask[:, : tree.trunk] for mask in each])
+            self.masks[tree, window] = torch.cat(
+                [of_trunk, torch.block_diag(*[mask[:, tree.trunk :] for mask in each])], dim=1
+            )
+        return self.masks[tree, window]
 
     @cached_property
     def owners(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -150,16 +159,25 @@ def two_call(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention function of transformers: query [1, H, T, D], key and value [1, H_kv, T, D] -> [1, T, H, D]."""
-    pieces = (tensor.split(forest.pieces, dim=2) for tensor in (query, key, value))
-    following = zip(*pieces, strict=True)
+    sizes = [size for tree in forest.trees for size in (tree.trunk, sum(tree.branches))]
+    parts = (tensor.split(sizes, dim=2) for tensor in (query, key, value))
+    following = zip(*parts, strict=True)
+    attend = partial(_attend, scaling=scaling, softcap=softcap)
     outputs = []
     for tree in forest.trees:
-        queries, trunk_keys, trunk_values = next(following)
-        outputs.append(_attend(queries, trunk_keys, trunk_values, forest, scaling, sliding_window, softcap))
-        for _branch in tree.branches:
-            queries, keys, values = next(following)
-            keys, values = torch.cat([trunk_keys, keys], dim=2), torch.cat([trunk_values, values], dim=2)
-            outputs.append(_attend(queries, keys, values, forest, scaling, sliding_window, softcap))
+        trunk, branches = next(following), next(following)
+        plain = softcap is None and (sliding_window is None or sliding_window >= tree.trunk)
+        outputs.append(attend(*trunk, mask=None if plain else forest.causal(tree.trunk, tree.trunk, sliding_window)))
+        if not tree.branches:
+            continue
+        if MAX_WASTE * (tree.trunk + max(tree.branches)) >= tree.trunk + sum(tree.branches):
+            keys, values = (torch.cat([trunk[part], branches[part]], dim=2) for part in (1, 2))
+            outputs.append(attend(branches[0], keys, values, mask=forest.of_branches(tree, sliding_window)))
+            continue
+        for queries, keys, values in zip(*(part.split(tree.branches, dim=2) for part in branches), strict=True):
+            keys, values = torch.cat([trunk[1], keys], dim=2), torch.cat([trunk[2], values], dim=2)
+            mask = forest.causal(queries.shape[2], keys.shape[2], sliding_window)
+            outputs.append(attend(queries, keys, values, mask=mask))
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
@@ -167,24 +185,21 @@ def _attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    forest: Forest,
+    *,
+    mask: torch.Tensor | None,
     scaling: float | None,
-    window: int | None,
     softcap: float | None,
 ) -> torch.Tensor:
-    """Causal attention of queries that are the last of the keys."""
-    queries, keys = query.shape[2], key.shape[2]
-    window = window if window is not None and window < keys else None
-    plain = queries == keys and window is None and softcap is None
-    mask = None if plain else forest.causal(queries, keys, window)
+    """Attention under a mask [queries, keys], bool; None is causal, with as many queries as keys."""
     groups = query.shape[1] // key.shape[1]
     if softcap is None:
         return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=plain, scale=scaling, enable_gqa=groups > 1
+            query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=groups > 1
         )
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     scores = softcap * torch.tanh(query @ key.transpose(2, 3) * (scaling or query.shape[-1] ** -0.5) / softcap)
-    return scores.masked_fill(~mask, float("-inf")).softmax(-1, dtype=torch.float32).to(value.dtype) @ value  # type: ignore[operator]
+    assert mask is not None
+    return scores.masked_fill(~mask, float("-inf")).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
 
 
 def varlen(

@@ -127,6 +127,13 @@ def test_every_family_shares_its_prompts(name: str) -> None:
     assert_as_alone(model, choice.route)
 
 
+@pytest.mark.parametrize("waste", [0.0, 100.0])
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3"])
+def test_branches_may_be_taken_one_by_one_or_together(name: str, waste: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "MAX_WASTE", waste)
+    assert_as_alone(make_family(name), Route("two_call", "two_call", "logits"))
+
+
 @pytest.mark.parametrize("name", ["mask4d", "none", "rows", "padded"])
 @pytest.mark.parametrize("family", ["llama", "llama-eager", "qwen2"])
 def test_every_route_can_be_asked_for(family: str, name: Any) -> None:
