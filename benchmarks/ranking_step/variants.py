@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -67,6 +67,8 @@ def _ours(task: Task, setting: Setting) -> Step:
     model = _InPrecision(task.model, task.precision)
     objective = Objective(task.margin, task.mle_weight, convention="lmops")
     route = choose_route(model, task.groups, pad_id=task.pad_id, precision=task.precision).route
+    if setting.head != "auto":
+        route = replace(route, head=setting.head)
     ranking_step = RankingStep(model, objective, route, task.pad_id)
     budget = default_budget(task.model.device.type)
     bins = pack([route.tokens(group) for group in task.groups], budget)
