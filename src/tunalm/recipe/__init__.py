@@ -1,0 +1,90 @@
+"""What a recipe may say: one pydantic model per stage, one attribute per knob, its help text under it.
+
+A recipe is an ordered mapping of named stages; a stage names the earlier stages that it reads. Fields of the types
+`ModelSource`, `ResponsesSource` and `RankingsSource` are those that may name a stage; everything else is a plain value.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from tunalm.recipe.base import (
+    Data,
+    ModelSource,
+    Produces,
+    RankingsSource,
+    ResponsesSource,
+    Settings,
+    Source,
+    Stage,
+    map_sources,
+)
+from tunalm.recipe.engines import (
+    BatchSettings,
+    EndpointSettings,
+    EngineSettings,
+    HuggingFaceSettings,
+    Local,
+    ScriptedSettings,
+    Served,
+    VllmSettings,
+)
+from tunalm.recipe.evaluation import Benchmark, Evaluate
+from tunalm.recipe.feedback import Rank, Sample
+from tunalm.recipe.training import Sft, Train, Training
+
+AnyStage = Annotated[Sft | Sample | Rank | Train | Evaluate, Field(discriminator="kind")]
+STAGES: dict[str, type[Stage]] = {"sft": Sft, "sample": Sample, "rank": Rank, "train": Train, "evaluate": Evaluate}
+
+
+class Recipe(Settings):
+    """A whole recipe, its inputs already filled in."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the run folder."""
+    description: str = ""
+    """One sentence for the report."""
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    """Values that the command line may replace (`base=...`) and stages use as `${base}`; null must be given."""
+    seed: int = 0
+    """Seed of every stage that does not set its own."""
+    max_cost: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Dollars that all calls of the run may cost together, earlier attempts at it included; null sets no limit. No call
+    is sent that could exceed it, and a model whose price is not known is refused."""
+    prices: str | None = None
+    """A table of prices in YAML, read before `~/.config/tunalm/prices.yaml` and the one that tunalm ships."""
+    stages: dict[str, AnyStage]
+    """Named stages in the order in which they run."""
+
+
+__all__ = [
+    "STAGES",
+    "AnyStage",
+    "BatchSettings",
+    "Benchmark",
+    "Data",
+    "EndpointSettings",
+    "EngineSettings",
+    "Evaluate",
+    "HuggingFaceSettings",
+    "Local",
+    "ModelSource",
+    "Produces",
+    "Rank",
+    "RankingsSource",
+    "Recipe",
+    "ResponsesSource",
+    "Sample",
+    "ScriptedSettings",
+    "Served",
+    "Settings",
+    "Sft",
+    "Source",
+    "Stage",
+    "Train",
+    "Training",
+    "VllmSettings",
+    "map_sources",
+]

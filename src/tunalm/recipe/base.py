@@ -1,0 +1,102 @@
+"""What all settings share: their base, fields that may name a stage, and the rows that a stage reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Produces = Literal["model", "responses", "rankings", "results"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Marks a field that may hold the name of an earlier stage which produces one of `accepts`."""
+
+    accepts: tuple[Produces, ...]
+
+
+ModelSource = Annotated[str, Source(("model",))]
+"""A stage that trains a model, a Hugging Face folder, a hub id `owner/name`, or `embedded:smollm2`."""
+ResponsesSource = Annotated[str, Source(("responses", "rankings"))]
+RankingsSource = Annotated[str, Source(("rankings",))]
+
+
+class Settings(BaseModel):
+    """Base of everything in a recipe: unknown keys are errors, attribute docstrings are the help texts."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+
+    not_hashed: ClassVar[frozenset[str]] = frozenset()
+    """Fields that cannot change what a stage makes; changing one does not run the stage again."""
+
+
+class Stage(Settings):
+    """What all stages share."""
+
+    produces: ClassVar[Produces]
+
+    seed: int = 0
+    """Seeds everything random in this stage."""
+
+
+class Data(Settings):
+    """Instructions to read. A plain string is the `source`."""
+
+    source: str
+    """A file (Alpaca, messages or self-instruct rows; .json, .jsonl, .parquet, .gz), a hub dataset id `owner/name`, or
+    `checkable:train` / `checkable:heldout` for the built-in tasks that a program can check."""
+    rows: str = ":"
+    """Python slice of the rows in file order, for instance `:13000` (the first 13K) or `-39000:` (the last 39K)."""
+    limit: int | None = Field(None, ge=1)
+    """At most so many rows, taken after `rows`."""
+    split: str = "train"
+    """Which split of a hub dataset."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        value = {"source": value} if isinstance(value, str) else value
+        inner = value.get("source") if isinstance(value, dict) else None
+        if not isinstance(inner, dict):
+            return value
+        # An input that is a mapping, used as `{source: "${instructions}", rows: ...}`: one mapping in the other.
+        outer = {key: item for key, item in value.items() if key != "source"}
+        if twice := sorted(inner.keys() & outer.keys()):
+            raise ValueError(f"{twice[0]} is given both in the input and where it is used")
+        return {**inner, **outer}
+
+    @field_validator("rows")
+    @classmethod
+    def _slice(cls, value: str) -> str:
+        parts = value.split(":")
+        if len(parts) != 2 or not all(part.removeprefix("-").isdecimal() or not part for part in parts):
+            raise ValueError(f"rows must be a slice such as ':13000' or '-39000:', not {value!r}")
+        return value
+
+    def select(self) -> slice:
+        """The slice that `rows` describes."""
+        start, stop = (int(part) if part else None for part in self.rows.split(":"))
+        return slice(start, stop)
+
+
+def map_sources(value: Any, change: Callable[[str, Source, str], str], where: str) -> Any:
+    """Return a copy of settings in which `change(text, source, where)` has replaced every `Source` field."""
+    if isinstance(value, BaseModel):
+        updates = {}
+        for name, info in type(value).model_fields.items():
+            current = getattr(value, name)
+            source = next((meta for meta in info.metadata if isinstance(meta, Source)), None)
+            path = f"{where}.{name}"
+            if source is not None and isinstance(current, str):
+                updates[name] = change(current, source, path)
+            else:
+                updates[name] = map_sources(current, change, path)
+        return value.model_copy(update=updates)
+    if isinstance(value, dict):
+        return {key: map_sources(item, change, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [map_sources(item, change, f"{where}[{index}]") for index, item in enumerate(value)]
+    return value

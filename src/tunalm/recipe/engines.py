@@ -1,0 +1,148 @@
+"""Settings of engines: who answers, and how it is asked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from tunalm.recipe.base import ModelSource, Settings
+
+
+class Local(Settings):
+    """What is said of a model that runs on this machine, whatever runs it."""
+
+    model: ModelSource
+    """A stage that trains a model, a Hugging Face folder, a hub id `owner/name`, or `embedded:smollm2`."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto` is bf16 where the hardware computes it fast, else fp32."""
+
+
+class HuggingFaceSettings(Local):
+    """A model that transformers runs in this process."""
+
+    kind: Literal["huggingface"] = "huggingface"
+    batch_size: int = Field(64, ge=1)
+    """Responses decoded together."""
+
+
+class VllmSettings(Local):
+    """A model that vLLM runs for this process, many times as fast on an accelerator."""
+
+    kind: Literal["vllm"] = "vllm"
+    batch_size: int = Field(256, ge=1)
+    """Most responses written together, by each replica."""
+    max_model_len: int | None = Field(None, ge=16)
+    """Most tokens of a prompt and its response; null takes as many as the model was made for."""
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    """Share of each accelerator's memory (without one, of the machine's) that vLLM takes."""
+    tensor_parallel: int = Field(1, ge=1)
+    """Accelerators that one copy of the model is spread over."""
+    replicas: int = Field(1, ge=1)
+    """Copies of the model that share the requests, each on accelerators of its own."""
+
+
+class Served(Settings):
+    """What is said of a model behind an address, however it is asked."""
+
+    not_hashed: ClassVar[frozenset[str]] = frozenset(
+        {
+            "api_key_env",
+            "timeout",
+            "max_duplicates",
+            "patience",
+            "concurrency",
+            "requests_per_minute",
+            "tokens_per_minute",
+            "max_retries",
+            "requests_per_job",
+            "bytes_per_job",
+            "poll_seconds",
+        }
+    )
+
+    model: str
+    """Name of the model as the server knows it."""
+    api_key_env: str | None = None
+    """Environment variable that holds the key for this address; without it no key is sent, except that
+    `OPENAI_API_KEY` goes to api.openai.com."""
+    protocol: Literal["chat", "completions"] = "chat"
+    """`chat` leaves the prompt to the server's chat template; `completions` sends the Alpaca prompt as plain text, for
+    base models, which have no such template."""
+    max_n: int = Field(1, ge=1)
+    """Responses to one prompt asked for in one call (`n`). The prompt is then read, and paid for, once per call and not
+    once per response; not every server can do it."""
+    timeout: float = Field(120.0, gt=0)
+    """Seconds to wait for one whole reply."""
+    max_duplicates: int = Field(100, ge=0)
+    """Requests that may be sent, and paid for, a second time in a run because nobody knows what became of them: no
+    reply in time, a broken connection, a kill. Beyond that they are rows that say so."""
+    patience: float = Field(600.0, gt=0)
+    """Seconds for which the server may refuse everything, or ask to be left alone, before the run stops."""
+
+
+class EndpointSettings(Served):
+    """A server that speaks the OpenAI protocol (OpenAI, vLLM, SGLang, llama.cpp)."""
+
+    kind: Literal["endpoint"] = "endpoint"
+    base_url: str
+    """Address up to and including `/v1`. Plain http is accepted for this machine only."""
+    concurrency: int = Field(8, ge=1)
+    """Most requests in flight. A server that refuses some for want of room gets fewer."""
+    requests_per_minute: float | None = Field(None, gt=0)
+    """Limit to keep to; null leaves it to the server to refuse."""
+    tokens_per_minute: float | None = Field(None, gt=0)
+    """Limit to keep to, prompts and responses together; null leaves it to the server to refuse."""
+    max_retries: int = Field(5, ge=0)
+    """How often a request is sent again after 408, 5xx or a connection error. A refusal for want of room (429, 503)
+    does not count."""
+
+
+class BatchSettings(Served):
+    """A server that answers whole files of requests, within a day and often at a lower price; or such a file alone."""
+
+    kind: Literal["batch"] = "batch"
+    base_url: str | None = None
+    """Address of a server that has `/files` and `/batches`, up to and including `/v1`."""
+    file: str | None = None
+    """In place of an address, a path that ends in .jsonl: the requests are written to it and the run stops; it goes on
+    when their answers lie beside it, where `vllm run-batch`, for one, puts them."""
+    requests_per_job: int = Field(50_000, ge=1, le=50_000)
+    """Most requests in one file for a server."""
+    bytes_per_job: int = Field(100_000_000, ge=1_000, le=200_000_000)
+    """Most bytes in one."""
+    max_retries: int = Field(2, ge=0)
+    """How often a request that a job left unanswered, because the day was over for instance, is put into another."""
+    poll_seconds: float = Field(60.0, gt=0)
+    """Longest pause between two looks at a job; the first is two seconds."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> BatchSettings:
+        if (self.base_url is None) == (self.file is None):
+            raise ValueError("kind: batch needs either base_url, a server, or file, where requests are written")
+        if self.file is not None and not self.file.endswith(".jsonl"):
+            raise ValueError("file must end in .jsonl")
+        return self
+
+
+class ScriptedSettings(Settings):
+    """A stand-in that answers by rule, without a model: for tests, examples and trying a recipe out."""
+
+    kind: Literal["scripted"] = "scripted"
+    replies: list[str] = Field(default_factory=list)
+    """Answers to choose from; empty means that the instruction's own words are shuffled."""
+
+
+EngineSettings = Annotated[
+    HuggingFaceSettings | VllmSettings | EndpointSettings | BatchSettings | ScriptedSettings,
+    Field(discriminator="kind"),
+]
+
+
+def spelled_out(value: Any) -> Any:
+    """`engine: tuna_p` is short for `engine: {kind: huggingface, model: tuna_p}`; an address means an endpoint."""
+    if isinstance(value, str):
+        return {"kind": "huggingface", "model": value}
+    if isinstance(value, dict) and "kind" not in value:
+        return {"kind": "endpoint" if "base_url" in value else "huggingface", **value}
+    return value

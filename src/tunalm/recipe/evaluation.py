@@ -1,0 +1,118 @@
+"""Settings of the stage that evaluates models."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tunalm.recipe.base import Data, ModelSource, Produces, Settings, Stage
+from tunalm.recipe.engines import EngineSettings, spelled_out
+
+
+class Benchmark(Settings):
+    """One benchmark of an evaluation. A plain string is the `name`."""
+
+    name: Literal["checkable", "reference", "superni", "lmentry", "vicuna", "pairwise"]
+    """`checkable`: share of responses that the built-in checkers accept; `reference`: ROUGE-L with the references;
+    `superni` and `lmentry`: the published benchmarks, scored as published; `vicuna` and, for any other questions,
+    `pairwise`: a judge compares the answers with those of another model."""
+    data: Data
+    """Held-out instructions; `checkable` has its own, `checkable:heldout`. For `superni` and `lmentry` a clone of their
+    repository or a folder with its data; `limit` then takes rows from all tasks in turn."""
+    template: Literal["chat", "alpaca", "tk-instruct", "raw"] = "chat"
+    """What is put around a question of `superni` and `lmentry`: the model's own chat template, the Alpaca prompt, the
+    encoding of Tk-Instruct (`superni`), or nothing (`lmentry`)."""
+    shots: int = Field(0, ge=0)
+    """Worked examples in front of each question of `superni`."""
+    tokenizer: ModelSource | None = None
+    """Model whose tokens `max_prompt_tokens` counts; null leaves prompts of any length whole."""
+    max_prompt_tokens: int = Field(1024, ge=16)
+    """Worked examples are left out while a prompt of `superni` has more tokens."""
+    max_new_tokens: int | None = Field(None, ge=1)
+    """Longest answer to this benchmark; null takes that of the evaluation, 128 for `superni`, 50 for `lmentry`, 1024
+    for `vicuna`."""
+    rouge_tokenizer: Literal["rouge", "unicode"] = "rouge"
+    """Words of `reference`: `rouge` keeps a-z and 0-9 and stems, as published; `unicode` is for every other script."""
+    judge: EngineSettings | None = None
+    """Who compares the answers (`vicuna`, `pairwise`)."""
+    against: str | None = None
+    """Whose answers those of every model are compared with (`vicuna`, `pairwise`): another model of the evaluation, the
+    first if null, or a file of stored answers, `FILE` or `FILE#MODEL`."""
+    mode: Literal["sound", "paper"] = "sound"
+    """How the judge of `vicuna` and `pairwise` is asked: in both orders for one of three verdicts, with a right answer
+    for mathematics and code, or as published, once, for two scores on the first line."""
+    right_answers: str | None = None
+    """File of right answers that the judge of `vicuna` and `pairwise` is shown, `FILE` or `FILE#MODEL`."""
+    max_review_tokens: int = Field(1024, ge=16)
+    """Longest reply of that judge."""
+
+    _engine = field_validator("judge", mode="before")(spelled_out)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        value = {"name": value} if isinstance(value, str) else value
+        if isinstance(value, dict) and value.get("name") == "checkable":
+            value = {"data": "checkable:heldout", **value}
+        return value
+
+    @model_validator(mode="after")
+    def _own_template(self) -> Benchmark:
+        templates = {"superni": ("chat", "alpaca", "tk-instruct"), "lmentry": ("chat", "alpaca", "raw")}
+        allowed = templates.get(self.name, ("chat",))
+        if self.template not in allowed:
+            raise ValueError(f"the template of {self.name} must be {' or '.join(allowed)}, not {self.template}")
+        return self
+
+    @model_validator(mode="after")
+    def _needs_judge(self) -> Benchmark:
+        if self.name in ("vicuna", "pairwise") and self.judge is None:
+            raise ValueError(f"{self.name} needs a judge, for instance judge: {{base_url: ..., model: ...}}")
+        return self
+
+
+class Evaluate(Stage):
+    """Let models answer held-out instructions greedily, score the answers and compare the models."""
+
+    produces: ClassVar[Produces] = "results"
+    kind: Literal["evaluate"] = "evaluate"
+    models: dict[str, EngineSettings]
+    """Names for the table, each with its engine; the first is the one that others are compared with."""
+    benchmarks: list[Benchmark]
+    """What to score them on."""
+    max_new_tokens: int = Field(256, ge=1)
+    """Longest answer."""
+    bootstrap_samples: int = Field(2000, ge=100)
+    """Resamples behind each 95 % interval."""
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        """A list of names is short for each name mapped to itself."""
+        if isinstance(value, list):
+            value = {name: name for name in value}
+        return {name: spelled_out(engine) for name, engine in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("models")
+    @classmethod
+    def _some(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not value:
+            raise ValueError("models is empty: name at least one")
+        return value
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _distinct(cls, value: list[Benchmark]) -> list[Benchmark]:
+        names = [benchmark.name for benchmark in value]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"benchmarks must be some that differ, not [{', '.join(names)}]")
+        return value
+
+    @model_validator(mode="after")
+    def _against_somebody(self) -> Evaluate:
+        for benchmark in self.benchmarks:
+            other = benchmark.against
+            if other is not None and other not in self.models and not {"/", "."} & set(other):
+                raise ValueError(f"against must be one of {', '.join(self.models)}, or a file of answers, not {other}")
+        return self

@@ -1,0 +1,95 @@
+"""Settings of the stages that train a model."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from tunalm.recipe.base import Data, ModelSource, Produces, RankingsSource, Stage
+
+
+class Training(Stage):
+    """Knobs of every training stage."""
+
+    produces: ClassVar[Produces] = "model"
+    not_hashed: ClassVar[frozenset[str]] = frozenset({"report_to", "save_steps", "logging_steps"})
+
+    template: Literal["chat", "alpaca"] = "chat"
+    """`chat` is the model's own chat template; `alpaca` writes the Alpaca prompt and is saved with the model."""
+    max_length: int = Field(512, ge=8)
+    """Tokens of prompt and response. A longer response is cut (and gets no end token); an instruction that leaves no
+    room for a response is dropped. Both are counted."""
+    epochs: float = Field(1.0, gt=0)
+    """Passes over the rows."""
+    max_steps: int = Field(-1, ge=-1)
+    """Stop after so many optimizer steps; -1 goes by `epochs`."""
+    learning_rate: float = Field(1e-5, ge=0)
+    """Peak learning rate of AdamW with betas (0.9, 0.999)."""
+    batch_size: int = Field(128, ge=1)
+    """Instructions per optimizer step, over all processes. The loss does not depend on how a step is split."""
+    token_budget: int | None = Field(None, ge=1)
+    """Tokens that a forward pass with gradients reads, per process; lower it when memory is short. A list that has more
+    is read alone, or in parts if it is read in two phases. null is 1024 on a CPU and 4096 on a GPU."""
+    attention: Literal["auto", "two_call", "varlen", "flex", "mask4d", "none", "rows", "padded"] = "auto"
+    """How sequences are read. `two_call`, `varlen`, `flex` and `mask4d` read a prompt once for all its responses,
+    `none` reads every sequence whole, in packed rows, `rows` and `padded` give each a row of its own. `auto` takes the
+    fastest that gives the model's own numbers."""
+    two_phases: Literal["auto", "always", "never"] = "auto"
+    """Find out which responses move the weights, then read only these with gradients: the same gradient, and memory
+    that does not grow with the length of the lists. `auto` does so when the live share of the tokens makes it pay."""
+    lr_scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    """Shape of the learning rate after warm-up."""
+    warmup_ratio: float = Field(0.03, ge=0, lt=1)
+    """Share of the steps that warm up."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Of AdamW."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are clipped to this norm."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto` is bf16 autocast over fp32 weights where the hardware computes it fast, else fp32."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    lora_rank: int = Field(0, ge=0)
+    """Rank of LoRA adapters; 0 trains all weights."""
+    lora_alpha: int = Field(32, ge=1)
+    """Scale of LoRA adapters."""
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout in front of LoRA adapters."""
+    save_steps: int = Field(0, ge=0)
+    """Optimizer steps between checkpoints; 0 saves at every tenth of a run, but not within a minute of the
+    last time."""
+    logging_steps: int = Field(1, ge=1)
+    """Optimizer steps between lines of metrics.jsonl."""
+    report_to: list[str] = Field(default_factory=list)
+    """Trackers that transformers knows, for instance [trackio] or [tensorboard]."""
+
+
+class Sft(Training):
+    """Fine-tune on (instruction, reference): Eq. 1-2. Defaults are the published Alpaca recipe."""
+
+    kind: Literal["sft"] = "sft"
+    model: ModelSource
+    """The base model."""
+    data: Data
+    """Instructions with references."""
+    epochs: float = Field(3.0, gt=0)
+    """Passes over the rows."""
+    learning_rate: float = Field(2e-5, ge=0)
+    """Peak learning rate of AdamW with betas (0.9, 0.999)."""
+
+
+class Train(Training):
+    """Train on ranked lists: L = L_rank + lambda L_MLE (Eq. 4-6)."""
+
+    kind: Literal["train"] = "train"
+    start: ModelSource
+    """The model to start from."""
+    rankings: RankingsSource
+    """A stage that ranks, or a file of ranked rows."""
+    margin: float = Field(0.1, ge=0)
+    """Margin m of Eq. 5 between neighbouring ranks."""
+    mle_weight: float = Field(1.0, ge=0)
+    """Weight lambda of the reference's negative log-likelihood in Eq. 6."""
+    convention: Literal["paper", "lmops"] = "paper"
+    """`paper` is Eq. 4-6; `lmops` is the loss of the authors' released trainer."""
