@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import jinja2
@@ -79,6 +80,17 @@ class Tokenizer(Protocol):
         """Tokens as the vocabulary spells them."""
 
 
+def alpaca_text(messages: Sequence[Message]) -> str:
+    """The Alpaca prompt of a conversation as plain text, for a server that takes text."""
+    turns = [{"role": turn.role, "content": turn.content, "input": turn.input} for turn in messages]
+    return _alpaca().render(messages=turns, add_generation_prompt=True)
+
+
+@cache
+def _alpaca() -> jinja2.Template:
+    return jinja2.Environment().from_string(ALPACA_CHAT_TEMPLATE)
+
+
 class PromptEncoder:
     """Turns conversations and responses into token ids for one model.
 
@@ -117,6 +129,10 @@ class PromptEncoder:
             ModelError: the template refuses the conversation, for instance its system message.
         """
         return list(self._apply(messages, add_generation_prompt=True, sanitize_control_tokens=True)["input_ids"])
+
+    def text_ids(self, text: str) -> list[int]:
+        """Token ids of a text that is a whole prompt, with what the tokenizer puts around any text, such as BOS."""
+        return self.tokenizer.encode(text, split_special_tokens=True)
 
     def response_ids(self, text: str) -> list[int]:
         """Token ids of a response, with the token that ends it and that stands nowhere else in it."""

@@ -4,6 +4,7 @@
     messages       {messages: [{role, content}, ...]}
     ShareGPT       {conversations: [{from, value}, ...]}
     self-instruct  {instruction, instances: [{input, output}, ...]}    only the first instance is taken
+    FastChat       {question_id, category, turns: [text, ...] or text}    only the first turn is taken
     tunalm         {instruction, input, reference, history, task, checker}    a ranked row is one of these
 
 Every shape may carry an `id`. To add one, write a model with `pattern` and `fields` and give it a row in `SHAPES`.
@@ -23,6 +24,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -102,6 +104,27 @@ class SelfInstruct(Shape):
         """See `Shape`."""
         first = self.instances[0]
         return {"instruction": self.instruction, "input": first.input or "", "reference": _reference(first.output)}
+
+
+class FastChat(Shape):
+    """A question of Vicuna QA or MT-bench."""
+
+    pattern = "a FastChat row {question_id, category, turns} or {question_id, category, text}"
+
+    id: Annotated[NotBlank, BeforeValidator(_number_as_text)] = Field(validation_alias="question_id")
+    turns: list[NotBlank] = Field(min_length=1, validation_alias=AliasChoices("turns", "text"))
+    category: str | None = None
+    reference: list[str | None] | None = None
+
+    @field_validator("turns", mode="before")
+    @classmethod
+    def _one(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    def fields(self) -> dict[str, Any]:
+        """See `Shape`."""
+        first = self.reference[0] if self.reference else None
+        return {"instruction": self.turns[0], "task": self.category, "reference": _reference(first)}
 
 
 class Turn(BaseModel):
@@ -216,6 +239,7 @@ SHAPES: dict[str, type[Shape]] = {
     "output": Alpaca,
     "response": Alpaca,
     "instruction": Tunalm,
+    "question_id": FastChat,
 }
 """A field that gives a shape away -> the shape; the first that is there decides."""
 

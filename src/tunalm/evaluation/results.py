@@ -1,7 +1,8 @@
 """From verdicts to results.json: a mean with its interval per model and benchmark, and every pair of models compared.
 
 An instruction that a model failed to answer (a server that is down, not a wrong answer) has no score. It enters every
-mean as 0, the worst, and is counted in `failed`: a model never gains by failing, and n is the same for all models.
+mean as 0, the worst, and is counted in `failed`: a model never gains by failing, and n is the same for all models. An
+answer that a judge could not be brought to compare is another matter: it is left out, and counted in `unjudged`.
 """
 
 from __future__ import annotations
@@ -65,25 +66,31 @@ def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluat
 
 
 def points(verdict: Verdict) -> float:
-    """What a verdict adds to a mean, 0-100; a failed answer adds nothing."""
-    return 100 * (verdict.score or 0.0)
+    """What a verdict adds to a mean, 0-100 on average; a failed answer adds nothing."""
+    return 100 * (verdict.score or 0.0) * (1.0 if verdict.weight is None else verdict.weight)
 
 
 def _result(answers: Sequence[tuple[Prediction, Verdict]], settings: Evaluate) -> dict[str, Any]:
-    verdicts = [verdict for _, verdict in answers]
+    verdicts = [verdict for prediction, verdict in answers if _counts(prediction, verdict)]
     given = [prediction for prediction, _ in answers if prediction.failure is None]
     values = [points(verdict) for verdict in verdicts]
     return {
-        "metric": verdicts[0].metric,
-        "value": _round(fmean(values)),
+        "metric": answers[0][1].metric,
+        "value": _mean(values),
         "stderr": _round(standard_error(values)),
         "ci95": _interval(values, settings),
         "n": len(values),
-        "failed": sum(verdict.failure is not None for verdict in verdicts),
+        "failed": sum(prediction.failure is not None for prediction, _ in answers),
+        "unjudged": len(answers) - len(verdicts),
         "by_task": _by_task(verdicts),
         "mean_tokens": _mean([prediction.num_tokens for prediction in given]),
         "cut": _mean([prediction.finish_reason == "length" for prediction in given]),
     }
+
+
+def _counts(prediction: Prediction, verdict: Verdict) -> bool:
+    """Whether an answer enters means: not if it was given and could not be judged."""
+    return verdict.failure is None or prediction.failure is not None
 
 
 def _by_task(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -91,17 +98,21 @@ def _by_task(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     tasks: defaultdict[str, list[float]] = defaultdict(list)
     for verdict in verdicts:
         if verdict.task is not None:
-            tasks[verdict.task].append(points(verdict))
+            tasks[verdict.task].append(100 * (verdict.score or 0.0))
     return {task: {"value": _round(fmean(values)), "n": len(values)} for task, values in tasks.items()}
 
 
 def _compare(
     model: Sequence[tuple[Prediction, Verdict]], against: Sequence[tuple[Prediction, Verdict]], settings: Evaluate
 ) -> dict[str, Any]:
-    differences = [points(new) - points(old) for (_, new), (_, old) in zip(model, against, strict=True)]
+    differences = [
+        points(new[1]) - points(old[1])
+        for new, old in zip(model, against, strict=True)
+        if _counts(*new) and _counts(*old)
+    ]
     return {
         "metric": model[0][1].metric,
-        "difference": _round(fmean(differences)),
+        "difference": _mean(differences),
         "ci95": _interval(differences, settings),
         "p_value": round(sign_flip_p_value(differences, settings.seed), 6),
         "p_holm": None,

@@ -1,8 +1,9 @@
 """The stage `evaluate`: every model answers every held-out instruction greedily, then the answers are scored.
 
 It writes `predictions.jsonl` before anything is scored, then `rows.jsonl` with one verdict per prediction, then
-`results.json`. Answers are in the run's ledger as soon as they are given, so a stage that was interrupted goes on from
-there; failed ones are asked for again. Models are asked one after the other, and one at a time is in memory.
+`results.json`, and for published benchmarks `harness/MODEL/` with the files that other tools read. Answers are in the
+run's ledger as soon as they are given, so a stage that was interrupted goes on from there; failed ones are asked for
+again. Models are asked one after the other, and one at a time is in memory.
 """
 
 from __future__ import annotations
@@ -10,18 +11,25 @@ from __future__ import annotations
 import gc
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tunalm.engines import open_engine
+from tunalm.engines.asking import complete
 from tunalm.engines.base import Completion, Engine, Request
-from tunalm.engines.ledger import complete
-from tunalm.evaluation.base import Benchmark, open_benchmark
-from tunalm.evaluation.results import summarise
+from tunalm.errors import EngineError
+from tunalm.evaluation.base import Benchmark, Comparing, Question, WithTotals, open_benchmark
+from tunalm.evaluation.harness import sample, write_jsonl
+from tunalm.evaluation.results import Answers, summarise
 from tunalm.progress import progress
 from tunalm.recipe import EngineSettings, Evaluate
 from tunalm.records import Instruction, Prediction, Verdict
 from tunalm.store import StageContext, Summary, digest, write_json, write_rows
 
+PUBLISHED_LENGTHS = {"superni": 128, "lmentry": 50, "vicuna": 1024}
+"""Tokens of the longest answer with which a benchmark was published."""
+
+Benchmarks = Mapping[str, Benchmark | Comparing]
 Rows = Mapping[str, Sequence[Instruction]]
 """Instructions by the name of their benchmark."""
 
@@ -38,7 +46,7 @@ def run(settings: Evaluate, context: StageContext) -> Summary:
         ModelError: a model cannot be loaded.
         StoreError: the ledger or the folder cannot be written.
     """
-    benchmarks: dict[str, Benchmark] = {each.name: open_benchmark(each) for each in settings.benchmarks}
+    benchmarks: Benchmarks = {each.name: open_benchmark(each) for each in settings.benchmarks}
     rows: Rows = {name: benchmark.rows() for name, benchmark in benchmarks.items()}
     identities: dict[str, str] = {}
     predictions: list[Prediction] = []
@@ -47,23 +55,32 @@ def run(settings: Evaluate, context: StageContext) -> Summary:
         predictions += answered
         gc.collect()
     write_rows(context.folder / "predictions.jsonl", predictions)
-    verdicts = score(predictions, benchmarks)
+    verdicts = score(predictions, benchmarks, context)
     write_rows(context.folder / "rows.jsonl", verdicts)
     answers: defaultdict[tuple[str, str], list[tuple[Prediction, Verdict]]] = defaultdict(list)
     for prediction, verdict in zip(predictions, verdicts, strict=True):
         answers[prediction.model, prediction.benchmark].append((prediction, verdict))
     results = summarise(answers, identities, settings)
+    _add_totals(results, answers, benchmarks, context.folder / "harness")
     write_json(context.folder / "results.json", results)
-    failed = sum(verdict.failure is not None for verdict in verdicts)
-    return Summary(len(verdicts), len(verdicts) - failed, failed, details=_values(results))
+    return Summary.of([verdict.failure for verdict in verdicts], _values(results))
 
 
-def score(predictions: Sequence[Prediction], benchmarks: Mapping[str, Benchmark]) -> list[Verdict]:
-    """One verdict per prediction, in their order; a failed one has no score and keeps its reason."""
+def score(predictions: Sequence[Prediction], benchmarks: Benchmarks, context: StageContext) -> list[Verdict]:
+    """One verdict per prediction, in their order; one without a score says why."""
+    verdicts: dict[int, Verdict] = {}
+    for name, benchmark in benchmarks.items():
+        places = [place for place, prediction in enumerate(predictions) if prediction.benchmark == name]
+        own = [predictions[place] for place in places]
+        found = benchmark.compare(own, context) if isinstance(benchmark, Comparing) else _score_each(own, benchmark)
+        verdicts |= dict(zip(places, found, strict=True))
+    return [verdicts[place] for place in range(len(predictions))]
+
+
+def _score_each(predictions: Sequence[Prediction], benchmark: Benchmark) -> list[Verdict]:
     verdicts = []
     with progress("scoring", len(predictions)) as advance:
         for prediction in predictions:
-            benchmark = benchmarks[prediction.benchmark]
             verdicts.append(
                 Verdict(
                     id=prediction.id,
@@ -71,6 +88,7 @@ def score(predictions: Sequence[Prediction], benchmarks: Mapping[str, Benchmark]
                     model=prediction.model,
                     metric=benchmark.metric,
                     score=benchmark.score(prediction) if prediction.failure is None else None,
+                    weight=prediction.weight,
                     task=prediction.task,
                     failure=prediction.failure,
                 )
@@ -84,36 +102,74 @@ def _ask(
 ) -> tuple[str, list[Prediction]]:
     """Identity of a model, and its answers to all benchmarks. The engine goes when this returns."""
     engine: Engine = open_engine(engine_settings, trust_remote_code=context.trust_remote_code)
-    asked = [(benchmark, row, _request(benchmark, row, settings)) for benchmark in rows for row in rows[benchmark]]
-    answers = complete(engine, [request for *_, request in asked], context.ledger, f"{model} answers")
+    asked = [(benchmark, row, request_for(benchmark, row, settings)) for benchmark in rows for row in rows[benchmark]]
+    _check_prompts(model, engine, asked)
+    answers = complete(
+        engine, [request for *_, request in asked], context.ledger, f"{model} answers", budget=context.budget
+    )
     predictions = [
         _prediction(model, benchmark, row, request, answers[request.key]) for benchmark, row, request in asked
     ]
     return engine.identity, predictions
 
 
-def _request(benchmark: str, row: Instruction, settings: Evaluate) -> Request:
+def request_for(benchmark: str, row: Instruction, settings: Evaluate) -> Request:
+    """What every model is asked about an instruction of a benchmark."""
     return Request(
         key=f"{benchmark}/{row.id}",
         messages=row.messages(),
         temperature=0.0,
-        max_new_tokens=settings.max_new_tokens,
+        max_new_tokens=_longest_answer(benchmark, settings),
+        raw=isinstance(row, Question) and row.raw,
     )
 
 
+def _add_totals(results: dict[str, Any], answers: Answers, benchmarks: Benchmarks, folder: Path) -> None:
+    """Add the published totals to the results, and write them with their samples for other tools."""
+    for (model, name), answered in answers.items():
+        benchmark = benchmarks[name]
+        if isinstance(benchmark, WithTotals):
+            totals = benchmark.totals(answered)
+            results["models"][model]["results"][name] |= {"note": benchmark.note, "totals": totals["results"][name]}
+            place = folder / model.replace("/", "__")
+            write_json(place / f"results_{name}.json", {**totals, "model_name": model})
+            write_jsonl(place / f"samples_{name}.jsonl", [sample(*each) for each in enumerate(answered)])
+
+
+def _longest_answer(benchmark: str, settings: Evaluate) -> int:
+    own = next((each.max_new_tokens for each in settings.benchmarks if each.name == benchmark), None)
+    return own or PUBLISHED_LENGTHS.get(benchmark, settings.max_new_tokens)
+
+
+def _check_prompts(model: str, engine: Engine, asked: Sequence[tuple[str, Instruction, Request]]) -> None:
+    """Refuse an engine that cannot be given the prompts as they are."""
+    raw = next((benchmark for benchmark, _, request in asked if request.raw), None)
+    if raw is not None and not engine.capabilities.raw:
+        raise EngineError(
+            model,
+            found="an engine that puts every prompt into a chat template",
+            expected=f"one that takes plain text, for the template of {raw}",
+            fix="Set template: chat for the benchmark, or protocol: completions for the endpoint.",
+        )
+
+
 def _prediction(model: str, benchmark: str, row: Instruction, request: Request, answer: Completion) -> Prediction:
+    question = row if isinstance(row, Question) else Question(id=row.id, instruction="")
     return Prediction(
         id=row.id,
         benchmark=benchmark,
         model=model,
         instruction=request.messages[-1].text,
         prediction=answer.text,
-        references=[] if row.reference is None else [row.reference],
+        references=question.references or ([] if row.reference is None else [row.reference]),
         task=row.task,
         checker=row.checker,
         prompt_sha256=digest([message.model_dump() for message in request.messages]),
         finish_reason=answer.finish_reason,
         num_tokens=answer.num_tokens,
+        prompt_tokens=answer.prompt_tokens,
+        num_examples=question.num_examples,
+        weight=question.weight,
         failure=answer.failure,
     )
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from tunalm.errors import DataError
+from tunalm.evaluation import base
 from tunalm.evaluation.base import BENCHMARKS, open_benchmark
 from tunalm.recipe import Benchmark, Evaluate
 from tunalm.records import Prediction
@@ -16,6 +17,12 @@ from tunalm.records import Prediction
 
 def answer(text: str, **fields: Any) -> Prediction:
     return Prediction(id="1", benchmark="any", model="any", prediction=text, **fields)
+
+
+def opened(settings: Any) -> base.Benchmark:
+    benchmark = open_benchmark(Benchmark.model_validate(settings))
+    assert isinstance(benchmark, base.Benchmark)
+    return benchmark
 
 
 def alpaca_file(folder: Path, *references: str) -> str:
@@ -30,7 +37,7 @@ def test_the_table_and_the_recipe_name_the_same_benchmarks() -> None:
 
 
 def test_checkable_gives_one_to_right_answers_and_zero_to_all_others() -> None:
-    benchmark = open_benchmark(Benchmark.model_validate("checkable"))
+    benchmark = opened("checkable")
     rows = benchmark.rows()
     assert benchmark.metric == "success"
     for row in rows:
@@ -40,25 +47,25 @@ def test_checkable_gives_one_to_right_answers_and_zero_to_all_others() -> None:
 
 def test_an_answer_that_is_nearly_right_is_not_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tunalm.evaluation.checkable.check", lambda checker, text: 0.9)
-    benchmark = open_benchmark(Benchmark.model_validate("checkable"))
+    benchmark = opened("checkable")
     assert benchmark.score(answer("almost", checker={"name": "any"})) == 0.0
 
 
 def test_checkable_wants_a_checker_in_every_row(tmp_path: Path) -> None:
-    benchmark = open_benchmark(Benchmark.model_validate({"name": "checkable", "data": alpaca_file(tmp_path, "a")}))
+    benchmark = opened({"name": "checkable", "data": alpaca_file(tmp_path, "a")})
     with pytest.raises(DataError, match="1 of 1 rows without a checker"):
         benchmark.rows()
 
 
 def test_reference_is_rouge_l_with_the_best_reference(tmp_path: Path) -> None:
-    benchmark = open_benchmark(Benchmark.model_validate({"name": "reference", "data": alpaca_file(tmp_path, "a b")}))
+    benchmark = opened({"name": "reference", "data": alpaca_file(tmp_path, "a b")})
     assert benchmark.metric == "rougeL"
     assert [row.reference for row in benchmark.rows()] == ["a b"]
     assert benchmark.score(answer("the cat sat", references=["dogs", "the cat ran"])) == pytest.approx(2 / 3)
 
 
 def test_reference_wants_references(tmp_path: Path) -> None:
-    benchmark = open_benchmark(Benchmark.model_validate({"name": "reference", "data": alpaca_file(tmp_path, "a", "")}))
+    benchmark = opened({"name": "reference", "data": alpaca_file(tmp_path, "a", "")})
     with pytest.raises(DataError, match="1 of 2 rows without a reference"):
         benchmark.rows()
 
@@ -67,7 +74,7 @@ def test_reference_wants_references(tmp_path: Path) -> None:
 def test_other_scripts_need_the_unicode_tokenizer(tmp_path: Path, tokenizer: str, expected: float) -> None:
     text = "\u0645\u0631\u062d\u0628\u0627"
     data = {"name": "reference", "data": alpaca_file(tmp_path, text), "rouge_tokenizer": tokenizer}
-    assert open_benchmark(Benchmark.model_validate(data)).score(answer(text, references=[text])) == expected
+    assert opened(data).score(answer(text, references=[text])) == expected
 
 
 @pytest.mark.parametrize("benchmarks", [[], ["checkable", "checkable"]])

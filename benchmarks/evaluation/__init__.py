@@ -1,0 +1,1 @@
+"""Evaluation against plain ways to do the same."""

@@ -1,0 +1,1 @@
+"""LMentry (Efrat, Honovich and Levy, 2022): elementary language tasks."""

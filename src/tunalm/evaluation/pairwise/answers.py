@@ -1,0 +1,124 @@
+"""Stored answers of one model, in the shapes in which benchmarks publish them.
+
+    tunalm, FastChat   {id or question_id, prediction | text | output}, or FastChat's newer {question_id, choices}
+    AlpacaEval         {instruction, output}: without ids, answers belong to the questions by their place in the file
+    several models     {id or question_id or index, answers | outputs: {model: text}}
+
+Reference answers come in the same shapes.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from pathlib import Path
+from typing import Any
+
+from tunalm.data.files import RawRow, existing_file, read_raw
+from tunalm.errors import DataError, did_you_mean
+from tunalm.records import Prediction
+
+IDS = ("id", "question_id", "index")
+TEXTS = ("prediction", "text", "output")
+MODELS = ("model", "model_id", "generator")
+SEVERAL = ("answers", "outputs")
+PATTERN = (
+    "an answer {id, prediction}, {question_id, text | choices}, {instruction, output} or {id, answers: {model: text}}"
+)
+
+
+def read_answers(path: str | Path, model: str | None = None, benchmark: str = "answers") -> dict[str, Prediction]:
+    """Read the answers of one model, by the id of their question.
+
+    Args:
+        path: JSON, JSONL or Parquet, also gzipped.
+        model: whose answers, needed where the file has those of several.
+        benchmark: rows that name another one are left out; in the file of an evaluation all of them name one.
+
+    Raises:
+        DataError: a row is wrong (it is named), a question is answered twice, or no answer is left.
+    """
+    rows = [row for row in read_raw(existing_file(str(path))) if _object(row).get("benchmark", benchmark) == benchmark]
+    model = model or _only_model(path, rows)
+    answers: dict[str, Prediction] = {}
+    for place, row in enumerate(rows):
+        named = next((row.value[key] for key in MODELS if key in row.value), model)
+        if named != model:
+            continue
+        answer = _answer(row, place, benchmark, model)
+        if answer.id in answers:
+            raise DataError(
+                row.where, found=f"a second answer to {answer.id}", expected="one per question", fix="Remove one."
+            )
+        answers[answer.id] = answer
+    if not answers:
+        raise DataError(
+            path,
+            found=f"no answer to {benchmark} by '{model}'",
+            expected="at least one",
+            fix=did_you_mean(model, _models(rows)),
+        )
+    return answers
+
+
+def split_name(source: str) -> tuple[str, str | None]:
+    """A file of answers and whose they are, from `FILE` or `FILE#MODEL`."""
+    path, mark, model = source.rpartition("#")
+    return (path, model) if mark and not Path(source).expanduser().exists() else (source, None)
+
+
+def _only_model(path: str | Path, rows: list[RawRow]) -> str:
+    names = _models(rows)
+    if len(names) > 1:
+        raise DataError(
+            path,
+            found=f"answers of {len(names)} models ({', '.join(names)})",
+            expected="those of one",
+            fix="Name it: FILE#MODEL.",
+        )
+    return names[0] if names else Path(path).name.split(".")[0]
+
+
+def _models(rows: list[RawRow]) -> list[str]:
+    names: dict[str, None] = {}
+    for row in rows:
+        names |= dict.fromkeys(str(row.value[key]) for key in MODELS if key in row.value)
+        names |= dict.fromkeys(
+            name for key in SEVERAL if isinstance(row.value.get(key), dict) for name in row.value[key]
+        )
+    return list(names)
+
+
+def _answer(row: RawRow, place: int, benchmark: str, model: str) -> Prediction:
+    name = next((row.value[key] for key in IDS if row.value.get(key) is not None), place)
+    instruction = row.value.get("instruction")
+    failure = row.value.get("failure")
+    return Prediction(
+        id=str(name),
+        benchmark=benchmark,
+        model=model,
+        instruction=instruction if isinstance(instruction, str) else "",
+        prediction=_text(row, model),
+        failure=failure if isinstance(failure, str) else None,
+    )
+
+
+def _text(row: RawRow, model: str) -> str:
+    value: Any = next((row.value[key] for key in TEXTS if key in row.value), None)
+    for key in SEVERAL:
+        if isinstance(row.value.get(key), dict):
+            value = row.value[key].get(model)
+    if "choices" in row.value:
+        try:
+            value = row.value["choices"][0]["turns"][0]
+        except (LookupError, TypeError):
+            value = None
+    if not isinstance(value, str):
+        found = f"no text by '{model}'" if value is None else reprlib.repr(value)
+        raise DataError(row.where, found=found, expected=PATTERN, fix="Correct the row.")
+    return value
+
+
+def _object(row: RawRow) -> dict[str, Any]:
+    if not isinstance(row.value, dict):
+        raise DataError(row.where, found=reprlib.repr(row.value), expected=PATTERN, fix="Correct the row.")
+    return row.value

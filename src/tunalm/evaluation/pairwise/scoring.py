@@ -1,0 +1,75 @@
+"""Saved answers of two models compared, or stored reviews read: what `tunalm score vicuna` and `pairwise` do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunalm.evaluation.pairwise.answers import read_answers, split_name
+from tunalm.evaluation.pairwise.comparisons import Comparison, Pair, Rules, compare
+from tunalm.evaluation.pairwise.judges import check_answers, judge_through
+from tunalm.evaluation.pairwise.questions import VICUNA_QUESTIONS
+from tunalm.evaluation.pairwise.results import results
+from tunalm.evaluation.pairwise.reviews import load_reviews
+from tunalm.recipe import EngineSettings
+from tunalm.records import Instruction, Prediction
+from tunalm.store import StageContext
+
+Scored = tuple[dict[str, Any], list[dict[str, Any]]]
+"""Content of the results file, and of the file of rows."""
+
+
+def score_answers(
+    name: str,
+    questions: Sequence[Instruction],
+    predictions: str,
+    against: str,
+    judge: EngineSettings,
+    rules: Rules,
+    context: StageContext,
+) -> Scored:
+    """Have one model's answers compared with another's. Reviews that are in the ledger are not asked for again.
+
+    Args:
+        name: of the benchmark.
+        questions: that both files answer.
+        predictions: the model's answers, `FILE` or `FILE#MODEL`.
+        against: the other model's, likewise.
+        judge: who compares.
+        rules: how it is asked.
+        context: where its reviews are kept, and what they may cost.
+
+    Raises:
+        DataError: a file is wrong, or lacks the answer to a question.
+        EngineError: the judge cannot answer any request.
+    """
+    answers = read_answers(*split_name(predictions), name), read_answers(*split_name(against), name)
+    for source, found in zip((predictions, against), answers, strict=True):
+        check_answers(source, found, questions)
+    mine, others = ({row.id: found[row.id] for row in questions} for found in answers)
+    pairs = [Pair(row, mine[row.id], _named_apart(others[row.id], mine[row.id])) for row in questions]
+    comparisons = compare(pairs, rules, judge_through(judge, context))
+    config = {"mode": rules.mode, "judge": judge.model_dump(mode="json"), "max_review_tokens": rules.max_new_tokens}
+    return _scored(name, {"": comparisons}, config, rules.seed)
+
+
+def score_reviews(name: str, reviews: Path, questions: Sequence[Instruction]) -> Scored:
+    """Read stored reviews.
+
+    Raises:
+        DataError: a row is wrong, or is about none of the questions.
+    """
+    groups = load_reviews(reviews, {row.id: row.task for row in questions}, name)
+    return _scored(name, groups, {"reviews": reviews.name}, 0)
+
+
+def _named_apart(other: Prediction, mine: Prediction) -> Prediction:
+    """Two files of one model have to be told apart."""
+    return other.model_copy(update={"model": f"{other.model} (other)"}) if other.model == mine.model else other
+
+
+def _scored(name: str, groups: Mapping[str, Sequence[Comparison]], config: Mapping[str, Any], seed: int) -> Scored:
+    original = VICUNA_QUESTIONS if name == "vicuna" else None
+    rows = [row.model_dump(mode="json", exclude_none=True) for group in groups.values() for row in group]
+    return results(name, groups, config, original=original, seed=seed), rows

@@ -1,0 +1,104 @@
+"""Comparisons as one model's figures against another: rates, their certainty, and what gives a judge away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from tunalm.evaluation.pairwise.comparisons import POINTS, Comparison
+from tunalm.evaluation.pairwise.length_control import length_controlled
+from tunalm.evaluation.statistics import mean_interval, sign_flip_p_value, standard_error
+
+DIGITS = 4
+EVEN = 50.0
+
+
+def win_rates(comparisons: Sequence[Comparison], samples: int, seed: int) -> dict[str, Any]:
+    """Figures of one model against one other, rates in 0-100.
+
+    `win`, `tie`, `loss` and `unjudged` are shares of all questions and add up to 100; a question that the model failed
+    to answer is lost. `adjusted_win_rate` is the share of the judged questions that are won, a tie as half a win; its
+    p-value is that of a paired permutation test against 50. `length_controlled_win_rate` is the same for answers of
+    equal length; it is a guess from afar where `longer`, the share of questions on which the model's answer is the
+    longer one, is near 0 or 100. `swap_consistency` is the share of the questions judged in both orders on which both
+    verdicts agree; `first_slot` and `second_slot` count those where the answer shown first, or second, won both times.
+
+    Args:
+        comparisons: of one model with one other; at least one.
+        samples: bootstrap resamples behind intervals.
+        seed: of the resampling.
+    """
+    judged = [each for each in comparisons if each.outcome is not None]
+    values = [100 * POINTS[each.outcome] for each in judged if each.outcome is not None]
+    share: dict[str, Any] = {
+        name: _share(sum(each.outcome == name for each in comparisons), len(comparisons)) for name in POINTS
+    }
+    ends = mean_interval(values, samples, seed)
+    return {
+        **share,
+        "unjudged": _share(len(comparisons) - len(judged), len(comparisons)),
+        "adjusted_win_rate": round(fmean(values), DIGITS) if values else None,
+        "adjusted_win_rate_stderr": _rounded(standard_error(values)),
+        "adjusted_win_rate_ci95": ends and [round(end, DIGITS) for end in ends],
+        "adjusted_win_rate_p_value": round(sign_flip_p_value([value - EVEN for value in values], seed), 6),
+        **_length_control(judged, samples, seed),
+        **_slots(judged),
+        "judged": len(judged),
+        "lost_without_answer": sum(each.outcome is not None and each.failure is not None for each in comparisons),
+        "identical": sum(each.identical for each in comparisons),
+        "guided": sum(each.guided for each in comparisons),
+    }
+
+
+def by_category(comparisons: Sequence[Comparison]) -> dict[str, dict[str, Any]]:
+    """Adjusted win rate of every category that questions name, in the order of the questions."""
+    categories = dict.fromkeys(each.task for each in comparisons if each.task is not None)
+    return {name: _category([each for each in comparisons if each.task == name]) for name in categories}
+
+
+def _category(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    values = [100 * POINTS[each.outcome] for each in comparisons if each.outcome is not None]
+    return {
+        "adjusted_win_rate": round(fmean(values), DIGITS) if values else None,
+        "adjusted_win_rate_stderr": _rounded(standard_error(values)),
+        "judged": len(values),
+        "unjudged": len(comparisons) - len(values),
+    }
+
+
+def _length_control(judged: Sequence[Comparison], samples: int, seed: int) -> dict[str, Any]:
+    known = [
+        (POINTS[each.outcome], each.length, each.against_length)
+        for each in judged
+        if each.outcome is not None and each.length is not None and each.against_length is not None
+    ]
+    if not known:
+        return {}
+    found = length_controlled([one for one, *_ in known], [mine - other for _, mine, other in known], samples, seed)
+    return {
+        "length_controlled_win_rate": None if found is None else round(found[0], DIGITS),
+        "length_controlled_win_rate_ci95": found and [round(end, DIGITS) for end in found[1]],
+        "longer": _share(sum(mine > other for _, mine, other in known), len(known)),
+        "mean_characters": round(fmean(mine for _, mine, _ in known)),
+        "mean_characters_against": round(fmean(other for *_, other in known)),
+    }
+
+
+def _slots(judged: Sequence[Comparison]) -> dict[str, Any]:
+    twice = [each.orders for each in judged if len(each.orders) == 2]
+    if not twice:
+        return {}
+    return {
+        "swap_consistency": _share(sum(one == other for one, other in twice), len(twice)),
+        "first_slot": sum(orders == ["loss", "win"] for orders in twice),
+        "second_slot": sum(orders == ["win", "loss"] for orders in twice),
+    }
+
+
+def _share(count: int, total: int) -> float:
+    return round(100 * count / total, DIGITS)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)

@@ -1,0 +1,41 @@
+"""Where published benchmarks come from, and which of their rows are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from tunalm.errors import DataError
+from tunalm.recipe import Benchmark as BenchmarkSettings
+
+Row = TypeVar("Row")
+
+
+def whole_folder(settings: BenchmarkSettings) -> Path:
+    """The folder or file that the settings name.
+
+    Raises:
+        DataError: they select a slice of rows, which for a benchmark with tasks says nothing.
+    """
+    if settings.data.rows != ":":
+        raise DataError(
+            f"benchmark {settings.name}",
+            found=f"rows '{settings.data.rows}'",
+            expected="all rows, or a `limit` of rows that are taken from all tasks in turn",
+            fix="Remove `rows`.",
+        )
+    return Path(settings.data.source).expanduser()
+
+
+def in_turn(rows: Sequence[Row], task: Callable[[Row], str], limit: int | None) -> list[Row]:
+    """At most `limit` rows: the first of every task, then the second of every task ...; in their own order."""
+    if limit is None:
+        return list(rows)
+    seen: dict[str, int] = {}
+    order = []
+    for place, row in enumerate(rows):
+        turn = seen.get(task(row), 0)
+        seen[task(row)] = turn + 1
+        order.append((turn, place))
+    return [rows[place] for place in sorted(place for _, place in sorted(order)[:limit])]

@@ -1,0 +1,45 @@
+"""The two metrics of Super-NI: for every row the best score with one of its references."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tunalm.rouge import rouge_l
+
+_PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]+")
+
+
+class RowScore(NamedTuple):
+    """Scores of one row, 0-1."""
+
+    rougeL: float  # noqa: N815 - the name of the metric
+    exact_match: float
+
+
+def score_row(prediction: str, references: Sequence[str]) -> RowScore:
+    """Compare a prediction with its references (at least one).
+
+    ROUGE-L is the F1 of `rouge_score` with its stemmer; it sees a-z and 0-9 only. The exact match is blind to case,
+    ASCII punctuation and the width of gaps, so that two texts with nothing else in them are equal.
+    """
+    said = _plain(prediction)
+    return RowScore(
+        max(rouge_l(prediction, reference) for reference in references),
+        float(any(said == _plain(reference) for reference in references)),
+    )
+
+
+def mean_score(scores: Sequence[RowScore]) -> RowScore:
+    """Means over rows, 0-100, with the published rounding to four decimals."""
+    count = len(scores)
+    return RowScore(
+        round(100.0 * sum(score.rougeL for score in scores) / count, 4),
+        round(100.0 * sum(score.exact_match for score in scores) / count, 4),
+    )
+
+
+def _plain(text: str) -> str:
+    return " ".join(_PUNCTUATION.sub("", text.lower()).split())

@@ -1,0 +1,153 @@
+"""Answers compared by a scripted judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+
+from tunalm.engines.base import Completion, Request
+from tunalm.evaluation.pairwise.comparisons import Comparison, Judge, Outcome, Pair, Rules, compare, consensus
+from tunalm.records import UNKNOWN, Instruction, Prediction
+
+SOUND, PAPER = Rules("sound"), Rules("paper")
+
+
+def judge(reply: Callable[[str], Completion | str]) -> tuple[Judge, list[Request]]:
+    asked: list[Request] = []
+
+    def answer(requests: Sequence[Request]) -> Mapping[str, Completion]:
+        asked.extend(requests)
+        replies = {request.key: reply(request.messages[-1].content) for request in requests}
+        return {key: Completion(key=key, text=text) if isinstance(text, str) else text for key, text in replies.items()}
+
+    return answer, asked
+
+
+def prefers(good: str) -> Callable[[str], str]:
+    """A judge that likes the response with a certain text, whatever its place."""
+    return lambda prompt: "[[A]]" if prompt.index(good) < prompt.index("begin response B") else "[[B]]"
+
+
+def pair(mine: str = "mine", other: str = "other", **question: str) -> Pair:
+    answers = (
+        Prediction(id="q", benchmark="vicuna", model=model, prediction=text)
+        for model, text in (("tuna", mine), ("alpaca", other))
+    )
+    return Pair(Instruction(id="q", instruction="What?", **question), *answers)
+
+
+def one(pair: Pair, rules: Rules, reply: Callable[[str], Completion | str]) -> Comparison:
+    return compare([pair], rules, judge(reply)[0])[0]
+
+
+@pytest.mark.parametrize(("good", "outcome"), [("mine", "win"), ("other", "loss")])
+def test_a_judge_without_a_liking_for_places_decides(good: str, outcome: Outcome) -> None:
+    found = one(pair(), SOUND, prefers(good))
+    assert (found.outcome, found.orders, found.score) == (outcome, [outcome, outcome], float(good == "mine"))
+    assert (found.length, found.against_length) == (len("mine"), len("other"))
+
+
+@pytest.mark.parametrize(("letter", "orders"), [("A", ["loss", "win"]), ("B", ["win", "loss"]), ("C", ["tie", "tie"])])
+def test_a_judge_that_likes_a_place_makes_ties(letter: str, orders: list[str]) -> None:
+    found = one(pair(), SOUND, lambda prompt: f"[[{letter}]]")
+    assert (found.outcome, found.orders, found.score) == ("tie", orders, 0.5)
+
+
+def test_paper_mode_asks_once_with_the_other_answer_first() -> None:
+    ask, asked = judge(lambda prompt: "6 8\nbecause")
+    found = compare([pair()], PAPER, ask)[0]
+    assert len(asked) == 1
+    prompt = asked[0].messages[-1].content
+    assert prompt.index("other") < prompt.index("mine")
+    assert (found.outcome, found.scores, found.orders) == ("win", [[8.0, 6.0]], ["win"])
+    assert (asked[0].temperature, asked[0].max_new_tokens) == (0.2, 1024)
+
+
+def test_each_category_has_its_published_kind_of_prompt() -> None:
+    prompts = {}
+    for category in ("coding", "math", "writing"):
+        ask, asked = judge(lambda prompt: "5 5")
+        compare([pair(task=category)], PAPER, ask)
+        prompts[category] = asked[0].messages[-1].content
+    assert "tuple" in prompts["math"]
+    assert "program" in prompts["coding"]
+    assert "tuple" not in prompts["writing"]
+    assert "helpful" in prompts["writing"]
+
+
+def test_a_right_answer_is_shown_where_there_is_one_and_worked_out_where_not() -> None:
+    ask, asked = judge(prefers("mine"))
+    rows = [
+        pair(task="math", reference="forty-two"),
+        pair(task="math"),
+        pair(task="writing", reference="forty-two"),
+    ]
+    found = [compare([row], SOUND, ask)[0] for row in rows]
+    prompts = [request.messages[-1].content for request in asked[::2]]
+    assert ["forty-two" in prompt for prompt in prompts] == [True, False, False]
+    assert ["of your own" in prompt for prompt in prompts] == [False, True, False]
+    assert [each.guided for each in found] == [True, False, False]
+
+
+def test_equal_answers_are_a_tie_that_nobody_is_asked_about() -> None:
+    ask, asked = judge(lambda prompt: "[[A]]")
+    found = compare([pair("same", "same")], SOUND, ask)[0]
+    assert (found.outcome, found.identical, asked) == ("tie", True, [])
+
+
+def test_a_reply_that_cannot_be_read_leaves_no_verdict() -> None:
+    found = one(pair(), SOUND, lambda prompt: "Hard to say.")
+    assert (found.outcome, found.score, found.orders) == (None, None, [None, None])
+    assert found.failure == "order 1: the reply has no verdict; order 2: the reply has no verdict"
+    assert found.reviews == ["Hard to say.", "Hard to say."]
+
+
+def test_one_unread_order_is_enough_for_none() -> None:
+    found = one(pair(), SOUND, lambda prompt: "[[A]]" if prompt.index("mine") < prompt.index("other") else "?")
+    assert (found.outcome, found.orders) == (None, [None, "win"])
+
+
+def test_a_cut_review_says_so() -> None:
+    found = one(pair(), PAPER, lambda prompt: Completion(key="", text="Well", finish_reason="length"))
+    assert found.failure == "the review has no two scores on its first line (a review was cut at 1024 tokens)"
+
+
+def test_a_judge_that_is_down_is_the_reason() -> None:
+    found = one(pair(), SOUND, lambda prompt: Completion(key="", failure="connection refused"))
+    assert (found.outcome, found.failure) == (None, "the judge gave no review: connection refused")
+
+
+def test_a_review_that_may_have_been_paid_for_stays_unknown() -> None:
+    found = one(pair(), SOUND, lambda prompt: Completion(key="", failure=f"{UNKNOWN}no reply in time", unknown=True))
+    assert (found.outcome, found.failure) == (None, f"{UNKNOWN}no reply in time")
+
+
+def test_answers_that_failed_are_not_shown_to_the_judge() -> None:
+    ask, asked = judge(lambda prompt: "[[A]]")
+    good = pair()
+    broken = Prediction(id="q", benchmark="vicuna", model="x", prediction="", failure="timed out")
+    lost, unknown = compare(
+        [Pair(good.question, broken, good.other), Pair(good.question, good.answer, broken)], SOUND, ask
+    )
+    assert (lost.outcome, lost.score, lost.failure) == ("loss", None, "timed out")
+    assert (unknown.outcome, unknown.failure) == (None, "x gave no answer: timed out")
+    assert asked == []
+
+
+def test_a_judge_may_be_made_to_choose() -> None:
+    ask, asked = judge(prefers("mine"))
+    compare([pair()], Rules("sound", ties=False), ask)
+    assert "[[C]]" not in asked[0].messages[-1].content
+
+
+def test_every_request_has_a_key_of_its_own() -> None:
+    ask, asked = judge(prefers("mine"))
+    compare([pair()], SOUND, ask)
+    assert len({request.key for request in asked}) == 2
+
+
+def test_only_what_is_said_every_time_counts() -> None:
+    assert consensus(["win", "win"]) == "win"
+    assert consensus(["win", "tie"]) == "tie"
+    assert consensus(["loss"]) == "loss"

@@ -1,0 +1,136 @@
+"""Published benchmarks inside an evaluation: questions, totals beside the comparison, files for other tools."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunalm.engines.base import Completion, Request
+from tunalm.engines.scripted import ScriptedEngine
+from tunalm.errors import DataError, EngineError
+from tunalm.evaluation import run, runner
+from tunalm.evaluation.base import benchmark_identity, open_benchmark
+from tunalm.evaluation.lmentry.scoring import score_file as score_lmentry
+from tunalm.evaluation.sources import in_turn
+from tunalm.evaluation.superni.scoring import score_file as score_superni
+from tunalm.recipe import Benchmark, Evaluate
+from tunalm.store import StageContext
+
+NLI = "task190_snli_classification"
+
+
+def lmentry(folder: Path, *sets: str) -> Path:
+    """Sets of four questions about the word `anna`."""
+    metadata = {"word": "anna", "answer": "a", "distractor": "otto", "word1": "a", "word2": "otto", "template_id": 0}
+    examples = {str(number): {"input": f"Q{number}\nA:", "metadata": metadata} for number in range(4)}
+    folder.mkdir(exist_ok=True)
+    for name in sets:
+        (folder / f"{name}.json").write_text(json.dumps({"examples": examples}), encoding="utf-8")
+    return folder
+
+
+def superni(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    row = {"id": "r1", "input": "Is it?", "output": ["Yes", "It is"]}
+    task = {"task": NLI, "definition": "Say yes.", "positive_examples": [], "instances": [row]}
+    (folder / "tasks.jsonl").write_text(json.dumps(task), encoding="utf-8")
+    return folder
+
+
+def evaluate(folder: Path, *benchmarks: dict[str, Any], models: dict[str, Any] | None = None) -> dict[str, Any]:
+    models = models or {"yes": {"kind": "scripted", "replies": ["yes"]}, "a": {"kind": "scripted", "replies": ["a"]}}
+    settings = Evaluate.model_validate({"kind": "evaluate", "models": models, "benchmarks": list(benchmarks)})
+    run(settings, StageContext(folder, folder / "ledger.sqlite"))
+    return dict(json.loads((folder / "results.json").read_text(encoding="utf-8")))
+
+
+def test_totals_stand_beside_the_comparison_and_in_files_of_their_own(tmp_path: Path) -> None:
+    results = evaluate(
+        tmp_path,
+        {"name": "superni", "data": str(superni(tmp_path / "ni")), "template": "tk-instruct"},
+        {"name": "lmentry", "data": str(lmentry(tmp_path / "lm", "first_letter", "last_letter")), "template": "raw"},
+    )
+    yes, a = (results["models"][name]["results"] for name in ("yes", "a"))
+    assert (yes["superni"]["value"], a["superni"]["value"]) == (100.0, 0.0)
+    assert yes["superni"]["totals"]["exact_match"] == 100.0
+    assert "0-shot (0.00 examples shown), template tk-instruct" in yes["superni"]["note"]
+    assert (a["lmentry"]["value"], a["lmentry"]["totals"]["accuracy"]) == (100.0, 100.0)
+    assert a["lmentry"]["note"] == "template raw, 8 of 110703 questions"
+    written = json.loads((tmp_path / "harness" / "a" / "results_lmentry.json").read_text(encoding="utf-8"))
+    assert written["model_name"] == "a"
+    assert written["n-samples"]["lmentry"] == {"original": 110703, "effective": 8}
+    sample = json.loads((tmp_path / "harness" / "yes" / "samples_superni.jsonl").read_text(encoding="utf-8"))
+    assert (sample["target"], sample["resps"], sample["rougeL"]) == ("Yes", [["yes"]], 1.0)
+
+
+def test_saved_predictions_are_scored_again_without_a_model(tmp_path: Path) -> None:
+    lm, ni = lmentry(tmp_path / "lm", "first_letter"), superni(tmp_path / "ni")
+    results = evaluate(tmp_path, {"name": "superni", "data": str(ni)}, {"name": "lmentry", "data": str(lm)})
+    saved = tmp_path / "predictions.jsonl"
+    again = score_lmentry(saved, lm, model="a", subset=True)[0]["results"]["lmentry"]
+    assert again == results["models"]["a"]["results"]["lmentry"]["totals"]
+    again = score_superni(saved, model="yes")[0]["results"]["superni"]
+    assert again == results["models"]["yes"]["results"]["superni"]["totals"]
+
+
+def test_every_core_task_of_lmentry_counts_the_same_and_the_other_sets_not_at_all(tmp_path: Path) -> None:
+    sets = ("first_letter", "sentence_containing", "more_letters_length_diff_1")
+    data = lmentry(tmp_path / "lm", *sets)
+    short = json.loads((data / "first_letter.json").read_text(encoding="utf-8"))
+    del short["examples"]["0"], short["examples"]["1"], short["examples"]["2"]
+    (data / "first_letter.json").write_text(json.dumps(short), encoding="utf-8")
+    results = evaluate(tmp_path, {"name": "lmentry", "data": str(data)})
+    assert results["models"]["a"]["results"]["lmentry"]["value"] == 50.0
+    assert results["models"]["a"]["results"]["lmentry"]["by_task"]["first_letter"] == {"value": 100.0, "n": 1}
+
+
+def test_a_failed_answer_is_a_wrong_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(request: Request) -> Completion:
+        return Completion(key=request.key, failure="connection refused")
+
+    broken = ScriptedEngine.from_function(fail, "broken")
+    monkeypatch.setattr(runner, "open_engine", lambda *_, **__: broken)
+    lm, ni = lmentry(tmp_path / "lm", "sentence_not_containing"), superni(tmp_path / "ni")
+    results = evaluate(tmp_path, {"name": "lmentry", "data": str(lm)}, {"name": "superni", "data": str(ni)})
+    found = results["models"]["yes"]["results"]
+    assert (found["lmentry"]["failed"], found["lmentry"]["totals"]["accuracy"]) == (4, 0.0)
+    assert (found["superni"]["failed"], found["superni"]["totals"]["exact_match"]) == (1, 0.0)
+
+
+def test_plain_prompts_are_not_given_to_a_chat_server(tmp_path: Path) -> None:
+    chat = {"kind": "endpoint", "base_url": "http://127.0.0.1:9/v1", "model": "x"}
+    data = lmentry(tmp_path / "lm", "first_letter")
+    with pytest.raises(EngineError, match="puts every prompt into a chat template; expected one that takes plain text"):
+        evaluate(tmp_path, {"name": "lmentry", "data": str(data), "template": "raw"}, models={"chat": chat})
+
+
+@pytest.mark.parametrize(
+    ("template", "start", "raw"), [("chat", "Q0\nA:", False), ("raw", "Q0\nA:", True), ("alpaca", "Below is an", True)]
+)
+def test_questions_of_lmentry_have_the_template_asked_for(tmp_path: Path, template: str, start: str, raw: bool) -> None:
+    settings = {"name": "lmentry", "data": str(lmentry(tmp_path / "lm", "first_word")), "template": template}
+    first: Any = open_benchmark(Benchmark.model_validate(settings)).rows()[0]
+    assert (first.instruction.startswith(start), first.raw, first.id) == (True, raw, "first_word/0")
+
+
+def test_the_identity_follows_the_content_of_the_files(tmp_path: Path) -> None:
+    settings = Benchmark.model_validate({"name": "lmentry", "data": str(lmentry(tmp_path / "lm", "first_word"))})
+    before = benchmark_identity(settings)
+    assert benchmark_identity(settings) == before
+    lmentry(tmp_path / "lm", "last_word")
+    assert benchmark_identity(settings) != before
+
+
+def test_a_slice_of_rows_is_refused(tmp_path: Path) -> None:
+    data = {"source": str(superni(tmp_path / "ni")), "rows": ":5"}
+    with pytest.raises(DataError, match="rows ':5'; expected all rows"):
+        open_benchmark(Benchmark.model_validate({"name": "superni", "data": data}))
+
+
+def test_rows_are_taken_from_tasks_in_turn() -> None:
+    rows = ["a1", "a2", "a3", "b1", "c1", "c2"]
+    assert in_turn(rows, lambda row: row[0], 4) == ["a1", "a2", "b1", "c1"]
+    assert in_turn(rows, lambda row: row[0], None) == rows

@@ -1,0 +1,227 @@
+"""Super-NI: reading tasks, prompts, metrics and totals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tunalm.cli import app
+from tunalm.errors import DataError, ModelError
+from tunalm.evaluation.base import open_benchmark
+from tunalm.evaluation.superni.benchmark import SuperNIBenchmark
+from tunalm.evaluation.superni.data import Example, TestTask, load_tasks
+from tunalm.evaluation.superni.metrics import RowScore, mean_score, score_row
+from tunalm.evaluation.superni.prompts import instruction, tk_instruct
+from tunalm.evaluation.superni.scoring import score_file
+from tunalm.evaluation.superni.tasks import BY_EXACT_MATCH, CATEGORIES
+from tunalm.recipe import Benchmark
+
+TITLES, NLI = "task219_rocstories_title_answer_generation", "task190_snli_classification"
+NO_LIMIT = 10**9
+TASK = TestTask(
+    name=TITLES,
+    definition=" Write a title ",
+    examples=(Example("A dog ran. ", "The dog"), Example("Snow fell", "Snow!")),
+    instances=(),
+)
+
+
+def save(path: Path, *rows: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def clone(folder: Path) -> Path:
+    """Two task files as natural-instructions has them."""
+    (folder / "tasks").mkdir(parents=True)
+    example = {"input": "in", "output": "a demo", "explanation": "why"}
+    for name, count in ((TITLES, 120), (NLI, 2), ("task001_of_training", 3)):
+        content = {
+            "Definition": ["Do it.", "Another wording."],
+            "Positive Examples": [example],
+            "Instances": [{"id": f"{name}-{n}", "input": f"a demo {n}", "output": ["a demo"]} for n in range(count)],
+        }
+        (folder / "tasks" / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def test_there_are_119_tasks_in_12_categories_half_of_them_by_exact_match() -> None:
+    assert len(CATEGORIES) == 119
+    assert len(set(CATEGORIES.values())) == 12
+    assert set(CATEGORIES.values()) > BY_EXACT_MATCH
+    assert len(BY_EXACT_MATCH) == 6
+
+
+def test_a_clone_gives_its_test_tasks_and_the_first_hundred_rows_of_each(tmp_path: Path) -> None:
+    nli, titles = load_tasks(clone(tmp_path))
+    assert (nli.name, titles.name) == (NLI, TITLES)
+    assert (len(nli.instances), len(titles.instances)) == (2, 100)
+    assert titles.definition == "Do it."
+    assert titles.category == "Title Generation"
+
+
+def test_a_file_of_tasks_may_lack_ids_and_examples(tmp_path: Path) -> None:
+    row = {"task": NLI, "definition": "Say.", "positive_examples": None, "instances": [{"input": "x", "output": "y"}]}
+    (task,) = load_tasks(save(tmp_path / "tasks.jsonl", row))
+    assert task.examples == ()
+    assert (task.instances[0].id, task.instances[0].references) == (f"{NLI}-0", ("y",))
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ({"task": "task001_of_training", "definition": "", "instances": []}, "none of the 119 test tasks"),
+        ({"task": NLI, "instances": []}, "KeyError: 'definition'"),
+        ({"task": NLI, "definition": "d", "instances": [{"input": "x", "output": []}]}, "instance 0 has no output"),
+    ],
+)
+def test_broken_tasks_are_named(tmp_path: Path, row: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        load_tasks(save(tmp_path / "tasks.jsonl", row))
+
+
+def test_the_published_prompt() -> None:
+    assert tk_instruct(TASK, " A cat ", 0, NO_LIMIT, None).instruction == (
+        "Definition: Write a title.\n\nNow complete the following example -\nInput: A cat.\nOutput: "
+    )
+    shown = tk_instruct(TASK, "", 2, NO_LIMIT, None)
+    assert shown.num_examples == 2
+    assert shown.instruction == (
+        "Definition: Write a title.\n\n"
+        " Positive Example 1 -\nInput: A dog ran.\n Output: The dog.\n\n"
+        " Positive Example 2 -\nInput: Snow fell.\n Output: Snow!\n\n"
+        "Now complete the following example -\nInput: .\nOutput: "
+    )
+
+
+def test_examples_are_left_out_where_there_is_no_room() -> None:
+    room = len(tk_instruct(TASK, "x", 2, NO_LIMIT, None).instruction)
+    assert tk_instruct(TASK, "x", 2, room, len).num_examples == 2
+    assert tk_instruct(TASK, "x", 2, room - 1, len).num_examples == 1
+    assert tk_instruct(TASK, "x", 2, 10, len).num_examples == 0
+
+
+def test_a_third_example_is_measured_with_a_blank_that_is_not_written() -> None:
+    three = replace(TASK, examples=(*TASK.examples, Example("Rain", "Wet")))
+    room = len(tk_instruct(three, "x", 3, NO_LIMIT, None).instruction)
+    assert tk_instruct(three, "x", 3, room, len).num_examples == 2
+    assert tk_instruct(three, "x", 3, room + 1, len).num_examples == 3
+
+
+def test_without_examples_the_instruction_is_the_definition() -> None:
+    shown = instruction(TASK, " A cat ", 0, NO_LIMIT, None)
+    assert (shown.instruction, shown.input) == ("Write a title", "A cat")
+    shown = instruction(TASK, "A cat", 1, NO_LIMIT, None)
+    assert shown.instruction == "Write a title\n\nPositive Example 1 -\nInput: A dog ran.\n Output: The dog."
+
+
+@pytest.mark.parametrize(
+    ("said", "references", "rouge", "exact"),
+    [
+        ("The  Dog!", ["the dog"], 1.0, 1.0),
+        ("the cat sat", ["dogs", "the cat ran"], 2 / 3, 0.0),
+        ("", ["dog"], 0.0, 0.0),
+        ("...", ["?"], 0.0, 1.0),
+        ("\u0434\u0430", ["\u0434\u0430"], 0.0, 1.0),
+        ("a dog", ["dog"], 2 / 3, 0.0),
+    ],
+)
+def test_a_row_is_worth_its_best_reference(said: str, references: list[str], rouge: float, exact: float) -> None:
+    assert score_row(said, references) == pytest.approx((rouge, exact))
+
+
+def test_means_have_four_decimals() -> None:
+    assert mean_score([RowScore(1 / 3, 1.0), RowScore(0.0, 0.0), RowScore(0.0, 0.0)]) == (11.1111, 33.3333)
+
+
+def row(number: int, task: str, said: str, *references: str) -> dict[str, Any]:
+    return {"id": number, "task_id": task, "references": list(references), "prediction": said}
+
+
+def test_totals_over_rows_tasks_and_categories(tmp_path: Path) -> None:
+    predictions = save(
+        tmp_path / "p.jsonl",
+        row(1, TITLES, "the dog", "the dog"),
+        row(2, TITLES, "x", "y"),
+        row(3, TITLES, "x", "y"),
+        row(1, NLI, "Yes", "yes."),
+    )
+    found, lines = score_file(predictions)
+    assert lines[0] == {"id": 1, "task_id": TITLES, "rougeL": 1.0, "exact_match": 1.0}
+    overall = found["results"]["superni"]
+    assert (overall["rougeL"], overall["rougeL_macro"], overall["complete"]) == (50.0, 66.6667, False)
+    assert found["configs"]["superni"]["tasks"] == "2 of 119"
+    assert found["results"]["superni_textual_entailment"]["headline"] == "exact_match"
+    assert found["results"]["superni_title_generation"]["rougeL"] == 33.3333
+    assert found["results"][f"superni_{NLI}"]["exact_match"] == 100.0
+    assert found["n-samples"]["superni"] == {"original": 11810, "effective": 4}
+    assert overall["rougeL_stderr"] == pytest.approx(28.8675, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"task_id": NLI, "references": ["x"], "prediction": ""}, "no 'id'"),
+        ({"id": "2", "references": ["x"], "prediction": ""}, "no 'task'"),
+        ({"id": "2", "task_id": NLI, "references": [], "prediction": ""}, r"references: \[\]; expected a list with at"),
+        ({"id": "2", "task_id": NLI, "references": "x", "prediction": ""}, "references: 'x'"),
+        ({"id": "2", "task_id": NLI, "references": ["x"]}, "no 'prediction'"),
+        ({"id": "1", "task_id": NLI, "references": ["x"], "prediction": ""}, "a second prediction"),
+    ],
+)
+def test_wrong_rows_are_named(tmp_path: Path, wrong: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(DataError, match=rf"p\.jsonl:2: .*{complaint}"):
+        score_file(save(tmp_path / "p.jsonl", row(1, NLI, "a", "b"), wrong))
+
+
+@pytest.mark.parametrize(("baseline", "rouge"), [("copy-input", 80.0), ("copy-demo", 100.0)])
+def test_baselines_need_no_model(tmp_path: Path, baseline: str, rouge: float) -> None:
+    arguments = ["score", "superni", "--baseline", baseline, "--data", str(clone(tmp_path / "clone"))]
+    files = ["--output", str(tmp_path / "o.json"), "--rows", str(tmp_path / "r.jsonl")]
+    done = CliRunner().invoke(app, [*arguments, *files])
+    assert done.exit_code == 0
+    assert f"superni: rougeL {rouge:.2f}" in done.stdout
+    assert "not the whole benchmark but 102 of 11810 rows" in done.stdout
+    assert json.loads((tmp_path / "o.json").read_text())["configs"]["superni"]["baseline"] == baseline
+
+
+def benchmark(data: Path, **settings: Any) -> SuperNIBenchmark:
+    made = open_benchmark(Benchmark.model_validate({"name": "superni", "data": str(data), **settings}))
+    assert isinstance(made, SuperNIBenchmark)
+    return made
+
+
+def test_questions_have_the_template_asked_for(tmp_path: Path) -> None:
+    data = clone(tmp_path)
+    chat, alpaca, plain = (benchmark(data, template=name, shots=1) for name in ("chat", "alpaca", "tk-instruct"))
+    assert (chat.rows()[0].raw, chat.rows()[0].input) == (False, "a demo 0")
+    assert alpaca.rows()[0].instruction.startswith("Below is an instruction that describes a task, paired")
+    assert alpaca.rows()[0].instruction.endswith("### Input:\na demo 0\n\n### Response:")
+    assert plain.rows()[0].raw
+    assert plain.rows()[0].instruction.endswith("Input: a demo 0.\nOutput: ")
+    assert all(each.rows()[0].num_examples == 1 for each in (chat, alpaca, plain))
+    assert "1-shot (1.00 examples shown), template alpaca, prompts of no limit, 2 of 119 tasks" in alpaca.note
+
+
+def test_a_limit_takes_rows_from_all_tasks(tmp_path: Path) -> None:
+    data = {"source": str(clone(tmp_path)), "limit": 7}
+    limited = open_benchmark(Benchmark.model_validate({"name": "superni", "data": data}))
+    assert [question.task for question in limited.rows()] == [NLI] * 2 + [TITLES] * 5
+
+
+def test_the_tokenizer_of_a_limit_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no tokenizer\.json"):
+        benchmark(clone(tmp_path), tokenizer=str(tmp_path)).rows()
+
+
+@pytest.mark.parametrize(
+    ("name", "template"), [("superni", "raw"), ("lmentry", "tk-instruct"), ("checkable", "alpaca")]
+)
+def test_templates_belong_to_benchmarks(name: str, template: str) -> None:
+    with pytest.raises(ValueError, match=f"the template of {name} must be"):
+        Benchmark.model_validate({"name": name, "data": "x", "template": template})
