@@ -8,7 +8,7 @@ TORCH  ?= torch==2.13.0
 # Where `make bench` writes its table for programs, for instance: make bench BENCH_JSON=bench.json
 BENCH_JSON ?=
 
-.PHONY: quickstart test check bench docs clean
+.PHONY: quickstart test soak check bench docs clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/tunalm run recipes/quickstart.yaml
@@ -33,8 +33,11 @@ check: $(VENV)/.developing
 	$(BIN)/deptry src
 
 test: check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow and not soak"
 	$(BIN)/pytest -m slow
+
+soak: $(VENV)/.developing
+	OMP_NUM_THREADS=1 $(BIN)/pytest -s -m soak
 
 bench: $(VENV)/.developing
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.ranking_step $(if $(BENCH_JSON),--json $(BENCH_JSON))

@@ -15,7 +15,9 @@ from tunalm.cli import app
 TARGET = Path(__file__).with_name("reference.md")
 ENGINES: dict[str, type[BaseModel]] = {
     "huggingface": recipe.HuggingFaceSettings,
+    "vllm": recipe.VllmSettings,
     "endpoint": recipe.EndpointSettings,
+    "batch": recipe.BatchSettings,
     "scripted": recipe.ScriptedSettings,
 }
 

@@ -6,14 +6,18 @@ with one stage.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO, cast
 
 import typer
 
 from tunalm.errors import EXIT_FAILED_ROWS, EXIT_INTERRUPTED, EXIT_USAGE, RecipeError, TrainingError, TunaError
+from tunalm.judging_cli import evaluate_judge, score_pairs
+from tunalm.redaction import CleanStream
+from tunalm.scoring_cli import score_app
 
 app = typer.Typer(
     name="tunalm",
@@ -23,12 +27,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(score_app, name="score")
+score_app.command("vicuna", help="Vicuna QA: a judge compares a model's answers with another's.")(score_pairs)
+score_app.command("pairwise", help="Like vicuna, with any other questions.")(score_pairs)
+app.command("evaluate-judge")(evaluate_judge)
 
 KNOBS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where everything is kept; runs/NAME by default.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many rows from every data source.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run and how much; run nothing.")]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", min=0, help="Dollars that all calls of the run may cost together.")
+]
+PriceTable = Annotated[Path | None, typer.Option("--prices", help="A table of prices in YAML, read before your own.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Ask again for what failed in stages that are done.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Let models run code of their own.")]
 
 
@@ -47,13 +60,36 @@ def run(
     overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for instance base=... .")] = None,
     run_dir: RunDir = None,
     limit: Limit = None,
+    max_cost: MaxCost = None,
+    prices: PriceTable = None,
+    retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
     trust_remote_code: Trust = False,
 ) -> None:
     """Run a recipe; what is done already is skipped."""
     from tunalm.loading import load_recipe
 
-    _execute(load_recipe(recipe, overrides or [], limit=limit), run_dir, dry_run, trust_remote_code)
+    loaded = load_recipe(recipe, [*(overrides or []), *_money(max_cost, prices)], limit=limit)
+    _execute(loaded, run_dir, dry_run, retry_failed, trust_remote_code)
+
+
+@app.command()
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="A recipe in YAML.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, for instance base=... .")] = None,
+    run_dir: RunDir = None,
+    limit: Limit = None,
+    max_cost: MaxCost = None,
+    prices: PriceTable = None,
+) -> None:
+    """Say what every stage of a recipe would take: calls, tokens, dollars, disk, memory. Nothing is sent or loaded."""
+    run(recipe, overrides, run_dir, limit, max_cost, prices, dry_run=True)
+
+
+def _money(max_cost: float | None, prices: Path | None) -> list[str]:
+    """The options as overrides of the recipe."""
+    pairs = [] if max_cost is None else [f"max_cost={max_cost!r}"]
+    return pairs if prices is None else [*pairs, f"prices={json.dumps(str(prices))}"]
 
 
 def _stage_command(kind: str, summary: str) -> None:
@@ -63,6 +99,9 @@ def _stage_command(kind: str, summary: str) -> None:
         context: typer.Context,
         run_dir: RunDir = None,
         limit: Limit = None,
+        max_cost: MaxCost = None,
+        prices: PriceTable = None,
+        retry_failed: RetryFailed = False,
         dry_run: DryRun = False,
         trust_remote_code: Trust = False,
         knobs: Annotated[bool, typer.Option("--knobs", help="List every knob of this stage.")] = False,
@@ -73,8 +112,9 @@ def _stage_command(kind: str, summary: str) -> None:
             _print_knobs(kind)
             return
         tree: dict[str, Any] = {"name": kind, "stages": {kind: {"kind": kind}}}
-        pairs = [f"stages.{kind}.{pair}" for pair in _pairs(context.args)]
-        _execute(build_recipe(tree, pairs, limit=limit, where="command line"), run_dir, dry_run, trust_remote_code)
+        pairs = [*(f"stages.{kind}.{pair}" for pair in _pairs(context.args)), *_money(max_cost, prices)]
+        recipe = build_recipe(tree, pairs, limit=limit, where="command line")
+        _execute(recipe, run_dir, dry_run, retry_failed, trust_remote_code)
 
     command.__doc__ = f"{summary} Knobs as key=value or --key value; --knobs lists them."
     app.command(name=kind, context_settings=KNOBS)(command)
@@ -118,47 +158,37 @@ def _print_knobs(kind: str) -> None:
     Console().print(table)
 
 
-def _execute(recipe: Any, run_dir: Path | None, dry_run: bool, trust_remote_code: bool) -> None:
+def _execute(recipe: Any, run_dir: Path | None, dry_run: bool, retry_failed: bool, trust_remote_code: bool) -> None:
     from tunalm.pipeline import run_recipe
 
     if dry_run:
         _print_plan(recipe, run_dir)
         return
     try:
-        states = run_recipe(recipe, run_dir, trust_remote_code=trust_remote_code)
+        states = run_recipe(recipe, run_dir, trust_remote_code=trust_remote_code, retry_failed=retry_failed)
     except KeyboardInterrupt:
         print("tunalm: interrupted; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     folder = run_dir or Path("runs") / recipe.name
     _print_outcome(folder, states)
     if any(state.get("failed") or state.get("unknown") for state in states.values()):
+        print("tunalm: the same command with --retry-failed asks again for what failed", file=sys.stderr)
         raise typer.Exit(EXIT_FAILED_ROWS)
 
 
 def _print_plan(recipe: Any, run_dir: Path | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+    from tunalm.engines.cost.prices import load_prices
     from tunalm.estimate import estimate
-    from tunalm.pipeline import plan
+    from tunalm.estimate.table import print_estimate
+    from tunalm.pipeline import plan as plan_stages
     from tunalm.store import RunFolder
 
-    lines = estimate(recipe, plan(recipe, RunFolder(run_dir or Path("runs") / recipe.name)))
-    caption = "Tokens are estimates; a response that is not there yet counts with its limit. Nothing was run or sent."
-    table = Table(title=f"{recipe.name}: what would run", caption=caption)
-    for heading in ("stage", "kind", "state"):
-        table.add_column(heading)
-    for heading in ("generations", "generated tokens", "training tokens"):
-        table.add_column(heading, justify="right")
-    for line in lines:
-        counts = (line.generations, line.generated_tokens, line.training_tokens)
-        table.add_row(line.stage, line.kind, line.state, *(f"{count:,}" if count else "-" for count in counts))
-    Console().print(table)
+    folder = RunFolder(run_dir or Path("runs") / recipe.name)
+    estimated = estimate(recipe, plan_stages(recipe, folder), folder, load_prices(recipe.prices))
+    print_estimate(estimated, recipe.name, recipe.max_cost)
 
 
 def _print_outcome(folder: Path, states: dict[str, dict[str, Any]]) -> None:
-    import json
-
     from rich.console import Console
 
     from tunalm.progress import is_main_process
@@ -202,15 +232,28 @@ def preview(
 
 
 @app.command()
-def doctor() -> None:
-    """Say what this machine and installation can do."""
-    from tunalm.inspection import print_doctor
+def doctor(
+    engine: Annotated[
+        str | None, typer.Argument(help="A server's base_url, or a model for this process; none looks at the machine.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="Name of the model as the server knows it.")] = "",
+    api_key_env: Annotated[str | None, typer.Option(help="Environment variable that holds the key.")] = None,
+    protocol: Annotated[Literal["chat", "completions"], typer.Option(help="How the server is asked.")] = "chat",
+) -> None:
+    """Say what this machine and installation can do, or what an engine can, by asking it."""
+    from tunalm.inspection import print_doctor, print_model, print_server
 
-    print_doctor()
+    if engine is None:
+        print_doctor()
+    elif "://" in engine:
+        print_server(engine, model, api_key_env, protocol)
+    else:
+        print_model(engine)
 
 
 def main() -> None:
-    """Entry point: one line and exit code 2 for what a user can mend, a traceback only for defects."""
+    """Entry point: one line and exit code 2 for what a user can mend, a traceback only for defects; never a key."""
+    sys.stdout, sys.stderr = (cast(TextIO, CleanStream(stream)) for stream in (sys.stdout, sys.stderr))
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     try:
         app(args=arguments)

@@ -5,6 +5,7 @@
     |-- DataError         a file or a row of the user's data is wrong
     |-- ModelError        a model, tokenizer or template cannot be used
     |-- EngineError       a language model cannot answer what a stage asks of it
+    |-- BudgetError       the calls would cost more than the user allows
     |-- StoreError        the run folder cannot be read or written
     `-- TrainingError     training must stop (a non-finite loss, no usable row)
 
@@ -62,6 +63,10 @@ class ModelError(TunaError):
 
 class EngineError(TunaError):
     """A language model cannot answer what a stage asks of it."""
+
+
+class BudgetError(TunaError):
+    """The calls would cost more than the user allows, or nobody knows what they cost."""
 
 
 class StoreError(TunaError):

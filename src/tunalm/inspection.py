@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
@@ -15,15 +17,18 @@ from rich.text import Text
 
 from tunalm.data import load
 from tunalm.data.prompts import PromptEncoder
+from tunalm.engines import open_engine
+from tunalm.engines.base import NoJournal, Request
+from tunalm.engines.endpoint.probe import examine
 from tunalm.engines.huggingface import hardware, load_tokenizer
 from tunalm.engines.models import EMBEDDED, embedded_version
 from tunalm.errors import DataError, ModelError
-from tunalm.recipe import Data
-from tunalm.records import Ranking
+from tunalm.recipe import Data, EndpointSettings, HuggingFaceSettings
+from tunalm.records import Message, Ranking
 from tunalm.store import read_rows
 from tunalm.training.preview import preview
 
-PACKAGES = ("tunalm", "torch", "transformers", "accelerate", "peft", "datasets", "openai", "pydantic")
+PACKAGES = ("tunalm", "torch", "transformers", "accelerate", "peft", "datasets", "aiohttp", "pydantic")
 OPTIONAL = {"xllamacpp": "serves GGUF models on this machine (extra llamacpp)"}
 
 
@@ -75,6 +80,52 @@ def print_doctor() -> None:
     for package, purpose in OPTIONAL.items():
         table.add_row(package, f"{_installed(package) or 'not installed'}: {purpose}")
     Console(highlight=False).print(table)
+
+
+def print_server(base_url: str, model: str, api_key_env: str | None, protocol: Literal["chat", "completions"]) -> None:
+    """Ask a server what it can do and print that, and what it is good for.
+
+    Raises:
+        EngineError: there is no such server, or it does not accept the key.
+    """
+    settings = EndpointSettings(base_url=base_url, model=model, api_key_env=api_key_env, protocol=protocol)
+    examined = examine(settings)
+    marks = {True: "yes", False: "no", None: "-"}
+    table = Table("what", "", "found", title=Text(f"{model or 'no model named'} at {base_url}"))
+    for finding in examined.findings:
+        table.add_row(finding.what, marks[finding.good], Text(visible(finding.found)))
+    screen = Console(highlight=False)
+    screen.print(table)
+    _print_uses(screen, examined.suits())
+    screen.print(f"{examined.requests} requests were sent.", markup=False)
+
+
+def print_model(source: str) -> None:
+    """Let a model in this process answer a few tokens and print what it can do.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    engine = open_engine(HuggingFaceSettings(model=source))
+    question = [Message(role="user", content="Name a colour.")]
+    request = Request(key="doctor", messages=question, max_new_tokens=8, logprobs=True)
+    started = time.perf_counter()
+    ((reply,),) = engine.generate([[request]], NoJournal())
+    seconds = time.perf_counter() - started
+    table = Table("what", "found", title=Text(engine.identity), show_header=False)
+    table.add_row("answers", Text(visible(reply.failure or f"yes: {reply.text!r} ({seconds:.1f} s, loading included)")))
+    for name in ("logprobs", "seeded", "n", "scores", "json_schema"):
+        table.add_row(name, "yes" if getattr(engine.capabilities, name) else "no")
+    for note in engine.capabilities.notes:
+        table.add_row("note", note)
+    Console(highlight=False).print(table)
+
+
+def _print_uses(screen: Console, uses: Sequence[tuple[str, str]]) -> None:
+    table = Table("it suits", "")
+    for use, verdict in uses:
+        table.add_row(use, verdict)
+    screen.print(table)
 
 
 def _installed(package: str) -> str | None:

@@ -12,10 +12,20 @@ from pydantic import ValidationError
 
 from tunalm.errors import RecipeError, did_you_mean
 from tunalm.recipe import STAGES, Benchmark, Data, Recipe, Settings, Source, map_sources
+from tunalm.recipe import BatchSettings as Batch
 from tunalm.recipe import EndpointSettings as Endpoint
 from tunalm.recipe import HuggingFaceSettings as HuggingFace
 from tunalm.recipe import ScriptedSettings as Scripted
+from tunalm.recipe import VllmSettings as Vllm
+from tunalm.redaction import holds_key, names_variable
 
+ENGINES: dict[str, type[Settings]] = {
+    "huggingface": HuggingFace,
+    "vllm": Vllm,
+    "endpoint": Endpoint,
+    "batch": Batch,
+    "scripted": Scripted,
+}
 LARGEST_RECIPE = 1_000_000  # bytes
 PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
@@ -50,6 +60,7 @@ def build_recipe(
         _override(tree, override)
     inputs = tree.get("inputs") or {}
     tree = {key: value if key == "inputs" else _fill(value, inputs, f"{where}: {key}") for key, value in tree.items()}
+    _refuse_keys(tree, where, lines or {})
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
@@ -191,12 +202,30 @@ def _fill(value: Any, inputs: dict[str, Any], where: str) -> Any:
     return PLACEHOLDER.sub(lambda match: str(inputs[match[1]]), value)
 
 
+def _refuse_keys(value: Any, where: str, lines: dict[str, int], path: str = "") -> None:
+    """A recipe is copied into the run folder, so what must stay secret has no place in it."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_keys(item, where, lines, f"{path}.{key}" if path else str(key))
+        return
+    name = path.rpartition(".")[2]
+    wrong_name = name == "api_key_env" and value is not None and not names_variable(str(value))
+    wrong_address = name == "base_url" and isinstance(value, str) and set(value) & {"@", "?", "#"}
+    if wrong_name or wrong_address or (isinstance(value, str) and holds_key(value)):
+        raise RecipeError(
+            f"{where}:{lines[path]}: {path}" if path in lines else f"{where}: {path}",
+            found="an address with a name, a password or a query" if wrong_address else "what may be a key itself",
+            expected="no secret in a recipe, only the name (A-Z, 0-9, _) of the environment variable that holds it",
+            fix="Put the key in a variable (export MY_KEY=...) and name it: api_key_env: MY_KEY.",
+        )
+
+
 def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> RecipeError:
     """Turn pydantic's first complaint into our one line; a misspelt key comes before the one it leaves missing."""
     complaints = error.errors(include_url=False)
     first = next((one for one in complaints if one["type"] == "extra_forbidden"), complaints[0])
     parts = [str(part) for part in first["loc"]]
-    kinds = {*STAGES, "huggingface", "endpoint", "scripted"}
+    kinds = {*STAGES, *ENGINES}
     tags = [part for depth, part in enumerate(parts) if part in kinds and depth > 1 and parts[depth - 1] != "stages"]
     plain = [part for depth, part in enumerate(parts) if not (part in kinds and depth > 1)]
     dotted = ".".join(plain)
@@ -211,7 +240,7 @@ def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> Recip
         )
     if first["type"] == "union_tag_invalid":
         tag = str(first.get("ctx", {}).get("tag"))
-        known = STAGES if len(plain) == 2 else ["huggingface", "endpoint", "scripted"]
+        known = STAGES if len(plain) == 2 else ENGINES
         return RecipeError(place, found=f"kind '{tag}'", expected="a known kind", fix=did_you_mean(tag, known))
     found = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
     if first["type"] == "union_tag_not_found":
@@ -222,8 +251,7 @@ def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> Recip
 
 def _fields_at(parts: list[str], tags: list[str]) -> list[str]:
     """Known keys of the mapping in which an unknown one was found."""
-    settings: dict[str, type[Settings]] = {"huggingface": HuggingFace, "endpoint": Endpoint, "scripted": Scripted}
-    settings.update(STAGES)
+    settings: dict[str, type[Settings]] = {**ENGINES, **STAGES}
     if len(parts) == 1:
         return list(Recipe.model_fields)
     if "data" in parts[2:-1]:

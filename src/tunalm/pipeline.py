@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,10 +22,15 @@ from typing import Any, cast
 import yaml
 
 from tunalm.data import data_identity
-from tunalm.engines.models import model_identity
-from tunalm.errors import StoreError
+from tunalm.engines.cost.budget import Budget
+from tunalm.engines.cost.prices import load_prices
+from tunalm.engines.cost.spending import Account, accounts, accounts_since, spent
+from tunalm.engines.models import engine_identity, model_identity
+from tunalm.errors import RecipeError, StoreError
+from tunalm.evaluation.base import benchmark_identity
 from tunalm.progress import console, is_main_process
-from tunalm.recipe import Data, Recipe, Settings, Source, Stage, map_sources
+from tunalm.recipe import BatchSettings, Benchmark, Data, EndpointSettings, Recipe, Settings, Source, Stage, map_sources
+from tunalm.redaction import without_keys
 from tunalm.store import RunFolder, StageContext, Summary, digest, file_digest, write_json, write_text
 
 Runner = Callable[[Any, StageContext], Summary]
@@ -69,7 +74,8 @@ def plan(recipe: Recipe, run: RunFolder) -> list[Step]:
     fingerprints: dict[str, str] = {}
     for name, stage in recipe.stages.items():
         fingerprint = _fingerprint(stage, fingerprints, name)
-        fingerprints[name] = fingerprint
+        revision = run.revision(name, fingerprint)
+        fingerprints[name] = f"{fingerprint}/{revision}" if revision else fingerprint
         resolved = cast(Stage, map_sources(stage, _resolver(recipe, run), f"stages.{name}"))
         done = run.is_done(name, fingerprint) or run.is_kept(name, fingerprint)
         steps.append(Step(name, cast(Any, stage).kind, resolved, fingerprint, done))
@@ -96,10 +102,22 @@ def _fingerprint(stage: Stage, earlier: dict[str, str], name: str) -> str:
         return f"file@{file_digest(Path(text))}"
 
     named = map_sources(stage, identify, f"stages.{name}")
-    return digest([named.model_dump(mode="json", exclude=set(stage.not_hashed)), _data_identities(stage)])
+    return digest([_deciding(named), _data_identities(stage)])
+
+
+def _deciding(value: Any) -> Any:
+    """Settings as plain values, without those that cannot change what a stage makes."""
+    if isinstance(value, Settings):
+        names = [name for name in type(value).model_fields if name not in value.not_hashed]
+        return {name: _deciding(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {key: _deciding(item) for key, item in value.items()}
+    return [_deciding(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _data_identities(value: Any) -> list[str]:
+    if isinstance(value, Benchmark):
+        return [benchmark_identity(value)]
     if isinstance(value, Data):
         return [data_identity(value)]
     if isinstance(value, Settings):
@@ -110,7 +128,11 @@ def _data_identities(value: Any) -> list[str]:
 
 
 def run_recipe(
-    recipe: Recipe, run_dir: str | Path | None = None, *, trust_remote_code: bool = False
+    recipe: Recipe,
+    run_dir: str | Path | None = None,
+    *,
+    trust_remote_code: bool = False,
+    retry_failed: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Run every stage that is not done yet, then write results.json and report.html.
 
@@ -118,6 +140,8 @@ def run_recipe(
         recipe: as `load_recipe` returns it.
         run_dir: where to keep everything; `runs/NAME` when not given.
         trust_remote_code: let models run code of their own. Never set from a recipe.
+        retry_failed: ask again for what failed, or is of unknown outcome, in stages that are done. Stages that read
+            what changes by that run again.
 
     Returns:
         State of every stage, by name: counts, seconds, details.
@@ -129,12 +153,19 @@ def run_recipe(
     if not is_main_process():
         return _follow(recipe, run, trust_remote_code)
     with run.lock():
+        if retry_failed:
+            _reopen_failed(recipe, run)
         steps = plan(recipe, run)
+        budget = _budget(recipe, steps, run)
         write_text(run.path / "config.yaml", dump_recipe(recipe))
-        changed = [
-            _run_step(step, run, trust_remote_code, f"[{number}/{len(steps)}] {step.name} ({step.kind})")
-            for number, step in enumerate(steps, start=1)
-        ]
+        changed = []
+        for number in range(len(steps)):
+            step = steps[number]
+            revision = run.revision(step.name, step.fingerprint)
+            title = f"[{number + 1}/{len(steps)}] {step.name} ({step.kind})"
+            changed.append(_run_step(step, run, budget, trust_remote_code, title))
+            if run.revision(step.name, step.fingerprint) != revision:
+                steps = plan(recipe, run)
         states = {step.name: run.state(step.name) for step in steps}
         if any(changed) or not (run.path / "report.html").exists():
             _write_manifest(run, recipe, states)
@@ -142,7 +173,48 @@ def run_recipe(
     return states
 
 
-def _run_step(step: Step, run: RunFolder, trust_remote_code: bool, title: str) -> bool:
+def _reopen_failed(recipe: Recipe, run: RunFolder) -> None:
+    """Open finished stages again in which language models failed.
+
+    Raises:
+        RecipeError: several processes are running, which could not agree on what is done.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RecipeError(
+            "--retry-failed",
+            found=f"{os.environ['WORLD_SIZE']} processes",
+            expected="one",
+            fix="Run it with --retry-failed in one process first.",
+        )
+    for step in plan(recipe, run):
+        state = run.state(step.name)
+        if run.is_done(step.name, step.fingerprint) and (state.get("failed") or state.get("unknown")):
+            run.reopen_stage(step.name, MADE[step.settings.produces])
+
+
+def _budget(recipe: Recipe, steps: list[Step], run: RunFolder) -> Budget:
+    """The money of a run, less what it has cost so far.
+
+    Raises:
+        BudgetError: there is a limit, and the price of a model that is to be asked is not known.
+    """
+    budget = Budget(recipe.max_cost, load_prices(recipe.prices), spent=spent(run.ledger))
+    budget.check(engine_identity(engine) for step in steps if not step.done for engine in _servers(step.settings))
+    return budget
+
+
+def _servers(value: Any) -> list[EndpointSettings | BatchSettings]:
+    """Engines in some settings whose calls may cost money."""
+    if isinstance(value, EndpointSettings | BatchSettings):
+        return [value]
+    if isinstance(value, Settings):
+        return [found for name in type(value).model_fields for found in _servers(getattr(value, name))]
+    if isinstance(value, dict | list):
+        return [found for item in (value.values() if isinstance(value, dict) else value) for found in _servers(item)]
+    return []
+
+
+def _run_step(step: Step, run: RunFolder, budget: Budget, trust_remote_code: bool, title: str) -> bool:
     """Bring a stage to its end; returns whether its folder is another one than before."""
     if run.is_done(step.name, step.fingerprint):
         console().print(f"{title}: done before, skipped", markup=False)
@@ -152,13 +224,27 @@ def _run_step(step: Step, run: RunFolder, trust_remote_code: bool, title: str) -
         console().print(f"{title}: brought back, these settings made it before", markup=False)
         return True
     console().print(title, markup=False)
+    before = _accounts_before(step, run)
+    budget.answers.clear()
     started = time.monotonic()
-    summary = _runner(step.kind)(step.settings, StageContext(folder, run.ledger, trust_remote_code))
+    summary = _runner(step.kind)(step.settings, StageContext(folder, run.ledger, trust_remote_code, budget))
     seconds = time.monotonic() - started
+    calls = accounts_since(before, accounts(run.ledger), budget.answers)
+    summary = replace(summary, details=summary.details | ({"calls": calls} if calls else {}))
     run.close_stage(step.name, step.fingerprint, step.kind, summary, seconds)
     failed = f", {summary.failed} failed" if summary.failed else ""
-    console().print(f"      {summary.ok} of {summary.requested} ok{failed}, {seconds:.0f} s", markup=False)
+    unknown = f", {summary.unknown} unknown" if summary.unknown else ""
+    console().print(f"      {summary.ok} of {summary.requested} ok{failed}{unknown}, {seconds:.0f} s", markup=False)
     return True
+
+
+def _accounts_before(step: Step, run: RunFolder) -> dict[str, Account]:
+    """What the ledger said when the stage began, before any interruption."""
+    state = run.state(step.name)
+    if "accounts" not in state:
+        state["accounts"] = {engine: asdict(account) for engine, account in accounts(run.ledger).items()}
+        write_json(run.folder(step.name) / "stage.json", state)
+    return {engine: Account(**account) for engine, account in state["accounts"].items()}
 
 
 def _runner(kind: str) -> Runner:
@@ -190,7 +276,7 @@ def _write_manifest(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, 
         run.path / "manifest.json",
         {
             "recipe": recipe.name,
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": without_keys(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "versions": {"python": platform.python_version(), **_versions()},
             "platform": platform.platform(),
@@ -198,6 +284,7 @@ def _write_manifest(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, 
             "git_commit": _git_commit(),
             "seeds": {name: stage.seed for name, stage in recipe.stages.items()},
             "inputs": {name: _data_identities(stage) for name, stage in recipe.stages.items()},
+            "calls": accounts_since({}, accounts(run.ledger), {}),
             "stages": states,
         },
     )

@@ -14,6 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 SECONDS_BETWEEN_LINES = 15.0
 
+_shown: Progress | None = None
+"""The bars on the terminal, while there are any: work within work adds a bar to them."""
+
 
 def is_main_process() -> bool:
     """Whether this process is the one that speaks (rank 0 of a multi-process launch, or the only one)."""
@@ -22,12 +25,23 @@ def is_main_process() -> bool:
 
 def console() -> Console:
     """Where messages to the user go: standard error, so that standard output stays data."""
+    if _shown is not None:
+        return _shown.console
     return Console(stderr=True, quiet=not is_main_process() or os.environ.get("TUNALM_QUIET") == "1", highlight=False)
 
 
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     """Show how far long work has come; call the yielded function with the number of items just finished."""
+    global _shown
+    if _shown is not None:
+        bars = _shown
+        inner = bars.add_task(description, total=total)
+        try:
+            yield partial(bars.advance, inner)
+        finally:
+            bars.remove_task(inner)
+        return
     screen = console()
     if screen.is_terminal:
         columns = (
@@ -39,7 +53,11 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
         )
         with Progress(*columns, console=screen, transient=True) as bar:
             task = bar.add_task(description, total=total)
-            yield partial(bar.advance, task)
+            _shown = bar
+            try:
+                yield partial(bar.advance, task)
+            finally:
+                _shown = None
         return
     started = last = time.monotonic()
     done = 0

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+UNKNOWN = "unknown: "
+"""How a `failure` begins when a request was sent and nobody knows what became of it."""
+
 
 class Record(BaseModel):
     """Base of all rows. Unknown fields of a user's file are kept, so that a row survives a round trip."""
@@ -99,7 +102,13 @@ class Prediction(Record):
     checker: dict[str, Any] | None = None
     prompt_sha256: str = ""
     finish_reason: str | None = None
+    """`length`: the answer was cut."""
     num_tokens: int | None = None
+    prompt_tokens: int | None = None
+    num_examples: int | None = None
+    """Worked examples that the prompt had room for, where the benchmark shows any."""
+    weight: float | None = None
+    """Of the row in the mean of its benchmark, if not all are equal; 1 on average."""
     failure: str | None = None
 
 
@@ -111,5 +120,7 @@ class Verdict(Record):
     model: str
     metric: str
     score: float | None = None
+    weight: float | None = None
+    """Of the row in the mean of its benchmark, if not all are equal; 1 on average."""
     task: str | None = None
     failure: str | None = None

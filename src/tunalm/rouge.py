@@ -6,20 +6,25 @@ package `rouge_score` with its stemmer. It sees nothing in most scripts of the w
 
 from __future__ import annotations
 
-import re
+import string
 import unicodedata
-from functools import cache, lru_cache
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Literal
 
 import regex
 from rapidfuzz.distance import LCSseq
+
+from tunalm.stemming import stem
 
 Tokenizer = Literal["rouge", "unicode"]
 
 LONGEST_UNSTEMMED = 3
 """Words of up to so many characters are taken as they are."""
+MOST_WORDS = 1 << 18
+"""Words that are remembered from one comparison to the next."""
 
-_ASCII_WORD = re.compile(r"[a-z0-9]+")
+_SEPARATED = bytes(code if chr(code) in string.ascii_lowercase + string.digits else ord(" ") for code in range(256))
+"""Turns every byte that is no letter or digit into a blank."""
 _BOUNDARY = regex.compile(r"\b", flags=regex.V1 | regex.WORD)
 _WORD_OR_SYMBOL = regex.compile(r"[^\p{P}\p{Z}\p{C}]")
 _VISIBLE = regex.compile(r"[^\p{Z}\p{Cc}\p{Cf}]")
@@ -31,6 +36,8 @@ def rouge_l(a: str, b: str, *, tokenizer: Tokenizer = "rouge") -> float:
     A text without tokens scores 0 with every text, itself included. With `unicode` every text that has something to
     be seen in it scores exactly 1 with itself.
     """
+    if len(_LETTER_OF) > MOST_WORDS:
+        forget()
     first, second = tokenize(a, tokenizer), tokenize(b, tokenizer)
     if not first or not second:
         return 0.0
@@ -40,25 +47,43 @@ def rouge_l(a: str, b: str, *, tokenizer: Tokenizer = "rouge") -> float:
 
 
 @lru_cache(maxsize=4096)
-def tokenize(text: str, tokenizer: Tokenizer = "rouge") -> tuple[str, ...]:
-    """Split a text into the tokens that are compared."""
-    return _stems(text) if tokenizer == "rouge" else _unicode_words(text)
+def tokenize(text: str, tokenizer: Tokenizer = "rouge") -> str | tuple[str, ...]:
+    """Split a text into the tokens that are compared; for `rouge` a letter stands for each, until `forget`."""
+    return _letters(text) if tokenizer == "rouge" else _unicode_words(text)
 
 
-def _stems(text: str) -> tuple[str, ...]:
-    return tuple(stem for word in _ASCII_WORD.findall(text.lower()) if (stem := _stem(word)))
+def forget() -> None:
+    """Forget all texts and words seen so far, as in a fresh process."""
+    tokenize.cache_clear()
+    _LETTER_OF.clear()
 
 
-@lru_cache(maxsize=65536)
-def _stem(word: str) -> str:
-    return str(_stemmer().stem(word)) if len(word) > LONGEST_UNSTEMMED else word
+class _Letters(dict[bytes, str]):
+    """A letter by word, one for each stem; texts of letters are compared faster than lists of words.
+
+    Looking a word up costs a fraction of any call, and few words of a text are new.
+    """
+
+    def __init__(self) -> None:
+        self._of_stem: dict[str, str] = {}
+
+    def __missing__(self, word: bytes) -> str:
+        known = word.decode()
+        stemmed = known if len(known) <= LONGEST_UNSTEMMED else stem(known)
+        self[word] = letter = self._of_stem.setdefault(stemmed, chr(len(self._of_stem)))
+        return letter
+
+    def clear(self) -> None:
+        super().clear()
+        self._of_stem.clear()
 
 
-@cache
-def _stemmer() -> Any:
-    from nltk.stem.porter import PorterStemmer  # takes seconds to import
+_LETTER_OF = _Letters()
 
-    return PorterStemmer()
+
+def _letters(text: str) -> str:
+    words = text.lower().encode("ascii", "replace").translate(_SEPARATED).split()
+    return "".join(map(_LETTER_OF.__getitem__, words))
 
 
 def _unicode_words(text: str) -> tuple[str, ...]:

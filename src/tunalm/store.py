@@ -21,7 +21,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tunalm.errors import DataError, StoreError
+from tunalm.records import UNKNOWN
+from tunalm.redaction import without_secrets
 
 Row = TypeVar("Row", bound=BaseModel)
 
@@ -44,6 +46,8 @@ class StageContext:
     """SQLite file with the answers of all engines of the run."""
     trust_remote_code: bool = False
     """Only ever true because somebody typed the flag."""
+    budget: Any = None
+    """What the calls of the run may cost (an `engines.budget.Budget`); None sets no limit and counts nothing."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,13 @@ class Summary:
     unknown: int = 0
     details: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, failures: Sequence[str | None], details: dict[str, Any]) -> Summary:
+        """Count rows by their `failure`."""
+        unknown = sum(failure is not None and failure.startswith(UNKNOWN) for failure in failures)
+        failed = sum(failure is not None for failure in failures) - unknown
+        return cls(len(failures), len(failures) - failed - unknown, failed, unknown, details)
+
 
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable."""
@@ -67,7 +78,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is either the old one or the new one, whatever happens.
+    """Write a file so that it is either the old one or the new one, whatever happens. No key gets into it.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written; the old file is untouched.
@@ -79,7 +90,7 @@ def write_text(path: Path, text: str) -> None:
             "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
             temporary = file.name
-            file.write(text)
+            file.write(without_secrets(text))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -252,6 +263,25 @@ class RunFolder:
             write_json(folder / "stage.json", {"fingerprint": fingerprint, "status": "running"})
         return folder
 
+    def reopen_stage(self, stage: str, made: str) -> None:
+        """Let a finished stage be worked in again.
+
+        Args:
+            stage: its name.
+            made: name of the file that other stages read; if it is another one when the stage is closed, the stage
+                has a new `revision`.
+        """
+        state, folder = self.state(stage), self.folder(stage)
+        before = {"file": made, "sha256": file_digest(folder / made)}
+        kept = {"fingerprint": state["fingerprint"], "revision": state.get("revision", 0)}
+        write_json(folder / "stage.json", kept | {"status": "running", "reopened": before})
+
+    def revision(self, stage: str, fingerprint: str) -> int:
+        """How often a stage with these settings has changed what it had made."""
+        folders = [self.folder(stage), *self._parked(stage, fingerprint)[-1:]]
+        states = [_state(folder) for folder in folders]
+        return next((state.get("revision", 0) for state in states if state.get("fingerprint") == fingerprint), 0)
+
     def _parked(self, stage: str, fingerprint: str) -> list[Path]:
         """Folders that were moved aside, oldest first."""
         return sorted((self.path / "superseded").glob(f"{glob.escape(stage)}-{fingerprint[:12]}-*"))
@@ -263,8 +293,13 @@ class RunFolder:
 
     def close_stage(self, stage: str, fingerprint: str, kind: str, summary: Summary, seconds: float) -> None:
         """Declare the stage done: the last thing that is written."""
+        state = self.state(stage)
+        reopened, revision = state.get("reopened"), state.get("revision", 0)
+        if reopened and file_digest(self.folder(stage) / reopened["file"]) != reopened["sha256"]:
+            revision += 1
         record = {
             "fingerprint": fingerprint,
+            "revision": revision,
             "status": "done",
             "kind": kind,
             "requested": summary.requested,

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from tests.integration.killing import RESPONSES, read_ledger, sampling, witness
+
 ROWS = [
     {
         "id": name,
@@ -52,3 +54,21 @@ def test_a_full_disk_is_one_line_and_no_loss(tiny_model: Path, tmp_path: Path, r
         load_file(folder / "train" / "model" / "model.safetensors") for folder in (run, tmp_path / "other")
     )
     assert all(bool((weights[name] == expected[name]).all()) for name in expected)
+
+
+def test_a_full_disk_while_a_server_answers_loses_nothing_that_was_kept(tmp_path: Path) -> None:
+    log, stopped, whole = tmp_path / "witness.log", tmp_path / "stopped", tmp_path / "whole"
+    with witness(log, 0.01) as address, sampling(tmp_path, address, log, 60, in_flight=8, max_duplicates=8) as stage:
+        code, printed = stage.run(stopped, largest=600_000)
+        assert code == 2, printed
+        assert len(printed.strip().splitlines()) == 1, printed
+        assert "Free some space" in printed
+        kept, before = read_ledger(stopped), stage.calls()
+        assert 20 < len(kept.replies) < 240
+        stage.finish(stopped)
+        assert kept.replies.items() <= read_ledger(stopped).replies.items()
+        finished = {call.asked for call in before if call.number in kept.replies}
+        assert not finished & {call.asked for call in stage.calls()[len(before) :]}
+        assert len(stage.calls()) <= 240 + 8
+        stage.finish(whole)
+    assert (stopped / RESPONSES).read_bytes() == (whole / RESPONSES).read_bytes()

@@ -119,9 +119,9 @@ def answers(ledger: Path) -> dict[str, str]:
     if not ledger.exists():
         return {}
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
-        if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'attempts'").fetchone():
+        if not connection.execute("SELECT name FROM sqlite_master WHERE name = 'requests'").fetchone():
             return {}
-        rows = connection.execute("SELECT key, completion FROM attempts WHERE failure IS NULL").fetchall()
+        rows = connection.execute("SELECT key, completion FROM requests WHERE state = 'ok'").fetchall()
     assert len(dict(rows)) == len(rows)
     return dict(rows)
 

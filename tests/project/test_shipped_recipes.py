@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tunalm.engines.cost.prices import load_prices
 from tunalm.errors import RecipeError
 from tunalm.estimate import estimate
 from tunalm.loading import load_recipe
@@ -36,10 +37,11 @@ def load(path: Path, inputs: dict[str, str]) -> Recipe:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_shipped_recipe_can_be_planned(path: Path, inputs: dict[str, str], tmp_path: Path) -> None:
     recipe = load(path, inputs)
-    lines = estimate(recipe, plan(recipe, RunFolder(tmp_path / "run")))
-    assert [line.stage for line in lines] == list(recipe.stages)
-    assert sum(line.generations for line in lines) > 0
-    assert sum(line.training_tokens for line in lines) > 0
+    run = RunFolder(tmp_path / "run")
+    stages = estimate(recipe, plan(recipe, run), run, load_prices(recipe.prices)).stages
+    assert [stage.stage for stage in stages] == list(recipe.stages)
+    assert sum(asked.calls.expected for stage in stages for asked in stage.asked) > 0
+    assert sum(stage.training.tokens for stage in stages if stage.training) > 0
     assert recipe.description
 
 

@@ -11,14 +11,16 @@ from tunalm.recipe import EngineSettings
 
 ENGINES = {
     "huggingface": "tunalm.engines.huggingface:HuggingFaceEngine",
-    "endpoint": "tunalm.engines.endpoint:EndpointEngine",
+    "vllm": "tunalm.engines.vllm.engine:VllmEngine",
+    "endpoint": "tunalm.engines.endpoint.engine:EndpointEngine",
+    "batch": "tunalm.engines.batch.engine:BatchEngine",
     "scripted": "tunalm.engines.scripted:ScriptedEngine",
 }
 """Kind in a recipe -> module:class; the module is imported when the engine is opened, not before."""
 
 
 def open_engine(settings: EngineSettings, *, trust_remote_code: bool = False) -> Engine:
-    """Make the engine that `settings` describe. A Hugging Face model is loaded by its first request, not here."""
+    """Make the engine that `settings` describe. A model in this process is loaded by its first request, not here."""
     module, name = ENGINES[settings.kind].split(":")
     make = cast(Callable[..., Engine], getattr(import_module(module), name))
     return make(settings, trust_remote_code=trust_remote_code)

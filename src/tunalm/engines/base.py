@@ -1,15 +1,17 @@
 """What every language model looks like to a stage: requests in, completions out.
 
 An engine is a model that can be asked: a Hugging Face model in this process, an OpenAI-compatible server, or a
-scripted stand-in. To add one, write a class with the three members of `Engine` and give it a row in
-`engines/__init__.py` (or an entry point in the group `tunalm.engines`).
+scripted stand-in. To add one, write a class with the members of `Engine` and give it a row in `engines/__init__.py` (or
+an entry point in the group `tunalm.engines`). One whose calls cost money tells the `Journal` of each, and has the
+members of `Paid` as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -30,6 +32,8 @@ class Request(BaseModel, frozen=True):
     logprobs: bool = False
     """Ask for the log-probability of every sampled token, at temperature 1."""
     json_schema: dict[str, Any] | None = None
+    raw: bool = False
+    """The one message is the whole prompt: the model reads it as it is, without a template around it."""
 
 
 class Completion(BaseModel):
@@ -42,7 +46,12 @@ class Completion(BaseModel):
     num_tokens: int | None = None
     token_logprobs: list[float] | None = None
     failure: str | None = None
+    unknown: bool = False
+    """The request was sent and its outcome is not known: it may have been answered, and paid for."""
     prompt_tokens: int | None = None
+    """That the server charges for; on the first completion of a call that answered several requests."""
+    completion_tokens: int | None = None
+    """Likewise: of the whole call, hidden ones included."""
 
     @property
     def logprob(self) -> float | None:
@@ -58,7 +67,83 @@ class Capabilities:
     json_schema: bool = False
     seeded: bool = False
     """The same request gives the same completion."""
+    scores: bool = False
+    """`score` gives the log-probability of a text that it is given."""
+    n: bool = False
+    """Several responses to one prompt are asked for in one call, so that the prompt is paid for once."""
+    raw: bool = False
+    """A whole prompt can be given as text (`Request.raw`)."""
+    resumes: bool = False
+    """What was sent outlives this process (a batch job): units that were sent and not answered are handed to `generate`
+    again, which collects their answers and does not pay for them twice."""
     notes: tuple[str, ...] = field(default=())
+
+
+class Journal(Protocol):
+    """What an engine tells of calls that cost money, as they happen. In-process engines need not use it.
+
+    A call answers one unit (see `Engine.batches`). For every call first `sending`, then one of `received`, `lost` and
+    `refused`, or none if there is a reply that cannot be kept. The methods may be called from any thread; each returns
+    when what it was told is safe.
+    """
+
+    def sending(self, unit: Sequence[Request]) -> None:
+        """A call is about to be made: not a byte of it may leave before this returns.
+
+        Raises:
+            BudgetError: it could cost more than the user allows.
+            StoreError: that it was sent cannot be kept.
+        """
+
+    def received(self, unit: Sequence[Request], status: int, body: bytes) -> None:
+        """The reply is here, whole: nothing may be done with it before this returns."""
+
+    def lost(self, unit: Sequence[Request], reason: str) -> bool:
+        """The call was made and no whole reply came back: nobody knows whether it was answered, and paid for.
+
+        Returns:
+            Whether it may be made again all the same.
+        """
+
+    def refused(self, unit: Sequence[Request], reason: str) -> None:
+        """The call was surely not carried out (no connection, no room, the server's own error)."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """What the same thread tells inside this block is safe when the block is left, and not before."""
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a small fact, such as the number of a batch job, for this engine."""
+
+    def recall(self, name: str) -> str | None:
+        """What `remember` was last told under this name, in this process or an earlier one."""
+
+
+class NoJournal:
+    """Keeps nothing and allows everything, for calls that are not part of a run."""
+
+    def sending(self, unit: Sequence[Request]) -> None:
+        """Say nothing."""
+
+    def received(self, unit: Sequence[Request], status: int, body: bytes) -> None:
+        """Say nothing."""
+
+    def lost(self, unit: Sequence[Request], reason: str) -> bool:
+        """Allow another call."""
+        return True
+
+    def refused(self, unit: Sequence[Request], reason: str) -> None:
+        """Say nothing."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """Do nothing."""
+        return nullcontext()
+
+    def remember(self, name: str, value: str) -> None:
+        """Forget it."""
+
+    def recall(self, name: str) -> str | None:
+        """Nothing is known."""
+        return None
 
 
 class Engine(Protocol):
@@ -79,9 +164,43 @@ class Engine(Protocol):
         that was interrupted between two units goes on with exactly the units that it would have had.
         """
 
-    def generate(self, batches: Sequence[Sequence[Request]]) -> Iterator[list[Completion]]:
+    def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
         """Answer the units, yielding each as soon as it is whole, in any order.
 
         A request that fails yields a completion with `failure`; only what makes every further request pointless
         (no such server, wrong key, no such model) raises `EngineError`.
+        """
+
+    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
+        """Log-probability of each text as the response to its request, in the order given.
+
+        The completions have `text`, `num_tokens` and `token_logprobs` (at temperature 1, the end token included where
+        the engine knows it), or `failure`.
+
+        Raises:
+            EngineError: the engine does not give them (see `Capabilities.scores`).
+        """
+
+
+@runtime_checkable
+class Paid(Protocol):
+    """An engine whose calls cost money. What it has paid for is kept, and never asked for again without need."""
+
+    @property
+    def max_duplicates(self) -> int:
+        """How many requests whose outcome is unknown may be sent again in a run."""
+
+    def read(self, unit: Sequence[Request], status: int, body: bytes) -> list[Completion]:
+        """Completions of a unit, in its order, from the reply to its call that was kept."""
+
+
+@runtime_checkable
+class Probed(Protocol):
+    """An engine of which nobody knows what it can do until it is asked."""
+
+    def probe(self, request: Request) -> Completion:
+        """Answer one small request outside of any run.
+
+        Raises:
+            EngineError: no request can be answered, or the reply lacks the log-probabilities that were asked for.
         """

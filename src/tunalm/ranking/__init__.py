@@ -38,8 +38,7 @@ def run(settings: Rank, context: StageContext) -> Summary:
     ranked = {row.id: row for row in ranker.rank(able)}
     result = [ranked[row.id] if row.id in ranked else unranked(row, TOO_FEW) for row in rows]
     write_rows(context.folder / "rankings.jsonl", result)
-    failed = sum(row.failure is not None for row in result)
-    return Summary(len(result), len(result) - failed, failed, details={"by": ranker.name, **describe(result)})
+    return Summary.of([row.failure for row in result], {"by": ranker.name, **describe(result)})
 
 
 def read_lists(path: Path) -> list[Ranking]:

@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from tunalm.engines import open_engine
+from tunalm.engines.asking import complete
 from tunalm.engines.base import Completion, Request
-from tunalm.engines.ledger import complete
 from tunalm.ranking.base import is_usable, unranked, with_scores
 from tunalm.recipe import Rank
 from tunalm.records import Message, Ranking
@@ -89,27 +89,17 @@ class JudgeRanker:
     def __init__(self, settings: Rank, context: StageContext) -> None:
         assert settings.engine is not None  # Rank has checked it
         self._settings = settings
-        self._ledger = context.ledger
+        self._ledger, self._budget = context.ledger, context.budget
         self._engine = open_engine(settings.engine, trust_remote_code=context.trust_remote_code)
         self.name = f"judge {getattr(settings.engine, 'model', settings.engine.kind)}"
 
     def rank(self, rows: Sequence[Ranking]) -> list[Ranking]:
         """Ask about every list and read the replies."""
         questions = {row.id: ask(row, self._settings.seed) for row in rows}
-        requests = [self._request(name, question) for name, question in questions.items()]
-        replies = complete(self._engine, requests, self._ledger, "judging")
-        return [self._ranked(row, questions[row.id], replies[row.id]) for row in rows]
-
-    def _request(self, key: str, question: Question) -> Request:
         structured = self._engine.capabilities.json_schema
-        return Request(
-            key=key,
-            messages=[Message(role="user", content=question.prompt)],
-            temperature=0.0,
-            max_new_tokens=self._settings.max_new_tokens,
-            seed=self._settings.seed,
-            json_schema=reply_schema(question.labels) if structured else None,
-        )
+        requests = [request_for(name, question, self._settings, structured) for name, question in questions.items()]
+        replies = complete(self._engine, requests, self._ledger, "judging", budget=self._budget)
+        return [self._ranked(row, questions[row.id], replies[row.id]) for row in rows]
 
     def _ranked(self, row: Ranking, question: Question, reply: Completion) -> Ranking:
         if reply.failure is not None:
@@ -143,6 +133,18 @@ def ask(row: Ranking, seed: int) -> Question:
         labels=", ".join(labels),
     )
     return Question(prompt, labels, tuple(shown))
+
+
+def request_for(key: str, question: Question, settings: Rank, structured: bool) -> Request:
+    """What the judge is sent about one list; `structured`: its server can be told the form of the reply."""
+    return Request(
+        key=key,
+        messages=[Message(role="user", content=question.prompt)],
+        temperature=0.0,
+        max_new_tokens=settings.max_new_tokens,
+        seed=settings.seed,
+        json_schema=reply_schema(question.labels) if structured else None,
+    )
 
 
 def _fenced(name: str, text: str, code: str) -> str:

@@ -29,6 +29,7 @@ class Metric:
 
 METRICS = {
     "success": Metric("answers that are right, %", "answers {} % right"),
+    "adjusted_win_rate": Metric("questions won, a tie as half, %", "wins {} % of the questions (a tie is half a win)"),
     "rougeL": Metric("ROUGE-L with the references, 0-100", "reaches a ROUGE-L of {} with the references"),
 }
 
@@ -127,10 +128,14 @@ def sentences(
     for model, result in by_model.items():
         if result["failed"]:
             yield f"{result['failed']} of {result['n']} answers of {model} failed; each counts as 0."
+        if left_out := result.get("unjudged"):
+            yield f"{left_out} answers of {model} could not be judged; they are left out of its {result['n']}."
 
 
 def _difference(pair: dict[str, Any], against: str) -> str:
     difference = pair["difference"]
+    if difference is None:
+        return f"no answer that was scored together with one of {against}"
     if difference == 0:
         return f"as much as {against}"
     how = f"{number(abs(difference))} points {'more' if difference > 0 else 'less'} than {against}"

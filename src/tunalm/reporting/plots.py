@@ -73,19 +73,24 @@ class Svg(str):
         return str(self)
 
 
-def interval_plot(rows: Sequence[tuple[str, float, Sequence[float] | None]], label: str, description: str) -> Svg:
+def interval_plot(
+    rows: Sequence[tuple[str, float | None, Sequence[float] | None]], label: str, description: str
+) -> Svg:
     """A dot per row with its interval, in the order of the rows; a dotted line stands at the first one's value.
 
     Args:
-        rows: name, value, both ends of the interval where there is one.
+        rows: name, value where there is one, both ends of the interval where there is one.
         label: of the horizontal axis.
         description: for those who cannot see the figure.
     """
     with style.context(_STYLE, after_reset=True):
         figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(rows)), layout="constrained")
         axes = figure.subplots()
-        axes.axvline(rows[0][1], color=_LINE, linestyle=":", linewidth=1.2)
+        if rows[0][1] is not None:
+            axes.axvline(rows[0][1], color=_LINE, linestyle=":", linewidth=1.2)
         for place, (_, value, ends) in enumerate(rows):
+            if value is None:
+                continue
             colour = _SERIES[place % NUM_COLOURS]
             if ends is not None:
                 axes.plot(list(ends), [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tunalm.engines.cost.budget import dollars
 from tunalm.progress import progress
 from tunalm.reporting import formats
 from tunalm.reporting.files import read_object
@@ -81,6 +82,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
+        "dollars": dollars,
         "duration": formats.duration,
         "interval": formats.interval,
         "number": formats.number,

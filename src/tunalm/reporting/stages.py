@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -38,6 +38,24 @@ class RankLength:
     score: float | None
 
 
+@dataclass(frozen=True)
+class Calls:
+    """What a stage has asked of one engine."""
+
+    engine: str
+    answered: int
+    """Requests, answered anew."""
+    from_ledger: int
+    """Requests that had been answered before the stage began."""
+    unknown: int
+    """Requests of which nobody knows whether they were answered, and paid for."""
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float | None
+    """Dollars; None if the price is not known."""
+
+
 @dataclass
 class StageView:
     """What the report shows of one stage."""
@@ -46,6 +64,7 @@ class StageView:
     kind: str
     state: dict[str, Any]
     facts: dict[str, Any]
+    calls: list[Calls] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     ranks: list[RankLength] = field(default_factory=list)
     lists: list[Ranking] = field(default_factory=list)
@@ -81,9 +100,21 @@ def stage_view(folder: Path, name: str, settings: Mapping[str, Any], state: Mapp
     kind = str(settings.get("kind", state.get("kind", "")))
     details = state.get("details")
     view = StageView(name, kind, dict(state), dict(details) if isinstance(details, dict) else {})
+    view.calls = _calls(view.facts.pop("calls", {}))
     if kind in _FILL:
         _FILL[kind](view, folder, settings)
     return view
+
+
+def _calls(accounts: Any) -> list[Calls]:
+    """The accounts that a stage has put down, by engine; those of an older or damaged run are left out."""
+    names = {each.name for each in fields(Calls)} - {"engine"}
+    known = accounts.items() if isinstance(accounts, Mapping) else ()
+    return [
+        Calls(str(engine), **{name: account[name] for name in names})
+        for engine, account in known
+        if isinstance(account, Mapping) and names <= account.keys()
+    ]
 
 
 def _fill_training(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:

@@ -23,12 +23,15 @@ def results_table(results: dict[str, Any]) -> Table:
     baseline = results["baseline"]
     metrics = {name: result["metric"] for name, result in models[baseline]["results"].items()}
     pairs = {(each["benchmark"], each["model"]): each for each in results["comparisons"] if each["against"] == baseline}
-    table = Table(caption=_caption(results), caption_justify="left", box=SIMPLE, pad_edge=False)
+    notes: list[str] = []
+    table = Table(caption_justify="left", box=SIMPLE, pad_edge=False)
     table.add_column("model", max_width=LONGEST_NAME, overflow="fold")
     for heading in ("0-100", "95 %", "difference", "95 %", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
     for benchmark, metric in metrics.items():
         table.add_row(Text(f"{benchmark}: {metric}", style="bold"))
+        if note := models[baseline]["results"][benchmark].get("note"):
+            notes.append(f"{benchmark}: {note}.")
         for model, outcome in models.items():
             result, pair = outcome["results"][benchmark], pairs.get((benchmark, model))
             table.add_row(
@@ -38,8 +41,20 @@ def results_table(results: dict[str, Any]) -> Table:
                 *(_difference(pair) if pair else ("", "")),
                 f"{result['n']}!" if result["failed"] else f"{result['n']} ",
             )
+            if totals := result.get("totals"):
+                notes.append(f"{benchmark}, {model}: {_totals(totals)}.")
         table.add_section()
+    table.caption = _caption(results, notes)
     return table
+
+
+def _totals(totals: dict[str, Any]) -> str:
+    """The published totals of a benchmark, without their standard errors."""
+    return ", ".join(
+        f"{name} {number(value)}"
+        for name, value in totals.items()
+        if isinstance(value, float) and not name.endswith("_stderr")
+    )
 
 
 def _difference(pair: dict[str, Any]) -> tuple[str, str]:
@@ -47,7 +62,7 @@ def _difference(pair: dict[str, Any]) -> tuple[str, str]:
     return signed(pair["difference"]) + star, interval(pair["ci95"])
 
 
-def _caption(results: dict[str, Any]) -> Text:
+def _caption(results: dict[str, Any], notes: list[str]) -> Text:
     samples = results["settings"]["bootstrap_samples"]
     text = f"95 %: bootstrap interval over instructions ({samples} resamples)."
     if count := len(results["comparisons"]):
@@ -56,4 +71,9 @@ def _caption(results: dict[str, Any]) -> Text:
     failed = sum(each["failed"] for model in results["models"].values() for each in model["results"].values())
     if failed:
         text += f"\n! {failed} answers failed; a failed answer counts as 0."
-    return Text(text)
+    unjudged = sum(
+        each.get("unjudged", 0) for model in results["models"].values() for each in model["results"].values()
+    )
+    if unjudged:
+        text += f"\n{unjudged} answers could not be judged; they are left out of n."
+    return Text("\n".join([text, *notes]))

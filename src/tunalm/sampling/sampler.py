@@ -19,8 +19,9 @@ from typing import Any
 
 from tunalm.data import load, with_demonstrations
 from tunalm.engines import open_engine
+from tunalm.engines.asking import complete
 from tunalm.engines.base import Completion, Engine, Request
-from tunalm.engines.ledger import complete
+from tunalm.engines.cost.budget import Budget
 from tunalm.errors import EngineError
 from tunalm.progress import console, progress
 from tunalm.recipe import Sample
@@ -52,7 +53,7 @@ def run(settings: Sample, context: StageContext) -> Summary:
             expected="them, because of logprobs: true",
             fix="Sample from a model in this process, or set logprobs: false and rank with by: judge.",
         )
-    sampled = sample(rows, engine, settings, context.ledger)
+    sampled = sample(rows, engine, settings, context.ledger, context.budget)
     write_rows(context.folder / "responses.jsonl", sampled)
     summary = _summary(sampled, settings)
     if unseen := summary.details.get("without_words"):
@@ -64,7 +65,9 @@ def run(settings: Sample, context: StageContext) -> Summary:
     return summary
 
 
-def sample(rows: Sequence[Instruction], engine: Engine, settings: Sample, ledger: Path) -> list[Ranking]:
+def sample(
+    rows: Sequence[Instruction], engine: Engine, settings: Sample, ledger: Path, budget: Budget | None = None
+) -> list[Ranking]:
     """Draw `num_responses` responses per instruction, by the diversity rule where `max_rouge_l` is set."""
     similarity = partial(rouge_l, tokenizer=settings.rouge_tokenizer)
     rule = Rule(settings.max_rouge_l, settings.max_attempts, similarity)
@@ -78,7 +81,8 @@ def sample(rows: Sequence[Instruction], engine: Engine, settings: Sample, ledger
         requests = [
             _request(rows[row].id, slot, len(drawn[row][slot]) + 1, prompts[row], settings) for row, slot in wanted
         ]
-        answers = complete(engine, requests, ledger, "sampling" if wave == 1 else f"sampling again ({wave - 1})")
+        description = "sampling" if wave == 1 else f"sampling again ({wave - 1})"
+        answers = complete(engine, requests, ledger, description, budget=budget)
         for (row, slot), request in zip(wanted, requests, strict=True):
             drawn[row][slot].append((request, answers[request.key]))
         changed = sorted({row for row, _ in wanted})
@@ -95,6 +99,16 @@ def sample(rows: Sequence[Instruction], engine: Engine, settings: Sample, ledger
             rankings.append(_ranking(*parts, similarity))
             advance(1)
     return rankings
+
+
+def first_requests(rows: Sequence[Instruction], settings: Sample) -> list[Request]:
+    """What is asked of every list before anything has to be drawn again, slot by slot."""
+    prompts = _prompts(rows, settings)
+    return [
+        _request(row.id, slot, 1, prompt, settings)
+        for row, prompt in zip(rows, prompts, strict=True)
+        for slot in range(settings.num_responses)
+    ]
 
 
 def _prompts(rows: Sequence[Instruction], settings: Sample) -> list[list[Message]]:
@@ -187,7 +201,7 @@ def _summary(rankings: Sequence[Ranking], settings: Sample) -> Summary:
         similar = [(response.max_rouge_l or 0.0) >= settings.max_rouge_l for response in good]
         details["too_similar_share"] = _mean(similar)
         details["without_words"] = sum(not tokenize(response.text, settings.rouge_tokenizer) for response in good)
-    return Summary(requested=len(responses), ok=len(good), failed=len(responses) - len(good), details=details)
+    return Summary.of([response.failure for response in responses], details)
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import resource
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from tunalm.engines.base import Capabilities, Completion, Request
-from tunalm.engines.ledger import Ledger, complete
+from tunalm.engines.asking import complete
+from tunalm.engines.base import Capabilities, Completion, Journal, Request
+from tunalm.engines.ledger.ledger import Ledger
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EngineError, StoreError
 from tunalm.records import Message
+from tunalm.store import digest
 
 SEEDED = Capabilities(seeded=True)
 UNSEEDED = Capabilities()
@@ -46,7 +54,7 @@ class Witness:
         ordered = sorted(requests, key=lambda request: request.key)
         return [ordered[start : start + self.unit] for start in range(0, len(ordered), self.unit)]
 
-    def generate(self, batches: Sequence[Sequence[Request]]) -> Iterator[list[Completion]]:
+    def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
         try:
             for number, unit in enumerate(batches):
                 if number == self.stop_before:
@@ -55,6 +63,9 @@ class Witness:
                 yield [self.answer(request) for request in unit]
         finally:
             self.closed += 1
+
+    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
+        raise NotImplementedError
 
     def answer(self, request: Request) -> Completion:
         if request.key in self.failing:
@@ -86,9 +97,10 @@ def test_anything_that_differs_in_a_request_makes_it_another(ledger: Path) -> No
         {"max_new_tokens": 7},
         {"logprobs": True},
         {"json_schema": {"type": "object"}},
+        {"raw": True},
         {"messages": [Message(role="user", content="Say it.", input="Twice.")]},
     ]
-    engine = Witness()
+    engine = Witness(capabilities=Capabilities(logprobs=True, json_schema=True, raw=True))
     for change in changes:
         complete(engine, [request("a").model_copy(update=change)], ledger, "asking")
     assert len(engine.asked) == len(changes)
@@ -108,16 +120,21 @@ def test_what_was_answered_before_the_engine_stopped_is_kept(ledger: Path) -> No
     assert engine.asked == [["004", "005"]]
 
 
+def states(ledger: Path) -> dict[str, str]:
+    """State of every request by key, read by a program that is not ours."""
+    with closing(sqlite3.connect(ledger)) as connection:
+        return dict(connection.execute("SELECT key, state FROM requests ORDER BY key").fetchall())
+
+
 def test_a_failure_is_on_record_but_is_asked_for_again(ledger: Path) -> None:
     engine = Witness(unit=1)
     engine.failing = {"001"}
     assert complete(engine, requests(2), ledger, "asking")["001"].failure == "timed out"
+    assert states(ledger) == {"000": "ok", "001": "failed"}
     engine.failing, engine.asked = set(), []
     assert complete(engine, requests(2), ledger, "asking")["001"].failure is None
     assert engine.asked == [["001"]]
-    with closing(sqlite3.connect(ledger)) as connection:
-        rows = connection.execute("SELECT key, failure FROM attempts ORDER BY id").fetchall()
-    assert rows == [("000", None), ("001", "timed out"), ("001", None)]
+    assert states(ledger) == {"000": "ok", "001": "ok"}
 
 
 @pytest.mark.parametrize(("capabilities", "asked"), [(SEEDED, [["000", "001"]]), (UNSEEDED, [["001"]])])
@@ -157,7 +174,7 @@ def test_answers_come_back_as_they_were_given(ledger: Path) -> None:
 
 def test_an_engine_that_forgets_a_request_leaves_a_failure_not_a_hole(ledger: Path) -> None:
     engine = Witness()
-    engine.generate = lambda batches: iter(())  # type: ignore[method-assign]
+    engine.generate = lambda batches, journal: iter(())  # type: ignore[method-assign]
     assert complete(engine, requests(1), ledger, "asking")["000"].failure == "the engine gave no answer"
 
 
@@ -179,11 +196,11 @@ def test_progress_counts_what_is_served_and_what_is_answered(ledger: Path, monke
     def spy(description: str, total: int) -> Iterator[object]:
         yield lambda count=1: steps.append((count, total))
 
-    monkeypatch.setattr("tunalm.engines.ledger.progress", spy)
+    monkeypatch.setattr("tunalm.engines.asking.progress", spy)
     complete(Witness(), requests(3), ledger, "asking")
     complete(Witness(), requests(5), ledger, "asking")
-    assert steps[:2] == [(2, 3), (1, 3)]
-    assert sum(count for count, total in steps if total == 5) == 5
+    assert [count for count, total in steps if total == 3 and count] == [2, 1]
+    assert [count for count, total in steps if total == 5 and count] == [1, 1, 1, 1, 1]
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(ledger: Path) -> None:
@@ -200,21 +217,25 @@ def test_another_database_is_refused_and_left_alone(ledger: Path, script: str) -
     with closing(sqlite3.connect(ledger)) as connection:
         connection.executescript(script)
     before = ledger.read_bytes()
-    with pytest.raises(StoreError, match="no ledger of version 1"):
+    with pytest.raises(StoreError, match="no ledger of version 1 to 2"):
         complete(Witness(), requests(1), ledger, "asking")
     assert ledger.read_bytes() == before
 
 
 def test_a_folder_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="unable to open database file"):
+    with pytest.raises(StoreError, match="No such file or directory"):
         complete(Witness(), requests(1), tmp_path / "none" / "ledger.sqlite", "asking")
 
 
-def test_every_commit_reaches_the_disk(ledger: Path) -> None:
+@pytest.mark.parametrize(("network", "expected"), [(False, "wal"), (True, "delete")])
+def test_every_commit_reaches_the_disk(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch, network: bool, expected: str
+) -> None:
+    monkeypatch.setattr("tunalm.engines.ledger.database.is_on_network", lambda path: network)
     with Ledger(ledger, "witness") as kept:
-        (mode,) = kept._connection.execute("PRAGMA journal_mode").fetchone()
-        (synchronous,) = kept._connection.execute("PRAGMA synchronous").fetchone()
-    assert (mode, synchronous) == ("wal", 2)
+        assert kept._file.ask("PRAGMA journal_mode") == [(expected,)]
+        assert kept._file.ask("PRAGMA synchronous") == [(2,)]
+    assert len(complete(Witness(), requests(5), ledger, "asking")) == 5
 
 
 def test_an_error_while_filing_ends_what_the_engine_has_in_flight(
@@ -223,7 +244,7 @@ def test_an_error_while_filing_ends_what_the_engine_has_in_flight(
     def full(*_: object) -> None:
         raise StoreError(ledger, found="a full disk", expected="space", fix="Free some.")
 
-    monkeypatch.setattr(Ledger, "add", full)
+    monkeypatch.setattr(Ledger, "settle", full)
     engine = Witness()
     with pytest.raises(StoreError):
         complete(engine, requests(6), ledger, "asking")
@@ -231,8 +252,8 @@ def test_an_error_while_filing_ends_what_the_engine_has_in_flight(
 
 
 def _fill(ledger: Path, outcome: Path) -> None:
-    """Ask for long answers in a process whose files cannot grow beyond 256 KiB, as on a full disk."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (256 << 10, 256 << 10))
+    """Ask for long answers in a process whose files cannot grow beyond 512 KiB, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512 << 10, 512 << 10))
     engine = ScriptedEngine.from_function(lambda request: "x" * 5000)
     try:
         complete(engine, requests(200), ledger, "asking")
@@ -246,7 +267,7 @@ def test_a_full_disk_stops_with_one_line_and_harms_nothing(ledger: Path, tmp_pat
     child.join(30)
     assert "Free some space" in (tmp_path / "outcome").read_text(encoding="utf-8")
     with closing(sqlite3.connect(ledger)) as connection:
-        (kept,) = connection.execute("SELECT count(*) FROM attempts").fetchone()
+        (kept,) = connection.execute("SELECT count(*) FROM requests WHERE state = 'ok'").fetchone()
     asked: list[str] = []
 
     def answer(request: Request) -> str:
@@ -258,17 +279,114 @@ def test_a_full_disk_stops_with_one_line_and_harms_nothing(ledger: Path, tmp_pat
     assert len(asked) == 200 - kept
 
 
-def _write(ledger: Path, first: int) -> None:
-    complete(ScriptedEngine.from_function(lambda request: "yes"), requests(50, first), ledger, "asking")
+def test_a_second_process_is_refused_and_the_first_one_loses_nothing(ledger: Path) -> None:
+    command = [sys.executable, "-c", SECOND_PROCESS, str(ledger)]
+
+    def answer(request: Request) -> str:
+        if request.key == "003":
+            refused.append(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+        return "yes"
+
+    refused: list[str] = []
+    complete(ScriptedEngine.from_function(answer), requests(9), ledger, "asking")
+    assert "found a ledger in use; expected one process per ledger" in refused[0]
+    assert set(states(ledger).values()) == {"ok"}
+    assert len(states(ledger)) == 9
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == ""
 
 
-def test_processes_can_write_side_by_side(ledger: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    children = [context.Process(target=_write, args=(ledger, 50 * number)) for number in range(4)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(60)
-    assert [child.exitcode for child in children] == [0] * 4
+SECOND_PROCESS = """
+import sys
+from pathlib import Path
+from tunalm.engines.ledger.ledger import Ledger
+from tunalm.errors import StoreError
+try:
+    with Ledger(Path(sys.argv[1]), "function") as kept:
+        kept.plan({"other": "other"})
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_ledger_of_version_1_becomes_one_of_this_version(ledger: Path) -> None:
+    asked = requests(3)
+    content = asked[0].model_dump(exclude={"raw"})
+    answer = {"key": "000", "text": "old", "token_logprobs": [-0.5, float("-inf")]}
     with closing(sqlite3.connect(ledger)) as connection:
-        assert connection.execute("SELECT count(DISTINCT key) FROM attempts").fetchone() == (200,)
+        connection.executescript(VERSION_1)
+        rows = [
+            (digest(["witness", content]), "000", "down", json.dumps({"key": "000", "failure": "down"})),
+            (digest(["witness", content]), "000", None, json.dumps(answer)),
+            ("elsewhere", "001", "down", json.dumps({"key": "001", "failure": "down"})),
+        ]
+        connection.executemany(
+            "INSERT INTO attempts (address, engine, key, failure, completion) VALUES (?, 'witness', ?, ?, ?)", rows
+        )
+        connection.commit()
+    engine = Witness(capabilities=UNSEEDED)
+    assert complete(engine, asked, ledger, "asking")["000"] == Completion(**answer)
+    assert engine.asked == [["001"], ["002"]]
+    with closing(sqlite3.connect(ledger)) as connection:
+        assert connection.execute("SELECT state FROM requests WHERE address = 'elsewhere'").fetchall() == [("failed",)]
+
+
+VERSION_1 = """
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY, address TEXT NOT NULL, engine TEXT NOT NULL, key TEXT NOT NULL, failure TEXT,
+    completion TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+CREATE UNIQUE INDEX answers ON attempts (address) WHERE failure IS NULL;
+PRAGMA user_version = 1;
+"""
+
+
+@contextmanager
+def busy(kept: Ledger) -> Iterator[None]:
+    """The ledger is writing as long as the block lasts."""
+    started, go_on = Event(), Event()
+
+    def change(link: sqlite3.Connection) -> None:
+        started.set()
+        go_on.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(kept._file.commit, change)
+        started.wait()
+        try:
+            yield
+        finally:
+            go_on.set()
+
+
+def wait_for(kept: Ledger, count: int) -> None:
+    """Until so many changes wait."""
+    while kept._file._queue.qsize() < count:
+        time.sleep(0.001)
+
+
+def test_threads_that_wait_share_a_transaction(ledger: Path) -> None:
+    statements: list[str] = []
+    with Ledger(ledger, "witness") as kept:
+        kept.plan({str(number): str(number) for number in range(32)})
+        kept._file._link.set_trace_callback(statements.append)
+        with ThreadPoolExecutor(32) as pool, busy(kept):
+            futures = [pool.submit(kept.send, [str(number)], 0.0) for number in range(32)]
+            wait_for(kept, 32)
+        calls = [future.result() for future in futures]
+        assert sorted(calls) == list(range(1, 33))
+        pairs = kept._file.ask("SELECT address, id FROM requests JOIN calls ON call = id")
+        assert {(str(number), call) for number, call in enumerate(calls)} == set(pairs)
+    assert statements.count("COMMIT") == 3, "of the thread that made it busy, of all others, of the query"
+
+
+def test_a_change_that_fails_is_undone_and_said_to_all_who_waited(ledger: Path) -> None:
+    with Ledger(ledger, "witness") as kept, ThreadPoolExecutor(2) as pool:
+        with busy(kept):
+            good = pool.submit(kept.plan, {"a": "a"})
+            bad = pool.submit(kept._file.commit, lambda link: link.execute("DELETE FROM elsewhere"))
+            wait_for(kept, 2)
+        for future in (good, bad):
+            with pytest.raises(StoreError, match="no such table"):
+                future.result()
+        assert kept._file.ask("SELECT count(*) FROM requests") == [(0,)]
+        kept.plan({"a": "a"})

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunalm import ranking
-from tunalm.engines.base import Capabilities, Completion, Request
+from tunalm.engines.base import Capabilities, Completion, Journal, Request
 from tunalm.ranking import judge
 from tunalm.ranking.judge import CRITERIA, KINDS, Question, apply_verdicts, ask, read_reply, reply_schema
 from tunalm.recipe import Rank
@@ -37,13 +37,16 @@ class RuleEngine:
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
         return [[request] for request in requests]
 
-    def generate(self, batches: Sequence[Sequence[Request]]) -> Iterator[list[Completion]]:
+    def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
         for (request,) in batches:
             self.asked.append(request)
             text = self.rule(shown_texts(request.messages[0].content))
             failure = "HTTP 500" if text == "fail" else None
             finish = "length" if text.endswith("...") else "stop"
             yield [Completion(key=request.key, text=text, finish_reason=finish, failure=failure)]
+
+    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
+        raise NotImplementedError
 
 
 def shown_texts(prompt: str) -> dict[str, str]:

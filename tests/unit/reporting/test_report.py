@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -159,6 +160,24 @@ def test_damaged_files_are_left_out(fake_run: FakeRun, content: str) -> None:
 def test_an_empty_recipe_has_a_report_too(tmp_path: Path) -> None:
     write_report(tmp_path, {"name": "nothing", "stages": {}}, {})
     assert "nothing" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_calls_and_costs_have_a_table_of_their_own(plain_run: FakeRun) -> None:
+    counts = {"answered": 12, "from_ledger": 34, "unknown": 5, "calls": 17, "prompt_tokens": 123_456, "unpriced": 0}
+    paid = counts | {"completion_tokens": 7, "cost": 1.25}
+    calls = {"endpoint https://api.example.com/v1 <b>": paid, "other": paid | {"cost": None}, "damaged": {"calls": 1}}
+    plain_run.states["own"]["details"] = {"calls": calls}
+    page_of(plain_run)
+    html = (plain_run.path / "report.html").read_text(encoding="utf-8")
+    table = re.sub(r"\s*<[^>]*>\s*", "|", html.partition("Calls and costs")[2].partition("</table>")[0])
+    numbers = "12||34||5||17||123,456||7|"
+    assert f"endpoint https://api.example.com/v1 &lt;b&gt;||{numbers}|$1.25" in table
+    assert f"other||{numbers}|unknown" in table
+    assert "damaged" not in table
+
+
+def test_without_calls_there_is_no_such_table(page: Page) -> None:
+    assert "Calls and costs" not in page.text
 
 
 def test_failed_rows_stand_above_the_results(plain_run: FakeRun) -> None:

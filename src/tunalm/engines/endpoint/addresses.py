@@ -7,6 +7,7 @@ import os
 from urllib.parse import urlsplit
 
 from tunalm.errors import EngineError
+from tunalm.redaction import names_variable, remember
 
 OPENAI_HOST = "api.openai.com"
 OPENAI_KEY = "OPENAI_API_KEY"
@@ -51,9 +52,18 @@ def checked_host(url: str) -> str:
 def find_key(variable: str | None, host: str) -> str | None:
     """The key for a host: what the named variable holds; the OpenAI key for OpenAI alone; else none.
 
+    From here on it is neither shown nor kept (see `tunalm.redaction`).
+
     Raises:
         EngineError: the variable is not set, or would send the OpenAI key to somebody else.
     """
+    if variable is not None and not names_variable(variable):
+        raise EngineError(
+            "engine.api_key_env",
+            found="what may be a key itself",
+            expected="the name (A-Z, 0-9, _) of the environment variable that holds it",
+            fix="Run: export MY_KEY=... and name it: api_key_env: MY_KEY.",
+        )
     if variable == OPENAI_KEY and host != OPENAI_HOST:
         raise EngineError(
             "engine.api_key_env",
@@ -72,4 +82,5 @@ def find_key(variable: str | None, host: str) -> str | None:
             expected=f"the key for {host} in it",
             fix=f"Run: export {name}=...",
         )
+    remember(key)
     return key

@@ -1,0 +1,1 @@
+"""Servers, and files, that answer many requests at a time, some time later."""

@@ -1,0 +1,1 @@
+"""What calls cost: prices, a limit on the money, and what was spent."""

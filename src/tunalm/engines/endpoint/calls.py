@@ -1,0 +1,207 @@
+"""Makes the calls of one run to a server: at once as many as the server bears, again where that is worth it.
+
+Every call is told to the journal as it happens. When the run must stop, what is in flight is seen to its end, because
+it is paid for; only who leaves the run (Ctrl-C) abandons it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator, Sequence
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+import stamina
+from anyio.from_thread import start_blocking_portal
+
+from tunalm.engines.base import Completion, Journal, Request
+from tunalm.engines.endpoint.bodies import estimated_tokens, largest_reply
+from tunalm.engines.endpoint.faults import failed
+from tunalm.engines.endpoint.limits import Concurrency
+from tunalm.engines.endpoint.retries import (
+    NO_ROOM,
+    UNCERTAIN,
+    CallError,
+    LostError,
+    NotSentError,
+    RefusedError,
+    Retries,
+    ServerError,
+    asked_pause,
+    may_pass,
+    silence_retries,
+)
+from tunalm.engines.endpoint.stops import Stops
+from tunalm.engines.endpoint.wire import Answer, UnusableError, Wire
+from tunalm.engines.ledger.scribe import Scribe
+
+Unit = Sequence[Request]
+
+
+class Question(Protocol):
+    """What is asked about a unit."""
+
+    path: str
+    """Below the base address."""
+
+    def body(self, unit: Unit) -> bytes:
+        """What is sent."""
+
+    def read(self, unit: Unit, answer: Answer) -> list[Completion]:
+        """Completions, in the order of the unit; raises what ends the run."""
+
+
+class Calls:
+    """One run.
+
+    Args:
+        wire: where the calls go.
+        limit: when they go.
+        stops: which answers end the run.
+        journal: told of every call.
+        question: what is asked.
+        max_retries: per call.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        limit: Concurrency,
+        stops: Stops,
+        journal: Journal,
+        question: Question,
+        max_retries: int,
+    ) -> None:
+        self._wire, self._limit, self._stops = wire, limit, stops
+        self._journal, self._question, self._max_retries = journal, question, max_retries
+        self._done: SimpleQueue[list[Completion] | None] = SimpleQueue()
+        self._error: Exception | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Task[None] | None] = set()
+
+    def results(self, units: Sequence[Unit]) -> Iterator[list[Completion]]:
+        """Yield every unit as soon as it is answered.
+
+        Raises:
+            Exception: what ended the run, after the units that were in flight have been yielded.
+        """
+        silence_retries()
+        with Scribe(self._journal) as self._scribe, start_blocking_portal() as portal:
+            work = portal.start_task_soon(self._answer_all, units)
+            try:
+                while (unit := self._done.get()) is not None:
+                    yield unit
+            except BaseException:
+                portal.call(self._abandon)
+                raise
+            work.result()
+
+    async def _answer_all(self, units: Sequence[Unit]) -> None:
+        try:
+            async with self._wire.connected():
+                self._start(self._start_all(units))
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        finally:
+            self._done.put(None)
+        if self._error:
+            raise self._error
+
+    async def _start_all(self, units: Sequence[Unit]) -> None:
+        for unit in units:
+            await self._limit.enter(estimated_tokens(unit))
+            self._start(self._work(unit))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _abandon(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    async def _work(self, unit: Unit) -> None:
+        try:
+            self._done.put(await self._answer(unit))
+        except Exception as error:
+            self._error = self._error or error
+            for task in self._tasks - self._in_flight - {asyncio.current_task()}:
+                task.cancel()
+
+    async def _answer(self, unit: Unit) -> list[Completion]:
+        try:
+            try:
+                return await self._call(unit)
+            except CallError as error:
+                return await self._call_again(unit, error)
+        except NotSentError as error:
+            raise self._stops.unreachable(error.failure) from None
+        except CallError as error:
+            return failed(unit, error.failure, unknown=isinstance(error, LostError))
+
+    async def _call_again(self, unit: Unit, error: CallError) -> list[Completion]:
+        """Go on after a first call that was in vain."""
+        async for attempt in stamina.retry_context(
+            Retries(self._max_retries), attempts=None, timeout=None, wait_initial=0.5, wait_max=30.0
+        ):
+            with attempt:
+                if attempt.num == 1:
+                    raise error
+                await self._limit.enter(estimated_tokens(unit))
+                return await self._call(unit)
+        raise AssertionError("stamina raises the last error itself")
+
+    async def _call(self, unit: Unit) -> list[Completion]:
+        """Make one call, whose place in the limit has been taken."""
+        used = estimate = estimated_tokens(unit)
+        task = asyncio.current_task()
+        self._in_flight.add(task)
+        try:
+            await self._scribe.tell(self._journal.sending, unit)
+            answer = await self._exchange(unit)
+            await self._scribe.tell(self._journal.received, unit, answer.status, answer.body)
+            completions = self._question.read(unit, answer)
+            used = (completions[0].prompt_tokens or 0) + (completions[0].completion_tokens or 0) or estimate
+            return completions
+        except UnusableError as error:
+            await self._scribe.tell(self._journal.received, unit, error.status, error.start)
+            return failed(unit, str(error))
+        except (NotSentError, RefusedError, ServerError):
+            used = 0
+            raise
+        finally:
+            self._in_flight.discard(task)
+            self._limit.leave(used - estimate)
+
+    async def _exchange(self, unit: Unit) -> Answer:
+        """Send a unit and get an answer that is not worth another attempt.
+
+        Raises:
+            CallError: it did not come to that; the journal has been told.
+            UnusableError: as `Wire.post`.
+        """
+        sent_at = asyncio.get_running_loop().time()
+        try:
+            answer = await self._wire.post(self._question.path, self._question.body(unit), largest_reply(unit))
+            if answer.status in UNCERTAIN:
+                raise LostError(self._stops.failure(answer), asked_pause(answer.headers), overload=True)
+        except NotSentError as error:
+            await self._scribe.tell(self._journal.refused, unit, error.failure)
+            raise
+        except LostError as error:
+            if error.overload:
+                self._limit.timed_out(sent_at)
+            error.may_repeat = await self._scribe.tell(self._journal.lost, unit, error.failure)
+            raise
+        no_room = answer.status in NO_ROOM
+        if no_room:
+            self._limit.refused(sent_at)
+        else:
+            self._limit.answered(sent_at)
+        stop = None if answer.succeeded else self._stops.reason(answer, self._limit.refusing_for())
+        if not stop and not may_pass(answer.status):
+            return answer
+        failure = self._stops.failure(answer)
+        await self._scribe.tell(self._journal.refused, unit, failure)
+        raise stop or (RefusedError if no_room else ServerError)(failure, asked_pause(answer.headers))

@@ -1,0 +1,53 @@
+"""The kinds of failure of a call, so that every failed row names one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from tunalm.engines.base import Completion, Request
+from tunalm.records import UNKNOWN
+
+
+class Fault(StrEnum):
+    """Kinds of failure; `Completion.failure` begins with one of them, or with `http-STATUS`."""
+
+    NO_CONNECTION = "no-connection"
+    TIMEOUT = "timeout"
+    TOO_SLOW = "too-slow"
+    RESET = "reset"
+    TRUNCATED = "truncated"
+    NOT_HTTP = "not-http"
+    TOO_LARGE = "too-large"
+    BAD_ENCODING = "bad-encoding"
+    EMPTY_BODY = "empty-body"
+    NOT_UTF8 = "not-utf8"
+    HTML = "html"
+    BAD_JSON = "bad-json"
+    ERROR_REPLY = "error-reply"
+    WRONG_SCHEMA = "wrong-schema"
+    MISSING_CHOICES = "missing-choices"
+    DUPLICATE_INDEX = "duplicate-index"
+    NULL_CONTENT = "null-content"
+    EMPTY_TEXT = "empty-text"
+    TOOL_CALL = "tool-call"
+    REFUSAL = "refusal"
+    CONTENT_FILTER = "content-filter"
+    UNKNOWN_END = "unknown-end"
+    MISSING_LOGPROBS = "missing-logprobs"
+    NAN_LOGPROB = "nan-logprob"
+    WRONG_LOGPROBS = "wrong-logprobs"
+    SPLIT_TOKEN = "split-token"
+
+
+class ReplyError(Exception):
+    """A reply, or a choice of one, that cannot be used; its text is a `Completion.failure`."""
+
+    def __init__(self, fault: Fault, why: str) -> None:
+        super().__init__(f"{fault}: {why}")
+
+
+def failed(unit: Sequence[Request], failure: str, *, unknown: bool = False) -> list[Completion]:
+    """The completions of a unit of which nothing can be used; `unknown`: because nobody knows what became of it."""
+    failure = f"{UNKNOWN}{failure}" if unknown else failure
+    return [Completion(key=request.key, failure=failure, unknown=unknown) for request in unit]

@@ -1,0 +1,168 @@
+"""One call to a server: bytes out, bytes in, bounded in time and in memory whatever the other side does.
+
+Nothing of the environment but a proxy's address gets into a call: no key, no cookie, no password of a .netrc file.
+Redirects are not followed. The body of an answer is unpacked here, piece by piece, so that the limit on its size holds
+for what comes out of a compressed body and not for what goes in.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+from tunalm.engines.endpoint.addresses import is_loopback
+from tunalm.engines.endpoint.faults import Fault
+from tunalm.engines.endpoint.retries import LostError, NotSentError
+from tunalm.redaction import without_secret_bytes
+
+LONGEST_CONNECT = 10.0
+"""Seconds in which a server must accept a connection."""
+KEEP_ALIVE = 4.0
+"""Seconds that an idle connection is used again; some servers close theirs after five, and a call that meets the
+closing door is lost."""
+STARTS_WITH = 1 << 16
+"""Bytes that are kept of a body which cannot be kept whole."""
+
+_ZLIB_OR_GZIP = zlib.MAX_WBITS + 32
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server sent back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    """Unpacked."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the status is one of success."""
+        return 200 <= self.status < 300
+
+
+class UnusableError(Exception):
+    """An answer whose body is too large, or cannot be unpacked; `start` is what there is of it, in short."""
+
+    def __init__(self, status: int, fault: Fault, why: str, start: bytes = b"") -> None:
+        super().__init__(f"{fault}: {why}")
+        self.status = status
+        self.start = start
+
+
+class Wire:
+    """Connections to one address, used again from call to call.
+
+    Args:
+        url: base address, already checked (see `addresses`).
+        key: goes with every call; None sends none.
+        timeout: seconds for one call, from the first byte out to the last byte in.
+    """
+
+    def __init__(self, url: str, key: str | None, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._headers = {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",
+            "Content-Type": "application/json",
+            "User-Agent": f"tunalm/{version('tunalm')}",
+            **({"Authorization": f"Bearer {key}"} if key else {}),
+        }
+        parts = urlsplit(url)
+        direct = is_loopback(parts.hostname or "") or proxy_bypass(parts.hostname or "")
+        self._proxy = None if direct else getproxies().get(parts.scheme)
+        self._session: aiohttp.ClientSession | None = None
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Keep connections until the block is left."""
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE)
+        timeout = aiohttp.ClientTimeout(
+            total=self._timeout, sock_connect=min(LONGEST_CONNECT, self._timeout / 2), ceil_threshold=self._timeout + 1
+        )
+        async with aiohttp.ClientSession(
+            connector=connector,
+            timeout=timeout,
+            headers=self._headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+        ) as self._session:
+            yield
+
+    async def post(self, path: str, body: bytes, limit: int) -> Answer:
+        """Send `body` and return the answer, whatever its status.
+
+        Raises:
+            NotSentError: there was no connection.
+            LostError: no whole answer came back in time.
+            UnusableError: its body is larger than `limit` bytes when unpacked, or cannot be unpacked.
+        """
+        return await self.exchange("POST", path, partial(read_body, limit=limit), data=body)
+
+    async def exchange(
+        self, method: str, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[bytes]], **options: Any
+    ) -> Answer:
+        """Send a request of any kind, with what else `aiohttp` shall know of it; `read` takes the body of the answer.
+
+        Raises:
+            NotSentError, LostError: as `post`; and what `read` raises.
+        """
+        assert self._session is not None, "only inside connected()"
+        begun = False
+        try:
+            async with self._session.request(
+                method, f"{self._url}{path}", proxy=self._proxy, allow_redirects=False, **options
+            ) as response:
+                begun = True
+                return Answer(response.status, response.headers, await read(response))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
+            raise NotSentError(f"{Fault.NO_CONNECTION}: {_reason(error)}") from None
+        except TimeoutError:
+            fault, what = (Fault.TOO_SLOW, "no whole reply") if begun else (Fault.TIMEOUT, "no reply")
+            raise LostError(f"{fault}: {what} within {self._timeout:g} seconds", overload=True) from None
+        except aiohttp.ClientPayloadError as error:
+            raise LostError(f"{Fault.TRUNCATED}: the connection ended before the reply did") from error
+        except aiohttp.ClientResponseError as error:
+            raise LostError(f"{Fault.NOT_HTTP}: {type(error).__name__}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise LostError(f"{Fault.RESET}: the connection broke ({type(error).__name__})") from error
+
+
+async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Body of a response, unpacked, at most `limit` bytes."""
+    body = bytearray()
+
+    def unusable(fault: Fault, why: str) -> UnusableError:
+        return UnusableError(response.status, fault, why, without_secret_bytes(bytes(body[:STARTS_WITH])))
+
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity", "gzip", "deflate"):
+        raise unusable(Fault.BAD_ENCODING, "packed in a way that was not asked for")
+    packed = zlib.decompressobj(_ZLIB_OR_GZIP) if encoding in ("gzip", "deflate") else None
+    async for piece in response.content.iter_any():
+        try:
+            body += packed.decompress(piece, limit + 1 - len(body)) if packed else piece
+        except zlib.error:
+            raise unusable(Fault.BAD_ENCODING, "it cannot be unpacked") from None
+        if len(body) > limit:
+            raise unusable(Fault.TOO_LARGE, f"more than {limit} bytes")
+    if packed and body and not packed.eof:
+        raise unusable(Fault.BAD_ENCODING, "the packed reply has no end")
+    return without_secret_bytes(bytes(body))
+
+
+def _reason(error: aiohttp.ClientError) -> str:
+    """Why there is no connection, without the address (it may hold a proxy's password)."""
+    cause = getattr(error, "os_error", None) or error.__cause__
+    return getattr(cause, "strerror", None) or type(error).__name__

@@ -1,0 +1,13 @@
+"""Hugging Face models in this process: loading them, sampling from them, and scoring texts with them."""
+
+from tunalm.engines.huggingface.engine import HuggingFaceEngine
+from tunalm.engines.huggingface.weights import (
+    device,
+    fast_bf16,
+    hardware,
+    load_model,
+    load_tokenizer,
+    resolve_model,
+)
+
+__all__ = ["HuggingFaceEngine", "device", "fast_bf16", "hardware", "load_model", "load_tokenizer", "resolve_model"]

@@ -1,0 +1,156 @@
+"""The decoding loop, and what it shares with the scoring of texts: reading prompts.
+
+The loop is our own because three things are needed at once that `generate` does not offer together: a random stream
+per response (so that a draw does not depend on its neighbours in the batch), the log-probability of every sampled
+token *before* temperature (Eq. 3 needs the model's own), and a prompt that is read once for its N responses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from tunalm.engines.base import Request
+from tunalm.engines.huggingface.cache import roomy_cache
+
+COMPACT_BELOW = 0.75
+"""Rows of a batch are dropped from the computation once fewer than this share of them is still being written."""
+
+
+@dataclass
+class Read:
+    """What a model knows after reading B rows of tokens."""
+
+    cache: DynamicCache
+    mask: torch.Tensor
+    """[B, T], 0 where a row is padded; padding is on the left."""
+    next_position: torch.Tensor
+    """[B]"""
+    logits: torch.Tensor
+    """[B, V], of the token that comes next."""
+
+    def select(self, rows: torch.Tensor) -> None:
+        """Keep these rows [B'] only, in this order; one may be taken several times."""
+        self.cache.batch_select_indices(rows)
+        self.mask, self.next_position, self.logits = self.mask[rows], self.next_position[rows], self.logits[rows]
+
+
+def read_prompts(model: Any, prompts: Sequence[Sequence[int]], pad: int) -> Read:
+    """Read prompts, equal ones once, and what all begin with once; the rows are those of `prompts`."""
+    distinct = sorted(set(map(tuple, prompts)))
+    row_of = {prompt: row for row, prompt in enumerate(distinct)}
+    read = _read_distinct(model, distinct, pad)
+    read.select(torch.tensor([row_of[tuple(prompt)] for prompt in prompts], device=model.device))
+    return read
+
+
+def _read_distinct(model: Any, prompts: Sequence[tuple[int, ...]], pad: int) -> Read:
+    pairs = zip(prompts[0][:-1], prompts[-1][:-1], strict=False)  # sorted: what these two share, all share
+    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    head = torch.tensor([prompts[0][:common]], device=model.device)
+    longest = max(len(prompt) for prompt in prompts) - common
+    rest = torch.full((len(prompts), longest), pad, device=model.device)
+    mask = torch.ones((len(prompts), common + longest), dtype=torch.long, device=model.device)
+    for row, prompt in enumerate(prompts):
+        tail = torch.tensor(prompt[common:], device=model.device)
+        rest[row, longest - len(tail) :] = tail
+        mask[row, common : common + longest - len(tail)] = 0
+    cache = roomy_cache(model.config)
+    if common:
+        model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        cache.batch_select_indices(torch.zeros(len(prompts), dtype=torch.long, device=model.device))
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    out = model(
+        input_ids=rest,
+        attention_mask=mask,
+        position_ids=positions[:, common:],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return Read(cache, mask, positions[:, -1] + 1, out.logits[:, -1])
+
+
+def write_responses(
+    model: Any, unit: Sequence[Request], read: Read, stop_ids: Sequence[int]
+) -> list[tuple[list[int], list[float]]]:
+    """Write one response per request, each from its row of `read`, which is used up.
+
+    Returns token ids and their log-probabilities at temperature 1, the stop token included.
+    """
+    written: list[tuple[list[int], list[float]]] = [([], []) for _ in unit]
+    steps = unit[0].max_new_tokens
+    wants_logprobs = any(request.logprobs for request in unit)
+    temperature = torch.tensor([request.temperature for request in unit], device=model.device)
+    top_p = torch.tensor([request.top_p for request in unit], device=model.device)
+    dice = torch.stack([_dice(request.seed, steps) for request in unit]).to(model.device)
+    stops = torch.tensor(list(stop_ids), device=model.device)
+    alive = torch.arange(len(unit), device=model.device)
+    done = torch.zeros(len(unit), dtype=torch.bool, device=model.device)
+    for step in range(steps):
+        scores = read.logits.float()
+        tokens = draw(scores, temperature[alive], top_p[alive], dice[alive, step])
+        chosen = scores.log_softmax(-1).gather(-1, tokens[:, None])[:, 0] if wants_logprobs else scores[:, 0]
+        for index, finished, token, logprob in zip(
+            alive.tolist(), done.tolist(), tokens.tolist(), chosen.tolist(), strict=True
+        ):
+            if not finished:
+                written[index][0].append(token)
+                written[index][1].append(logprob)
+        done |= torch.isin(tokens, stops)
+        if done.all() or step == steps - 1:
+            break
+        if (~done).sum() < COMPACT_BELOW * len(done):
+            keep = (~done).nonzero()[:, 0]
+            read.select(keep)
+            alive, tokens, done = alive[keep], tokens[keep], done[keep]
+        _read_tokens(model, read, tokens)
+    return written
+
+
+def _read_tokens(model: Any, read: Read, tokens: torch.Tensor) -> None:
+    """Read one more token per row, tokens [B]."""
+    read.mask = torch.cat([read.mask, read.mask.new_ones(len(tokens), 1)], dim=-1)
+    read.logits = model(
+        input_ids=tokens[:, None],
+        attention_mask=read.mask,
+        position_ids=read.next_position[:, None],
+        past_key_values=read.cache,
+        use_cache=True,
+    ).logits[:, -1]
+    read.next_position = read.next_position + 1
+
+
+def _dice(seed: int, count: int) -> torch.Tensor:
+    """Uniform numbers [count] that belong to one response alone."""
+    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def draw(logits: torch.Tensor, temperature: torch.Tensor, top_p: torch.Tensor, dice: torch.Tensor) -> torch.Tensor:
+    """Draw one token per row by inverting the cumulative distribution.
+
+    Args:
+        logits: [B, V], fp32.
+        temperature: [B]; 0 takes the most likely token.
+        top_p: [B], share of the probability mass that may be drawn; 1 takes all.
+        dice: [B], uniform in [0, 1).
+
+    Returns:
+        Token ids [B].
+    """
+    greedy = temperature == 0
+    if greedy.all():
+        return logits.argmax(-1)
+    probabilities = (logits / torch.where(greedy, 1.0, temperature)[:, None]).softmax(-1)
+    if (top_p < 1).any():
+        ordered, order = probabilities.sort(-1, descending=True)
+        outside = ordered.cumsum(-1) - ordered >= top_p[:, None]
+        probabilities = torch.zeros_like(probabilities).scatter(-1, order, ordered.masked_fill(outside, 0.0))
+    cumulative = probabilities.cumsum(-1, dtype=torch.float64)
+    drawn = torch.searchsorted(cumulative, dice[:, None] * cumulative[:, -1:], right=True)[:, 0]
+    return torch.where(greedy, logits.argmax(-1), drawn.clamp(max=logits.shape[-1] - 1))

@@ -1,0 +1,114 @@
+"""The engine: units of requests through the decoding loop, given texts through one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from tunalm.data.prompts import PromptEncoder
+from tunalm.engines.base import Capabilities, Completion, Journal, Request
+from tunalm.engines.huggingface.decoding import read_prompts, write_responses
+from tunalm.engines.huggingface.scoring import Text, batches, token_logprobs
+from tunalm.engines.huggingface.weights import device, fast_bf16, load_model, load_tokenizer
+from tunalm.engines.models import engine_identity
+from tunalm.engines.tokens import completion, prompt_ids, text_ids
+from tunalm.progress import progress
+from tunalm.recipe import HuggingFaceSettings
+from tunalm.store import canonical
+
+
+class HuggingFaceEngine:
+    """Samples from a Hugging Face model in this process; the model is loaded by the first request."""
+
+    def __init__(self, settings: HuggingFaceSettings, *, trust_remote_code: bool = False) -> None:
+        self._settings = settings
+        self._trust = trust_remote_code
+        self._model: Any = None
+        self._encoder: PromptEncoder | None = None
+        self.identity = engine_identity(settings)
+        self.capabilities = Capabilities(logprobs=True, seeded=True, scores=True, raw=True)
+
+    def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Units of at most `batch_size` requests that share earlier turns and are of about the same length."""
+
+        def shared(request: Request) -> tuple[int, str]:
+            return request.max_new_tokens, canonical([message.model_dump() for message in request.messages[:-1]])
+
+        def order(request: Request) -> tuple[tuple[int, str], int, str, str]:
+            last = request.messages[-1].text
+            return shared(request), len(last), last, request.key
+
+        size = self._settings.batch_size
+        units = []
+        for _, group in groupby(sorted(requests, key=order), key=shared):
+            members = list(group)
+            units += [members[start : start + size] for start in range(0, len(members), size)]
+        return units
+
+    def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
+        """Answer unit after unit."""
+        for unit in batches:
+            yield self._answer(unit)
+
+    @torch.inference_mode()
+    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
+        """Log-probability of each text as the response to its request, in the order given.
+
+        A text has an end token behind it unless it fills `max_new_tokens`. Its numbers are those that it had when this
+        model wrote it, if it was written in the tokens that it is encoded in.
+        """
+        model, encoder = self._load()
+        encoded = [
+            Text(tuple(prompt_ids(request, encoder)), tuple(text_ids(request, text, encoder)))
+            for request, text in texts
+        ]
+        logprobs: dict[int, list[float]] = {}
+        with progress("scoring texts", len(texts)) as advance:
+            for places in batches(encoded, self._settings.batch_size):
+                found = token_logprobs(model, [encoded[place] for place in places], encoder.end_id)
+                logprobs.update(zip(places, found, strict=True))
+                advance(len(places))
+        return [
+            completion(
+                request,
+                len(encoded[place].prompt),
+                encoded[place].response,
+                logprobs[place],
+                encoder,
+                self._settings.model,
+                text,
+            )
+            for place, (request, text) in enumerate(texts)
+        ]
+
+    def _load(self) -> tuple[Any, PromptEncoder]:
+        if self._model is None or self._encoder is None:
+            source, precision = self._settings.model, self._settings.precision
+            if precision == "auto":
+                precision = "bf16" if fast_bf16() else "fp32"
+            tokenizer = load_tokenizer(source, trust_remote_code=self._trust)
+            self._encoder = PromptEncoder(tokenizer, "chat", source)
+            model = load_model(source, precision=precision, trust_remote_code=self._trust)
+            self._model = model.to(device()).eval()
+        return self._model, self._encoder
+
+    @torch.inference_mode()
+    def _answer(self, unit: Sequence[Request]) -> list[Completion]:
+        model, encoder = self._load()
+        prompts = [prompt_ids(request, encoder) for request in unit]
+        read = read_prompts(model, prompts, encoder.end_id)
+        written = write_responses(model, unit, read, encoder.stop_ids)
+        return [
+            completion(
+                request,
+                len(prompt),
+                tokens,
+                logprobs if request.logprobs else None,
+                encoder,
+                self._settings.model,
+            )
+            for request, prompt, (tokens, logprobs) in zip(unit, prompts, written, strict=True)
+        ]

@@ -1,0 +1,1 @@
+"""Models that vLLM runs for this process."""

@@ -1,0 +1,244 @@
+"""Killing a run that asks a server, again and again, and comparing what it knows with what the server saw."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.integration.servers.witness import Call, read_log
+
+ROOT = Path(__file__).resolve().parents[2]
+RESPONSES = "own/responses.jsonl"
+BYTES_PER_CALL = 150
+"""Of the server's log."""
+
+
+@contextmanager
+def witness(log: Path, seconds: float) -> Iterator[str]:
+    """Address of a server that notes every call."""
+    command = [sys.executable, "-m", "tests.integration.servers.witness", str(log), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().strip()
+        finally:
+            server.kill()
+
+
+STARTER = """
+# Runs the command once per line of standard input (a folder, the largest size of a file, a file for what is printed),
+# in a forked process that may be killed, so that not every one has to import everything.
+import os, resource, sys
+import aiohttp, tunalm.engines.endpoint.engine, tunalm.estimate, tunalm.reporting.report, tunalm.sampling.sampler
+from tunalm.cli import main
+from tunalm.rouge import rouge_l
+
+rouge_l("warm up the stemmer", "once and not in every child")
+for line in sys.stdin:
+    folder, largest, printed = line.rstrip("\\n").split("\\t")
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            handle = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(handle, 1)
+            os.dup2(handle, 2)
+            if int(largest):
+                resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
+            sys.argv = ["tunalm", "--quiet", "run", sys.argv[1], "--run-dir", folder]
+            main()
+        except SystemExit as error:
+            status = error.code or 0
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+class Sampling:
+    """`tunalm run` of a recipe that samples from a server, again and again."""
+
+    def __init__(self, recipe: Path, log: Path, starter: subprocess.Popen[str]) -> None:
+        self._recipe, self._log, self._starter = recipe, log, starter
+
+    def run(self, folder: Path, largest: int = 0) -> tuple[int, str]:
+        """Run to the end, with files of at most so many bytes (0: of any size); returns exit code and output."""
+        self._start(folder, largest)
+        status = self._number()
+        assert os.WIFEXITED(status), status
+        return os.WEXITSTATUS(status), self._printed()
+
+    def finish(self, folder: Path) -> None:
+        """Run to the end, which must be a good one."""
+        code, printed = self.run(folder)
+        assert code == 0, printed
+
+    def kill(self, folder: Path, calls: int, later: float) -> None:
+        """Kill a run so many seconds after it made so many calls."""
+        size = self.size()
+        child = self._start(folder, 0)
+        deadline = time.monotonic() + 300
+        while self.size() < size + calls * BYTES_PER_CALL:
+            assert time.monotonic() < deadline, self._printed()
+            time.sleep(0.001)
+        time.sleep(later)
+        os.kill(child, signal.SIGKILL)
+        status = self._number()
+        assert os.WIFSIGNALED(status), f"it had ended: {self._printed()}"
+
+    def _start(self, folder: Path, largest: int) -> int:
+        assert self._starter.stdin is not None
+        self._starter.stdin.write(f"{folder}\t{largest}\t{self._output}\n")
+        self._starter.stdin.flush()
+        return self._number()
+
+    def _number(self) -> int:
+        assert self._starter.stdout is not None
+        return int(self._starter.stdout.readline())
+
+    @property
+    def _output(self) -> Path:
+        return self._recipe.with_name("printed.txt")
+
+    def _printed(self) -> str:
+        return self._output.read_text(encoding="utf-8")
+
+    def size(self) -> int:
+        """Bytes of the server's log."""
+        return self._log.stat().st_size if self._log.exists() else 0
+
+    def calls(self) -> list[Call]:
+        """What the server was asked to sample."""
+        return [call for call in read_log(self._log) if call.prompt.startswith("Say ")]
+
+
+@contextmanager
+def sampling(
+    folder: Path, address: str, log: Path, prompts: int, in_flight: int, max_duplicates: int
+) -> Iterator[Sampling]:
+    """A recipe that draws four responses to each of so many prompts."""
+    rows = [{"id": str(number), "instruction": f"Say {number}."} for number in range(prompts)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    engine = {
+        "kind": "endpoint",
+        "base_url": address,
+        "model": "witness",
+        "concurrency": in_flight,
+        "max_duplicates": max_duplicates,
+    }
+    stage = {"kind": "sample", "engine": engine, "data": str(folder / "rows.jsonl"), "logprobs": True}
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"name": "kill", "stages": {"own": stage}}), encoding="utf-8")
+    command = [sys.executable, "-c", STARTER, str(recipe)]
+    pipe, environment = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as starter:
+        yield Sampling(recipe, log, starter)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a ledger has, read by a program that is not tunalm."""
+
+    replies: dict[int, bytes]
+    """By the number of the call at the server."""
+    open_calls: int
+    """Sent, and not heard of again."""
+    doubtful: int
+    """Requests of unknown outcome, those of the open calls included."""
+    lost: dict[int, int]
+    """By the number of the call that answered a request: how many calls for it nobody knows the outcome of."""
+    duplicates: int
+
+
+def read_ledger(folder: Path) -> Kept:
+    """Read the ledger of a run."""
+    ledger = folder / "ledger.sqlite"
+    if not ledger.exists():
+        return NOTHING
+    with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as link:
+        assert link.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        if not link.execute("SELECT name FROM sqlite_master WHERE name = 'calls'").fetchall():
+            return NOTHING
+        replies, lost = {}, {}
+        query = "SELECT body, lost FROM calls JOIN requests ON call = id WHERE body IS NOT NULL"
+        for packed, times in link.execute(query):
+            body = zlib.decompress(packed)
+            number = int(json.loads(body)["id"])
+            replies[number], lost[number] = body, times
+        ((count,),) = link.execute("SELECT count(*) FROM calls WHERE ended IS NULL").fetchall()
+        ((doubtful,),) = link.execute(
+            "SELECT count(*) FROM requests LEFT JOIN calls ON id = call WHERE state = 'unknown' OR"
+            " (state = 'sent' AND ended IS NULL)"
+        ).fetchall()
+        ((twice,),) = link.execute("SELECT coalesce(sum(duplicates), 0) FROM calls").fetchall()
+    return Kept(replies, count, doubtful, lost, twice)
+
+
+NOTHING = Kept({}, 0, 0, {}, 0)
+
+
+def kill_and_compare(folder: Path, *, kills: int, prompts: int, in_flight: int, seconds: float) -> str:
+    """Kill a run so many times at random moments, let it end, and hold it against the server's log and a whole run.
+
+    Returns:
+        The counts, in words.
+    """
+    seed = random.randrange(2**32)
+    print(f"seed of the moments: {seed}")
+    moments = random.Random(seed)
+    log, killed, whole = folder / "witness.log", folder / "killed", folder / "whole"
+    most = 2 * 4 * prompts // (kills + 1)  # calls of one life: together the lives do not suffice for all
+    done = NOTHING
+    with (
+        witness(log, seconds) as address,
+        sampling(folder, address, log, prompts, in_flight, max_duplicates=kills * in_flight) as stage,
+    ):
+        for _ in range(kills):
+            seen = len(stage.calls())
+            stage.kill(killed, moments.randint(0, most // 2), moments.uniform(0, 2 * seconds))
+            calls, now = stage.calls(), read_ledger(killed)
+            asked = {call.asked for call in calls[seen:]}
+            assert not asked & {call.asked for call in calls if call.number in done.replies}, "a finished call repeated"
+            assert done.replies.items() <= now.replies.items(), "an acknowledged reply was lost"
+            assert now.open_calls <= in_flight
+            before = {call.asked for call in calls[:seen]}
+            assert len(asked & before) <= done.doubtful, "a call was repeated that was not in flight at a kill"
+            assert not (killed / RESPONSES).exists()
+            done = now
+        seen = len(stage.calls())
+        stage.finish(killed)
+        calls, end = stage.calls(), read_ledger(killed)
+        asked = {call.asked for call in calls[seen:]}
+        assert not asked & {call.asked for call in calls if call.number in done.replies}, "a finished call repeated"
+        stage.finish(whole)
+        straight = len(stage.calls()) - len(calls)
+    times = Counter(call.asked for call in calls)
+    repeats = {digest: count - 1 for digest, count in times.items() if count > 1}
+    marked = {call.asked for call in calls if end.lost.get(call.number)}
+    assert end.replies.keys() <= {call.number for call in calls if call.answered}
+    assert repeats.keys() <= marked, "a call was repeated whose outcome was not unknown"
+    assert sum(repeats.values()) <= end.duplicates <= kills * in_flight
+    assert len(times) == len(end.replies) == straight == 4 * prompts
+    assert (killed / RESPONSES).read_bytes() == (whole / RESPONSES).read_bytes()
+    return (
+        f"{kills} kills of {prompts} prompts x 4 with {in_flight} in flight: 0 of {len(end.replies)} acknowledged "
+        f"replies lost, 0 finished calls repeated, {sum(repeats.values())} calls of unknown outcome repeated (at most "
+        f"{in_flight} per kill), {end.duplicates} marked; the responses are those of a run that was not killed"
+    )

@@ -1,0 +1,290 @@
+"""A server that gets it wrong in as many ways as servers do, over plain sockets; the fault is part of the address.
+
+`http://127.0.0.1:PORT/FAULT/v1` answers every call with the fault of that name. `log` holds the head of every request,
+written down before anything is sent back.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
+
+Answer = Callable[[socket.socket, dict[str, Any], "FaultServer"], None]
+FAULTS: dict[str, Answer] = {}
+MEBIBYTE = 1 << 20
+
+
+def fault(answer: Answer) -> Answer:
+    FAULTS[answer.__name__.replace("_", "-")] = answer
+    return answer
+
+
+def choice(index: int = 0, text: Any = "Green.", **changes: Any) -> dict[str, Any]:
+    values = {"index": index, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    return {**values, **changes}
+
+
+def reply(*choices: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    usage = {"prompt_tokens": 5, "completion_tokens": 3}
+    return {"model": "tiny", "choices": list(choices) or [choice()], "usage": usage, **changes}
+
+
+def logprobs(*values: float | None) -> dict[str, Any]:
+    return {"content": [{"token": "x", "logprob": value} for value in values]}
+
+
+def head(status: int, **headers: object) -> bytes:
+    lines = [f"HTTP/1.1 {status} Some reason", *(f"{name.replace('_', '-')}: {headers[name]}" for name in headers)]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def send(connection: socket.socket, body: object, status: int = 200, **headers: object) -> None:
+    """Send a whole, correct HTTP response."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    kind = {"Content_Type": "application/json", "Content_Length": len(data), **headers}
+    connection.sendall(head(status, **kind) + data)
+
+
+def always(name: str, body: object, status: int = 200, **headers: object) -> None:
+    FAULTS[name] = lambda connection, request, server: send(connection, body, status, **headers)
+
+
+always("truncated-json", b'{"choices": [{"mess')
+always("not-utf8", json.dumps(reply(choice(text="Gr\u00fcn.")), ensure_ascii=False).encode("latin-1"))
+always("byte-order-mark", b"\xef\xbb\xbf" + json.dumps(reply()).encode())
+always("html", b"<!doctype html><html>Welcome to the portal</html>", Content_Type="text/html")
+always("plain-text", b"upstream said hello")
+always("empty-body", b"")
+always("no-content", b"", 204)
+always("json-array", [reply()])
+always("json-string", "Green.")
+always("error-with-200", {"error": {"message": "out of\x1b[31m memory"}})
+always("one-choice", reply())
+always("three-choices", reply(choice(0), choice(1, "Blue."), choice(2, "Red.")))
+always("same-index", reply(choice(0), choice(0, "Blue.")))
+always("one-choice-broken", reply(choice(0), choice(1, {"deep": 1})))
+always("no-choices", reply(choices=[]))
+always("null-choices", reply(choices=None))
+always("null-content", reply(choice(text=None)))
+always("text-parts", reply(choice(text=[{"type": "text", "text": "Gre"}, {"type": "text", "text": "en."}])))
+always("image-part", reply(choice(text=[{"type": "image_url", "image_url": {"url": "x"}}])))
+always("number-content", reply(choice(text=7)))
+always("blank-text", reply(choice(text=" \n")))
+always("aborted", reply(choice(finish_reason="abort")))
+always("no-finish-reason", reply(choice(finish_reason=None)))
+always("nan-logprob", reply(choice(logprobs=logprobs(-1.0, float("nan"), -1.0))))
+always("positive-logprob", reply(choice(logprobs=logprobs(-1.0, 1.0, -1.0))))
+always("infinite-logprob", reply(choice(logprobs=logprobs(-1.0, float("-inf"), -1.0))))
+always("null-logprob", reply(choice(logprobs=logprobs(-1.0, None, -1.0))))
+always("too-few-logprobs", reply(choice(logprobs=logprobs(-1.0))))
+always("too-many-logprobs", reply(choice(logprobs=logprobs(*[-1.0] * 9))))
+always("no-usage", reply(usage=None))
+always("negative-usage", reply(usage={"prompt_tokens": -5, "completion_tokens": -3}))
+always("tool-call", reply(choice(message={"content": None, "tool_calls": [{"function": {"name": "paint"}}]})))
+always("refusal", reply(choice(message={"content": None, "refusal": "I will\nnot."})))
+always("content-filter", reply(choice(text="Half", finish_reason="content_filter")))
+always("lone-surrogate", b'{"choices": [{"message": {"content": "\\ud800"}, "finish_reason": "stop"}]}')
+always("deep-nesting", b'{"choices": ' + b"[" * 100_000)
+always("corrupt-gzip", b"\x1f\x8b" + b"\x55" * 99, Content_Encoding="gzip")
+always("cut-gzip", gzip.compress(json.dumps(reply()).encode())[:-20], Content_Encoding="gzip")
+always("packed-unasked", json.dumps(reply()).encode(), Content_Encoding="br")
+always("packed-twice", gzip.compress(gzip.compress(json.dumps(reply()).encode())), Content_Encoding="gzip, gzip")
+always("good-gzip", gzip.compress(json.dumps(reply()).encode()), Content_Encoding="gzip")
+always("bad-request", {"error": {"message": "too\x1b[31m long"}}, 400)
+always("request-too-large", b"<html>413</html>", 413)
+always("server-error", {"error": "broken"}, 500)
+always("gateway-timeout", b"", 504)
+always("unauthorized", {"error": {"message": "no such key"}}, 401)
+always("payment-required", {}, 402)
+always("forbidden", {"detail": "no"}, 403)
+always("no-such-model", {"error": {"message": "no model tiny"}}, 404)
+always("redirect", b"", 307, Location="http://127.0.0.1:9/stolen")
+always("good", reply())
+
+
+@fault
+def no_reply(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    """The connection ends without a byte."""
+
+
+@fault
+def silence(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    server.over.wait()
+
+
+@fault
+def slow_head(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    server.drip(connection, head(200, Content_Type="application/json"))
+
+
+@fault
+def drip(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    body = json.dumps(reply()).encode()
+    connection.sendall(head(200, Content_Length=len(body)))
+    server.drip(connection, body)
+
+
+@fault
+def cut_off(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    body = json.dumps(reply()).encode()
+    connection.sendall(head(200, Content_Length=len(body)) + body[:20])
+
+
+@fault
+def reset_in_body(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    cut_off(connection, request, server)
+    reset(connection)
+
+
+@fault
+def length_too_small(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(head(200, Content_Length=20) + json.dumps(reply()).encode())
+
+
+@fault
+def length_too_large(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    body = json.dumps(reply()).encode()
+    connection.sendall(head(200, Content_Length=len(body) + 1) + body)
+
+
+@fault
+def length_is_no_number(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(head(200, Content_Length="many") + json.dumps(reply()).encode())
+
+
+@fault
+def chunks_without_end(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    body = json.dumps(reply()).encode()
+    connection.sendall(head(200, Transfer_Encoding="chunked") + f"{len(body):x}\r\n".encode() + body + b"\r\n")
+    server.over.wait()
+
+
+@fault
+def chunks_cut_off(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(head(200, Transfer_Encoding="chunked") + b"ffff\r\n{")
+
+
+@fault
+def huge_header(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Huge: ")
+    server.flood(connection, b"x" * MEBIBYTE)
+
+
+@fault
+def endless_headers(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    server.flood(connection, b"X-More: of the same\r\n" * 50_000)
+
+
+@fault
+def not_http(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+
+
+@cache
+def gzip_bomb_body() -> bytes:
+    """One gibibyte in one megabyte."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    start = packer.compress(b'{"choices": [{"message": {"content": "') + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(b"0" * 16 * MEBIBYTE) + packer.flush(zlib.Z_FULL_FLUSH)
+    return start + block * 64
+
+
+@fault
+def gzip_bomb(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    send(connection, gzip_bomb_body(), Content_Encoding="gzip")
+
+
+@fault
+def endless_chunks(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(head(200, Transfer_Encoding="chunked"))
+    server.flood(connection, b"100000\r\n" + b" " * MEBIBYTE + b"\r\n")
+
+
+@fault
+def huge_body(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(head(200, Content_Length=1 << 34))
+    server.flood(connection, b" " * MEBIBYTE)
+
+
+def reset(connection: socket.socket) -> None:
+    """Close so that the other side sees a reset and not an end."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class FaultServer:
+    """Answers every connection with one fault, each in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.over = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/{name}/v1"
+
+    def drip(self, connection: socket.socket, data: bytes) -> None:
+        """Send twenty bytes a second, one by one."""
+        for at in range(len(data)):
+            connection.sendall(data[at : at + 1])
+            if self.over.wait(0.05):
+                return
+
+    def flood(self, connection: socket.socket, data: bytes) -> None:
+        """Send the same for as long as it is taken."""
+        while not self.over.is_set():
+            connection.sendall(data)
+
+    def close(self) -> None:
+        self.over.set()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with suppress(OSError, ValueError), connection:
+            head, body = read_request(connection)
+            self.log.append(head)
+            FAULTS[head.split("/")[1]](connection, json.loads(body), self)
+
+
+def read_request(connection: socket.socket) -> tuple[str, bytes]:
+    """Head and body of an HTTP request; ValueError if the connection ends before."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += received(connection)
+    head, _, body = data.partition(b"\r\n\r\n")
+    lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    while len(body) < int(lengths[0]):
+        body += received(connection)
+    return head.decode(), body
+
+
+def received(connection: socket.socket) -> bytes:
+    data = connection.recv(65536)
+    if not data:
+        raise ValueError("no request")
+    return data
+
+
+@contextmanager
+def fault_server() -> Iterator[FaultServer]:
+    gzip_bomb_body()  # takes a while to make
+    server = FaultServer()
+    try:
+        yield server
+    finally:
+        server.close()

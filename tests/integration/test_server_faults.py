@@ -1,0 +1,220 @@
+"""Every way in which a server can get it wrong ends in a failure of a named kind, in time and in little memory."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.integration.servers.faults import FAULTS, FaultServer, fault_server
+from tunalm.engines.base import Completion, NoJournal, Request
+from tunalm.engines.endpoint.engine import EndpointEngine
+from tunalm.errors import EngineError
+from tunalm.recipe import EndpointSettings
+from tunalm.records import UNKNOWN as PREFIX
+from tunalm.records import Message
+
+TIMEOUT = 0.5
+LONGEST = TIMEOUT + 2.0
+LARGEST = 500
+"""MB of memory that a process may have used."""
+OK = ["Green."]
+
+OUTCOMES: dict[str, list[str]] = {
+    "truncated-json": ["truncated"],
+    "not-utf8": ["not-utf8"],
+    "byte-order-mark": OK,
+    "html": ["html"],
+    "plain-text": ["bad-json"],
+    "empty-body": ["empty-body"],
+    "no-content": ["empty-body"],
+    "json-array": ["wrong-schema"],
+    "json-string": ["wrong-schema"],
+    "error-with-200": ["error-reply"],
+    "one-choice": ["Green.", "missing-choices"],
+    "three-choices": ["Green.", "Blue."],
+    "same-index": ["duplicate-index", "missing-choices"],
+    "one-choice-broken": ["Green.", "wrong-schema"],
+    "no-choices": ["missing-choices"],
+    "null-choices": ["wrong-schema"],
+    "null-content": ["null-content"],
+    "text-parts": OK,
+    "image-part": ["wrong-schema"],
+    "number-content": ["wrong-schema"],
+    "blank-text": ["empty-text"],
+    "aborted": ["unknown-end"],
+    "no-finish-reason": ["unknown-end"],
+    "nan-logprob": ["nan-logprob"],
+    "positive-logprob": ["nan-logprob"],
+    "infinite-logprob": ["nan-logprob"],
+    "null-logprob": ["nan-logprob"],
+    "too-few-logprobs": ["wrong-logprobs"],
+    "too-many-logprobs": ["wrong-logprobs"],
+    "no-usage": OK,
+    "negative-usage": OK,
+    "tool-call": ["tool-call"],
+    "refusal": ["refusal"],
+    "content-filter": ["content-filter"],
+    "lone-surrogate": ["bad-json"],
+    "deep-nesting": ["bad-json"],
+    "corrupt-gzip": ["bad-encoding"],
+    "cut-gzip": ["bad-encoding"],
+    "packed-unasked": ["bad-encoding"],
+    "packed-twice": ["bad-encoding"],
+    "good-gzip": OK,
+    "bad-request": ["http-400"],
+    "request-too-large": ["http-413"],
+    "gzip-bomb": ["too-large"],
+    "endless-chunks": ["too-large"],
+    "huge-body": ["too-large"],
+    "good": OK,
+}
+"""What the requests of a unit come to: the text, or the kind of failure."""
+
+REFUSED = {"server-error": ["http-500"]}
+"""Those that the server has surely not carried out."""
+
+LOST = {
+    "gateway-timeout": ["http-504"],
+    "no-reply": ["reset"],
+    "silence": ["timeout"],
+    "slow-head": ["timeout"],
+    "drip": ["too-slow"],
+    "cut-off": ["truncated"],
+    "reset-in-body": ["truncated", "reset"],
+    "length-too-small": ["not-http", "truncated"],
+    "length-too-large": ["truncated"],
+    "length-is-no-number": ["not-http"],
+    "chunks-without-end": ["too-slow"],
+    "chunks-cut-off": ["truncated"],
+    "huge-header": ["not-http"],
+    "endless-headers": ["not-http"],
+    "not-http": ["not-http"],
+}
+"""Those that it may have carried out: any of the kinds, where it depends on what arrives first."""
+
+FINAL = {
+    "unauthorized": "HTTP 401 .*no such key.* api_key_env",
+    "payment-required": "HTTP 402 .*credit",
+    "forbidden": "HTTP 403 .* api_key_env",
+    "no-such-model": "HTTP 404 .*the model 'tiny'",
+    "redirect": "HTTP 307 .*redirects",
+}
+"""Those that end the run."""
+
+
+class Witness(NoJournal):
+    """Writes down what it is told; allows no second call."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def sending(self, unit: Sequence[Request]) -> None:
+        self.told.append("sending")
+
+    def received(self, unit: Sequence[Request], status: int, body: bytes) -> None:
+        self.told.append("received")
+
+    def lost(self, unit: Sequence[Request], reason: str) -> bool:
+        self.told.append("lost")
+        return False
+
+    def refused(self, unit: Sequence[Request], reason: str) -> None:
+        self.told.append("refused")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FaultServer]:
+    with fault_server() as running:
+        yield running
+
+
+def ask(server: FaultServer, fault: str, siblings: int = 1) -> tuple[list[Completion], list[str], float]:
+    """Completions, what the journal was told, and seconds."""
+    message = Message(role="user", content="Name a colour.")
+    unit = [
+        Request(key=str(number), seed=number, messages=[message], logprobs="logprob" in fault)
+        for number in range(siblings)
+    ]
+    settings = EndpointSettings(base_url=server.url(fault), model="tiny", timeout=TIMEOUT, max_n=4)
+    engine = EndpointEngine(settings.model_copy(update={"max_retries": 0}))
+    witness, started = Witness(), time.monotonic()
+    completions = [completion for done in engine.generate(engine.batches(unit), witness) for completion in done]
+    assert [completion.key for completion in completions] == [request.key for request in unit]
+    return completions, witness.told, time.monotonic() - started
+
+
+def kind(completion: Completion) -> str:
+    if completion.failure is None:
+        return completion.text
+    assert completion.unknown == completion.failure.startswith(PREFIX)
+    return completion.failure.removeprefix(PREFIX).partition(": ")[0]
+
+
+def test_every_fault_is_tried() -> None:
+    assert OUTCOMES.keys() | REFUSED.keys() | LOST.keys() | FINAL.keys() == FAULTS.keys()
+    failing = [name for name, outcome in OUTCOMES.items() if outcome != OK]
+    assert len(failing) + len(REFUSED) + len(LOST) + len(FINAL) >= 60
+
+
+@pytest.mark.parametrize("fault", sorted(OUTCOMES))
+def test_a_faulty_reply_ends_in_a_named_kind(server: FaultServer, fault: str) -> None:
+    completions, told, seconds = ask(server, fault, len(OUTCOMES[fault]) if fault != "three-choices" else 2)
+    assert [kind(completion) for completion in completions] == OUTCOMES[fault]
+    assert not any(completion.unknown for completion in completions)
+    assert told == ["sending", "received"]
+    assert seconds < LONGEST
+
+
+@pytest.mark.parametrize("fault", sorted({**REFUSED, **LOST}))
+def test_a_call_without_a_whole_reply_ends_in_a_named_kind(server: FaultServer, fault: str) -> None:
+    completions, told, seconds = ask(server, fault, siblings=2)
+    kinds = {kind(completion) for completion in completions}
+    assert len(kinds) == 1
+    assert kinds <= set({**REFUSED, **LOST}[fault])
+    assert {completion.unknown for completion in completions} == {fault in LOST}
+    assert told == ["sending", "lost" if fault in LOST else "refused"]
+    assert seconds < LONGEST
+
+
+@pytest.mark.parametrize("fault", sorted(FINAL))
+def test_what_no_other_request_can_survive_ends_the_run(server: FaultServer, fault: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        ask(server, fault)
+    assert re.search(FINAL[fault], str(caught.value))
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from tunalm.engines.base import NoJournal, Request
+from tunalm.engines.endpoint.engine import EndpointEngine
+from tunalm.recipe import EndpointSettings
+from tunalm.records import UNKNOWN as PREFIX
+from tunalm.records import Message
+
+for url in sys.argv[1:]:
+    engine = EndpointEngine(EndpointSettings(base_url=url, model="tiny", timeout=20, max_retries=0))
+    requests = [Request(key=str(key), messages=[Message(role="user", content="Name a colour.")]) for key in range(16)]
+    for unit in engine.generate(engine.batches(requests), NoJournal()):
+        print(*(completion.failure for completion in unit))
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(int(status["VmHWM"].split()[0]) // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the largest size of a process")
+def test_a_flood_does_not_fill_the_memory(server: FaultServer) -> None:
+    floods = ["gzip-bomb", "endless-chunks", "huge-body", "huge-header", "endless-headers", "deep-nesting"]
+    command = [sys.executable, "-c", CLIENT, *map(server.url, floods)]
+    *failures, largest = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=True
+    ).stdout.splitlines()
+    assert len(failures) == 16 * len(floods)
+    assert sum("too-large" in failure for failure in failures) == 16 * 3
+    print(f"largest size of the process: {largest} MB")
+    assert int(largest) < LARGEST

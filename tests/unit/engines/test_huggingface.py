@@ -1,0 +1,182 @@
+"""A tiny random model, with weights large enough that what it has read matters to what it writes."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+
+from tests.tiny import END, save_tiny_model, tiny_tokenizer
+from tunalm.engines.base import Completion, NoJournal, Request
+from tunalm.engines.huggingface import HuggingFaceEngine
+from tunalm.engines.huggingface.cache import RoomyLayer, roomy_cache
+from tunalm.engines.huggingface.decoding import draw, read_prompts, write_responses
+from tunalm.engines.huggingface.scoring import POSITIONS, Text, batches, token_logprobs
+from tunalm.recipe import HuggingFaceSettings
+from tunalm.records import Message
+
+WORDS = ["a", "a quick brown fox", "Äpfel", "two " * 20]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("model"), initializer_range=0.5, max_position_embeddings=4096)
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> HuggingFaceEngine:
+    return HuggingFaceEngine(HuggingFaceSettings(model=str(folder), precision="fp32", batch_size=16))
+
+
+def request(prompt: str, seed: int, **changes: Any) -> Request:
+    values = {"key": f"{prompt}/{seed}", "max_new_tokens": 40, "seed": seed, "logprobs": True}
+    return Request(messages=[Message(role="user", content=prompt)], **values | changes)
+
+
+def answers(engine: HuggingFaceEngine, requests: list[Request]) -> dict[str, Completion]:
+    found = chain.from_iterable(engine.generate(engine.batches(requests), NoJournal()))
+    return {completion.key: completion for completion in found}
+
+
+def close(found: list[float] | None, expected: list[float] | None) -> bool:
+    assert found is not None
+    assert expected is not None
+    return found == pytest.approx(expected, abs=1e-4)
+
+
+REQUESTS = [request(prompt, seed) for prompt in WORDS for seed in range(3)]
+
+
+def test_responses_end_at_the_end_token_or_at_the_limit(engine: HuggingFaceEngine) -> None:
+    found = answers(engine, REQUESTS).values()
+    assert {completion.finish_reason for completion in found} == {"stop", "length"}
+    for completion in found:
+        assert completion.token_logprobs is not None
+        assert completion.num_tokens == len(completion.token_logprobs)
+        assert (completion.num_tokens == 40) or completion.finish_reason == "stop"
+        assert all(logprob < 0 for logprob in completion.token_logprobs)
+
+
+def test_a_draw_does_not_depend_on_its_neighbours(engine: HuggingFaceEngine) -> None:
+    together = answers(engine, REQUESTS)
+    for one in REQUESTS:
+        alone = answers(engine, [one])[one.key]
+        assert alone.text == together[one.key].text
+        assert close(alone.token_logprobs, together[one.key].token_logprobs)
+
+
+def test_greedy_text_is_that_of_generate(engine: HuggingFaceEngine, folder: Path) -> None:
+    model: Any = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = tiny_tokenizer()
+    for prompt in WORDS:
+        ids = tokenizer(f"<|user|>{prompt}{END}<|assistant|>", return_tensors="pt")
+        written = model.generate(**ids, do_sample=False, max_new_tokens=40)[0, ids["input_ids"].shape[1] :]
+        greedy = request(prompt, 0, temperature=0)
+        assert answers(engine, [greedy])[greedy.key].text == tokenizer.decode(written, skip_special_tokens=True)
+
+
+def test_tokens_have_the_log_probabilities_that_they_were_written_with(folder: Path) -> None:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), tiny_tokenizer()
+    prompts = [tokenizer.encode(one.messages[0].text, add_special_tokens=False) for one in REQUESTS]
+    stops = range(4)
+    with torch.inference_mode():
+        written = write_responses(model, REQUESTS, read_prompts(model, prompts, pad=0), stops)
+        texts = [Text(tuple(prompt), tuple(tokens)) for prompt, (tokens, _) in zip(prompts, written, strict=True)]
+        scored = token_logprobs(model, texts, pad=0)
+    assert len({len(tokens) for tokens, _ in written}) > 3
+    assert {tokens[-1] in stops for tokens, _ in written} == {True, False}
+    assert all(close(found, logprobs) for found, (_, logprobs) in zip(scored, written, strict=True))
+
+
+def test_texts_are_scored_in_the_order_given_whatever_is_read_together(engine: HuggingFaceEngine, folder: Path) -> None:
+    texts = [(request(prompt, 0, max_new_tokens=200), text) for text in ("", "no", *WORDS) for prompt in WORDS]
+    one_by_one = HuggingFaceEngine(HuggingFaceSettings(model=str(folder), precision="fp32", batch_size=1))
+    for together, alone, (asked, text) in zip(engine.score(texts), one_by_one.score(texts), texts, strict=True):
+        assert (together.key, together.text) == (alone.key, alone.text) == (asked.key, text)
+        assert close(together.token_logprobs, alone.token_logprobs)
+
+
+def test_a_score_is_the_log_probability_under_the_model(engine: HuggingFaceEngine, folder: Path) -> None:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), tiny_tokenizer()
+    prompt, response = (
+        tokenizer.encode(text, add_special_tokens=False) for text in (f"<|user|>Hi{END}<|assistant|>", f"you{END}")
+    )
+    logprobs = model(torch.tensor([prompt + response])).logits.log_softmax(-1)[0, len(prompt) - 1 : -1]
+    expected = [logprobs[place, token].item() for place, token in enumerate(response)]
+    (scored,) = engine.score([(request("Hi", 0), "you")])
+    assert close(scored.token_logprobs, expected)
+    assert (scored.num_tokens, scored.finish_reason, scored.prompt_tokens) == (4, "stop", len(prompt))
+
+
+def test_a_text_that_fills_the_limit_has_no_end(engine: HuggingFaceEngine) -> None:
+    lengths = [engine.score([(request("Hi", 0, max_new_tokens=3), "x" * n)])[0].num_tokens for n in (0, 2, 3, 5)]
+    assert lengths == [1, 3, 3, 5]
+
+
+def test_special_tokens_in_a_given_text_are_plain_characters(engine: HuggingFaceEngine) -> None:
+    (scored,) = engine.score([(request("Hi", 0), END)])
+    assert scored.num_tokens == len(END) + 1
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 2 * POSITIONS)), max_size=20), st.integers(1, 8))
+def test_texts_are_split_once_each_and_into_what_fits(lengths: list[tuple[int, int]], most: int) -> None:
+    texts = [Text((0,) * prompt, (0,) * response) for prompt, response in lengths]
+    split = list(batches(texts, most))
+    assert sorted(chain.from_iterable(split)) == list(range(len(texts)))
+    for batch in split:
+        longest = max(len(texts[place].response) for place in batch)
+        assert len(batch) <= most
+        assert len(batch) == 1 or len(batch) * longest <= POSITIONS
+
+
+def test_keys_and_values_are_those_of_a_cache_that_copies() -> None:
+    torch.manual_seed(0)
+    ours, theirs = RoomyLayer(), None
+    for length in (3, 1, 70, 1, 1, 65):
+        new = torch.randn(4, 2, length, 8)
+        theirs = new if theirs is None else torch.cat([theirs, new], dim=-2)
+        keys, values = ours.update(new, -new)
+        assert torch.equal(keys, theirs)
+        assert torch.equal(values, -theirs)
+        rows = torch.randperm(4)
+        ours.batch_select_indices(rows)
+        theirs = theirs[rows]
+
+
+def test_a_token_is_written_without_copying_the_others() -> None:
+    layer = RoomyLayer()
+    first, _ = layer.update(torch.zeros(1, 1, 5, 4), torch.zeros(1, 1, 5, 4))
+    second, _ = layer.update(torch.ones(1, 1, 1, 4), torch.ones(1, 1, 1, 4))
+    assert first.data_ptr() == second.data_ptr()
+
+
+def test_layers_that_forget_keep_their_own_cache(folder: Path) -> None:
+    config = AutoModelForCausalLM.from_pretrained(folder).config
+    assert all(type(layer) is RoomyLayer for layer in roomy_cache(config).layers)
+    config.layer_types = ["sliding_attention", "full_attention"]
+    config.sliding_window = 8
+    sliding, full = roomy_cache(config).layers
+    assert not isinstance(sliding, RoomyLayer)
+    assert isinstance(full, RoomyLayer)
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely() -> None:
+    logits = torch.tensor([0.5, 0.3, 0.2]).log()
+    count = 10_000
+    dice = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    ones = torch.ones(count)
+
+    def shares(temperature: float, top_p: float) -> list[float]:
+        drawn = draw(logits.expand(count, 3), ones * temperature, ones * top_p, dice)
+        return (drawn.bincount(minlength=3) / count).tolist()
+
+    assert shares(1, 1) == pytest.approx([0.5, 0.3, 0.2], abs=1e-3)
+    assert shares(0.5, 1) == pytest.approx([25 / 38, 9 / 38, 4 / 38], abs=1e-3)
+    assert shares(1, 0.6) == pytest.approx([0.625, 0.375, 0], abs=1e-3)
+    assert shares(0, 1) == [1, 0, 0]
