@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tunalm.data import load
-from tunalm.evaluation.agreement import agreement, cohen_kappa
 from tunalm.evaluation.judge_check.figures import Judged, figures
 from tunalm.evaluation.judge_check.pairs import Choice, load_pairs
 from tunalm.evaluation.pairwise.answers import read_answers
@@ -23,6 +22,7 @@ from tunalm.evaluation.pairwise.prompts import kind_of
 from tunalm.evaluation.pairwise.reviews import load_reviews
 from tunalm.evaluation.pairwise.winrates import win_rates
 from tunalm.recipe import Data
+from tunalm.statistics.agreement import agreement, cohen_kappa
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from tunalm.evaluation.agreement import cohen_kappa, kappa_interval
 from tunalm.evaluation.judge_check.pairs import Choice, KnownPair
-from tunalm.evaluation.statistics import mean_interval
+from tunalm.statistics.agreement import cohen_kappa, kappa_interval
+from tunalm.statistics.means import mean_interval
 
 DIGITS = 4
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from tunalm.evaluation import statistics
-from tunalm.evaluation.statistics import holm, mean_interval, sign_flip_p_value, standard_error
+from tunalm.statistics import means
+from tunalm.statistics.means import holm, mean_interval, sign_flip_p_value, standard_error
 
 
 def test_interval_of_a_normal_sample_is_close_to_the_one_of_theory() -> None:
@@ -78,7 +78,7 @@ def test_models_that_never_differ_have_p_one() -> None:
 
 
 def test_under_the_null_hypothesis_small_p_values_are_as_rare_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "PERMUTATIONS", 400)
+    monkeypatch.setattr(means, "PERMUTATIONS", 400)
     rng = np.random.default_rng(5)
     p_values = [sign_flip_p_value(list(rng.normal(size=30)), seed=0) for _ in range(200)]
     assert sum(p <= 0.05 for p in p_values) <= 20

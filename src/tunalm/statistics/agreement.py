@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tunalm.evaluation.statistics import CONFIDENCE
+from tunalm.statistics.means import CONFIDENCE
 
 Codes = NDArray[np.int64]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunalm.evaluation.agreement import agreement, cohen_kappa, kappa_interval
+from tunalm.statistics.agreement import agreement, cohen_kappa, kappa_interval
 
 PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=40)
 
