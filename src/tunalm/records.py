@@ -82,8 +82,8 @@ class Ranking(Instruction):
 
     responses: list[Response]
     ranked_by: str | None = None
-    weight: float | None = None
-    """Of the ranking loss of this list, at least 0; null is 1. The reference is learned all the same."""
+    weight: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Of the ranking loss of this list; null is 1. The reference is learned all the same."""
     judgement: dict[str, Any] | None = None
     """What the ranker said beside the ranks (a judge's own reference and criterion scores); never trained on."""
     failure: str | None = None

@@ -8,7 +8,7 @@ middle of a sentence. An instruction that leaves no room for a single token of a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tunalm.data.prompts import PromptEncoder
 from tunalm.errors import DataError
@@ -39,6 +39,8 @@ class Group:
     id: str
     prompt: list[int]
     targets: list[Target]
+    weight: float = 1.0
+    """Of the list's ranking loss."""
 
     @property
     def num_tokens(self) -> int:
@@ -77,7 +79,7 @@ def encode_row(row: Ranking, encoder: PromptEncoder, max_length: int) -> Group |
     ]
     if row.reference is not None:
         targets.append(_target(encoder.response_ids(row.reference), room))
-    return Group(row.id, prompt, targets)
+    return Group(row.id, prompt, targets, 1.0 if row.weight is None else row.weight)
 
 
 def _target(tokens: list[int], room: int, number: int | None = None, rank: int | None = None) -> Target:
@@ -131,7 +133,7 @@ def _useful(group: Group, mle_weight: float, convention: Convention) -> list[Tar
     references = [target for target in group.targets if target.rank is None]
     if convention == "lmops":
         return group.targets if len(group.targets) > 1 or mle_weight > 0 else []
-    has_pairs = len({target.rank for target in ranked}) > 1
+    has_pairs = len({target.rank for target in ranked}) > 1 and group.weight > 0
     return (ranked if has_pairs else []) + (references if mle_weight > 0 else [])
 
 
@@ -144,4 +146,4 @@ def _sort_in(encoded: Encoded, group: Group, useful: list[Target], is_list: bool
         return
     if not all(target.ended for target in useful):
         encoded.cut.append(group.id)
-    encoded.groups.append(Group(group.id, group.prompt, useful))
+    encoded.groups.append(replace(group, targets=useful))

@@ -1,9 +1,10 @@
 """The whole loss of Eq. 6, from the log-probabilities of a batch.
 
-    L = (sum over lists of L_rank + lambda * sum over lists of L_MLE) / number of lists
+    L = (sum over lists of w L_rank + lambda * sum over lists of L_MLE) / number of lists
 
-The sums run over the whole optimizer step. A batch is a part of a step: it adds its share to both sums and divides by
-the step's number of lists, so the shares of all micro-batches and processes add up to L however the step is split.
+The weight w of a list is 1 unless its ranker gave it another. The sums run over the whole optimizer step. A batch is a
+part of a step: it adds its share to both sums and divides by the step's number of lists, so the shares of all
+micro-batches and processes add up to L however the step is split.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Share:
     loss: torch.Tensor
     """Scalar: this batch's share of L."""
     rank_loss: float
-    """Sum of L_rank over the lists of the batch."""
+    """Sum of w L_rank over the lists of the batch."""
     mle_loss: float
     """Sum of L_MLE over the lists of the batch (`lmops`: its share of the token mean, times the number of lists)."""
     scores: torch.Tensor
@@ -73,7 +74,8 @@ def share_of_step(
     else:
         mle_loss = -means[references[references != ABSENT]].sum()
     scores = torch.cat([means, means.new_zeros(1)])[slots]  # ABSENT, -1, picks the zero at the end
-    rank_loss = list_losses(scores, ranks, margin=objective.margin, convention=objective.convention).sum()
+    weights = scores.new_tensor([group.weight for group in groups])
+    rank_loss = weights @ list_losses(scores, ranks, margin=objective.margin, convention=objective.convention)
     loss = (rank_loss + objective.mle_weight * mle_loss) / lists
     return Share(loss, float(rank_loss.detach()), float(mle_loss.detach()), scores.detach(), ranks, references)
 

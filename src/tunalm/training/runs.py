@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any, cast
 
 import transformers
@@ -254,7 +254,8 @@ def _merge(trainer: RankingTrainer, source: str, context: StageContext, folder: 
 
 
 def _counts(rows: int, encoded: Encoded, metrics: Path) -> dict[str, Any]:
-    """What the report tells about a training stage; `seconds_per_step` is a median, `tokens` are those read."""
+    """What the report tells about a training stage; `seconds_per_step` is a median, `tokens` are those read, the live
+    shares are means over the steps (see `observe_batch`)."""
     lines = read_metrics(metrics)
     return {
         "rows": rows,
@@ -267,6 +268,7 @@ def _counts(rows: int, encoded: Encoded, metrics: Path) -> dict[str, Any]:
         "tokens": round(sum(line["tokens"] for line in lines)),
         "seconds_per_step": round(median(line["seconds"] for line in lines), 3) if lines else 0.0,
         "loss": lines[-1]["loss"] if lines else None,
+        **{name: round(fmean(line[name] for line in lines), 3) for name in ("live_fraction", "live_tokens") if lines},
     }
 
 

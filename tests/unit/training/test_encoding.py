@@ -87,6 +87,16 @@ def test_a_list_that_is_all_ties_trains_its_reference_alone(encoder: PromptEncod
     assert encoded.unranked == ["a"]
 
 
+def test_a_list_of_weight_zero_trains_its_reference_alone(encoder: PromptEncoder) -> None:
+    responses = (Response(text="a", rank=0), Response(text="b", rank=1))
+    plain = row(*responses, reference="7")
+    rows = [plain.model_copy(update={"id": str(weight), "weight": weight}) for weight in (None, 0.25, 0.0)]
+    encoded = encode_rows(rows, encoder, max_length=100)
+    assert [group.weight for group in encoded.groups] == [1.0, 0.25, 0.0]
+    assert [len(group.targets) for group in encoded.groups] == [3, 3, 1]
+    assert encoded.unranked == ["0.0"]
+
+
 def test_without_an_mle_term_references_are_left_out_and_idle_rows_too(encoder: PromptEncoder) -> None:
     ranked = row(Response(text="a", rank=0), Response(text="b", rank=1), reference="7", id="ranked")
     single = row(Response(text="a", rank=0), reference="7", id="single")

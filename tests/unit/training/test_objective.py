@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -60,3 +62,11 @@ def test_lists_of_unequal_length_stand_side_by_side() -> None:
     assert found.ranks.tolist() == [[0, -1], [1, 0]]
     assert found.scores.tolist() == [[-1.0, 0.0], [-3.0, -2.0]]
     assert found.references.tolist() == [-1, 1]
+
+
+def test_the_weight_of_a_list_scales_its_ranking_loss_and_not_its_reference() -> None:
+    objective = Objective(margin=1.5, mle_weight=0.5)
+    whole, half = share([LIST, REFERENCE], objective), share([replace(LIST, weight=0.5), REFERENCE], objective)
+    assert half.rank_loss == pytest.approx(0.5 * whole.rank_loss)
+    assert half.mle_loss == pytest.approx(whole.mle_loss)
+    assert half.loss.item() == pytest.approx(whole.loss.item() - 0.5 * whole.rank_loss / 2)
