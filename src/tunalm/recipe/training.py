@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tunalm.recipe.base import Data, ModelSource, Produces, RankingsSource, Stage
 
@@ -79,6 +79,10 @@ class Sft(Training):
     """Peak learning rate of AdamW with betas (0.9, 0.999)."""
 
 
+BETAS = {"plackett_luce": 1.0, "dpo": 0.1, "simpo": 2.0}
+"""Losses that scale their values, and by how much if nothing is said."""
+
+
 class Train(Training):
     """Train on ranked lists: L = L_rank + lambda L_MLE (Eq. 4-6)."""
 
@@ -93,3 +97,20 @@ class Train(Training):
     """Weight lambda of the reference's negative log-likelihood in Eq. 6."""
     convention: Literal["paper", "lmops"] = "paper"
     """`paper` is Eq. 4-6; `lmops` is the loss of the authors' released trainer."""
+    loss: Literal["margin", "rrhf", "plackett_luce", "dpo", "simpo"] = "margin"
+    """The ranking loss: `margin` is Eq. 4-5, the others stand in its place for comparison. `rrhf` has no margin and
+    imitates the best candidate in place of the reference; `plackett_luce` is the likelihood of the whole order
+    (ListMLE, as in PRO and LiPO); `dpo` and `simpo` look at pairs, `dpo` relative to the model that training starts
+    from."""
+    beta: float | None = Field(None, gt=0)
+    """Scale of the values in `plackett_luce`, `dpo` and `simpo`; null is 1, 0.1 and 2."""
+    pairs: Literal["all", "best_worst"] = "all"
+    """That `dpo` and `simpo` look at. The `margin` of `simpo` is its gamma."""
+
+    @model_validator(mode="after")
+    def _one_loss(self) -> Train:
+        if self.loss != "margin" and self.convention != "paper":
+            raise ValueError(f"convention: {self.convention} belongs to loss: margin, not to {self.loss}")
+        if self.beta is not None and self.loss not in BETAS:
+            raise ValueError(f"beta belongs to {', '.join(BETAS)}, not to loss: {self.loss}")
+        return self

@@ -30,6 +30,8 @@ class Target:
     """None for the reference, which is imitated and not ranked."""
     ended: bool
     """Whether the last token is the end token; not so when the response was cut."""
+    start_logprob: float = 0.0
+    """log p(response | prompt) under the model that training starts from, where the loss looks at it."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -18,7 +19,9 @@ from tunalm.training.encoding import Group
 from tunalm.training.layouts import rectangle
 from tunalm.training.logprobs import Logprobs
 from tunalm.training.losses import Convention, list_losses
+from tunalm.training.other_losses import Pairs, logistic_losses, plackett_luce_losses
 
+RankingLoss = Literal["margin", "rrhf", "plackett_luce", "dpo", "simpo"]
 ABSENT = -1
 
 
@@ -34,6 +37,13 @@ class Objective:
     margin: float = 0.1
     mle_weight: float = 1.0
     convention: Convention = "paper"
+    loss: RankingLoss = "margin"
+    """What stands in the place of Eq. 4-5, for comparison. `rrhf` (Yuan et al. 2023) is the hinge without a margin, and
+    imitates the best candidate, token by token, and not the reference; for the others see `other_losses`."""
+    beta: float = 1.0
+    """Scale of the values of `plackett_luce`, `dpo` and `simpo`."""
+    pairs: Pairs = "all"
+    """That `dpo` and `simpo` look at."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +81,49 @@ def share_of_step(
     if objective.convention == "lmops":
         slots, ranks = _with_reference_on_top(slots, ranks, references)
         mle_loss = -logprobs.sums.sum() * (lists / tokens)
+    elif objective.loss == "rrhf":
+        mle_loss = -logprobs.sums[_best(slots, ranks)].sum()
     else:
         mle_loss = -means[references[references != ABSENT]].sum()
-    scores = torch.cat([means, means.new_zeros(1)])[slots]  # ABSENT, -1, picks the zero at the end
+    scores = _of_lists(means, slots)
+    values = scores
+    if objective.loss == "dpo":
+        starts = means.new_tensor([target.start_logprob for group in groups for target in group.targets])
+        values = _of_lists(logprobs.sums - starts, slots)
     weights = scores.new_tensor([group.weight for group in groups])
-    rank_loss = weights @ list_losses(scores, ranks, margin=objective.margin, convention=objective.convention)
+    rank_loss = weights @ _ranking_losses(values, ranks, objective)
     loss = (rank_loss + objective.mle_weight * mle_loss) / lists
     return Share(loss, float(rank_loss.detach()), float(mle_loss.detach()), scores.detach(), ranks, references)
+
+
+def _ranking_losses(values: torch.Tensor, ranks: torch.Tensor, objective: Objective) -> torch.Tensor:
+    """[G], from the values and ranks [G, N] of the responses."""
+    match objective.loss:
+        case "plackett_luce":
+            return plackett_luce_losses(objective.beta * values, ranks)
+        case "dpo":
+            return logistic_losses(objective.beta * values, ranks, pairs=objective.pairs)
+        case "simpo":
+            return logistic_losses(objective.beta * values, ranks, margin=objective.margin, pairs=objective.pairs)
+        case "rrhf":
+            return list_losses(values, ranks, margin=0.0)
+        case "margin":
+            return list_losses(values, ranks, margin=objective.margin, convention=objective.convention)
+
+
+def _of_lists(values: torch.Tensor, slots: torch.Tensor) -> torch.Tensor:
+    """Values of all targets as [G, N]; 0 where there is none."""
+    return torch.cat([values, values.new_zeros(1)])[slots]  # ABSENT, -1, picks the zero at the end
+
+
+def _best(slots: torch.Tensor, ranks: torch.Tensor) -> torch.Tensor:
+    """Where the first of the best responses of each list is among all targets; nothing for a list without responses."""
+    if not slots.shape[1]:
+        return slots.flatten()
+    last = torch.iinfo(ranks.dtype).max
+    first = ranks.masked_fill(ranks == ABSENT, last).argmin(-1, keepdim=True)
+    best = slots.gather(1, first).squeeze(1)
+    return best[best != ABSENT]
 
 
 def _lists(groups: Sequence[Group]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

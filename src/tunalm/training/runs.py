@@ -31,6 +31,7 @@ from tunalm.engines.huggingface import device, fast_bf16, load_model, load_token
 from tunalm.errors import DataError
 from tunalm.progress import is_main_process, progress
 from tunalm.recipe import Sft, Train, Training
+from tunalm.recipe.training import BETAS
 from tunalm.records import Ranking
 from tunalm.store import StageContext, Summary, read_rows, sync_folder, write_json
 from tunalm.training.batches import optimizer_steps
@@ -73,9 +74,16 @@ def run_train(settings: Train, context: StageContext) -> Summary:
     """
     rows = read_rows(Path(settings.rankings), Ranking)
     _require_lists(rows, settings.rankings)
-    if settings.mle_weight > 0:
+    if settings.mle_weight > 0 and settings.loss != "rrhf":
         require_references(rows, settings.rankings)
-    objective = {"margin": settings.margin, "mle_weight": settings.mle_weight, "convention": settings.convention}
+    objective = {
+        "margin": settings.margin,
+        "mle_weight": settings.mle_weight,
+        "convention": settings.convention,
+        "ranking_loss": settings.loss,
+        "beta": settings.beta or BETAS.get(settings.loss, 1.0),
+        "pairs": settings.pairs,
+    }
     return _run(settings, settings.start, rows, objective, context)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -23,17 +23,18 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from tunalm.data.prompts import PromptEncoder
 from tunalm.errors import TrainingError
-from tunalm.progress import console
+from tunalm.progress import console, progress
 from tunalm.records import Ranking
 from tunalm.training import checkpoints
 from tunalm.training.batches import Step, StepSampler
 from tunalm.training.encoding import encode_rows
-from tunalm.training.logprobs import Route, unwrapped
+from tunalm.training.logprobs import Route, reading, sequence_logprobs, unwrapped
 from tunalm.training.losses import Convention
 from tunalm.training.metrics import Means, observe_batch
-from tunalm.training.objective import Objective
-from tunalm.training.packing import default_budget
-from tunalm.training.routes import Asked, choose_route, has_dropout
+from tunalm.training.objective import Objective, RankingLoss
+from tunalm.training.other_losses import Pairs
+from tunalm.training.packing import default_budget, pack
+from tunalm.training.routes import Asked, Choice, choose_route, has_dropout
 from tunalm.training.step import Outcome, RankingStep, two_phases_pay
 
 
@@ -45,6 +46,7 @@ class RankingConfig(transformers.TrainingArguments):
         margin: m of Eq. 5.
         mle_weight: lambda of Eq. 6.
         convention: `paper`, or `lmops` for the loss of the authors' released trainer (see `objective.Objective`).
+        ranking_loss: what stands in the place of Eq. 4-5, with `beta` and `pairs`, for comparison (likewise).
         template: the prompt; it is written into the tokenizer, so that it is saved with the model.
         max_length: tokens of prompt and response; see `encoding` for what happens to longer rows.
         attention: how sequences are read; see `routes`. `auto` takes the fastest route that gives this model's own
@@ -61,6 +63,9 @@ class RankingConfig(transformers.TrainingArguments):
     margin: float = 0.1
     mle_weight: float = 1.0
     convention: Convention = "paper"
+    ranking_loss: RankingLoss = "margin"
+    beta: float = 1.0
+    pairs: Pairs = "all"
     template: Literal["chat", "alpaca"] = "chat"
     max_length: int = 512
     attention: Asked = "auto"
@@ -134,10 +139,12 @@ class RankingTrainer(transformers.Trainer):
             train_dataset,
             encoder,
             max_length=args.max_length,
-            mle_weight=args.mle_weight,
+            mle_weight=0.0 if args.ranking_loss == "rrhf" else args.mle_weight,
             convention=args.convention,
         )
-        self.objective = Objective(args.margin, args.mle_weight, args.convention)
+        self.objective = Objective(
+            args.margin, args.mle_weight, args.convention, args.ranking_loss, args.beta, args.pairs
+        )
         if args.two_phases == "always" and has_dropout(unwrapped(model)):
             raise TrainingError(
                 "two_phases",
@@ -177,19 +184,37 @@ class RankingTrainer(transformers.Trainer):
     def route(self) -> Route:
         """How the model reads its rows, found out when it is first needed; all processes need it at the same time."""
         if self._route is None:
-            choice = choose_route(
-                self.model_wrapped,
-                self.encoded.groups,
-                self.args.attention,
-                pad_id=self.encoder.end_id,
-                precision=torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else torch.float32,
-                processes=self.args.world_size,
-                largest=self._largest,
-            )
+            choice = self._choose_route()
             self._route = choice.route
             for reason in choice.refused:
                 console().print(f"      attention not by {reason}", markup=False, soft_wrap=True)
         return self._route
+
+    def _choose_route(self) -> Choice:
+        return choose_route(
+            self.model_wrapped,
+            self.encoded.groups,
+            self.args.attention,
+            pad_id=self.encoder.end_id,
+            precision=torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else torch.float32,
+            processes=self.args.world_size,
+            largest=self._largest,
+        )
+
+    def _note_start(self) -> None:
+        """Give every target its log-probability under the weights that training starts from."""
+        groups, route = self.encoded.groups, self._choose_route().route
+        self.model.eval()
+        bins = pack(list(map(route.tokens, groups)), self._token_budget)
+        where = reading(self.model, route)
+        with progress("starting points", len(groups)) as advance, where, torch.no_grad(), self.accelerator.autocast():
+            for members in bins:
+                part = [groups[member] for member in members]
+                sums = iter(sequence_logprobs(self.model, part, route, self.encoder.end_id).sums.tolist())
+                for member, group in zip(members, part, strict=True):
+                    targets = [replace(target, start_logprob=next(sums)) for target in group.targets]
+                    groups[member] = replace(group, targets=targets)
+                advance(len(members))
 
     def _largest(self, value: float) -> float:
         return max(gather_object([value])) if self.args.world_size > 1 else value
@@ -316,6 +341,8 @@ class RankingTrainer(transformers.Trainer):
             with self.args.main_process_first(local=False):
                 newest = checkpoints.newest_checkpoint(Path(str(self.args.output_dir)))
             resume_from_checkpoint = str(newest) if newest else None
+        if self.objective.loss == "dpo":
+            self._note_start()
         return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -70,3 +71,31 @@ def test_the_weight_of_a_list_scales_its_ranking_loss_and_not_its_reference() ->
     assert half.rank_loss == pytest.approx(0.5 * whole.rank_loss)
     assert half.mle_loss == pytest.approx(whole.mle_loss)
     assert half.loss.item() == pytest.approx(whole.loss.item() - 0.5 * whole.rank_loss / 2)
+
+
+def test_other_losses_take_the_place_of_the_hinge() -> None:
+    v_best, v_worst = -1.0, -2.0
+    sums_apart = -2.0 + 6.0
+    expected = {
+        "plackett_luce": math.log1p(math.exp(3 * (v_worst - v_best))),
+        "simpo": math.log1p(math.exp(-(3 * (v_best - v_worst) - 0.5))),
+        "dpo": math.log1p(math.exp(-3 * sums_apart)),
+        "rrhf": max(0.0, v_worst - v_best),
+    }
+    for loss, value in expected.items():
+        found = share([LIST], Objective(margin=0.5, mle_weight=0.0, loss=loss, beta=3.0), lists=1)  # type: ignore[arg-type]
+        assert found.loss.item() == pytest.approx(value), loss
+        assert found.scores.tolist() == [[v_best, v_worst]]
+
+
+def test_dpo_is_relative_to_the_start() -> None:
+    pairs = zip(LIST.targets, SUMS[:3].tolist(), strict=True)
+    started = replace(LIST, targets=[replace(target, start_logprob=value) for target, value in pairs])
+    found = share([started], Objective(mle_weight=0.0, loss="dpo", beta=3.0), lists=1)
+    assert found.loss.item() == pytest.approx(math.log(2))
+
+
+def test_rrhf_imitates_the_best_candidate_token_by_token() -> None:
+    backwards = Group("one", [1], [Target([2], 0, 1, ended=True), Target([2], 1, 0, ended=True)])
+    assert share([backwards], Objective(loss="rrhf")).mle_loss == pytest.approx(6.0)
+    assert share([REFERENCE], Objective(loss="rrhf")).mle_loss == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,23 @@ def test_training_teaches_the_ranking(make_trainer: Make) -> None:
     assert last["pair_accuracy"] > 0.9 > first["pair_accuracy"]
     assert last["margins_met"] > first["margins_met"]
     assert last["v_rank_0"] > last["v_rank_1"] > last["v_rank_2"]
+
+
+@pytest.mark.parametrize("loss", ["rrhf", "plackett_luce", "dpo", "simpo"])
+def test_every_loss_teaches_the_ranking_however_a_step_is_split(make_trainer: Make, loss: str) -> None:
+    changes = {"ranking_loss": loss, "beta": 1.0, "mle_weight": 0.1, "num_train_epochs": 8}
+    once, twice = make_trainer(**changes), make_trainer(**changes, token_budget=60, two_phases="always")
+    once.train()
+    twice.train()
+    lines = logged(once)
+    assert lines[-1]["pair_accuracy"] > lines[0]["pair_accuracy"]
+    assert (weights(once) - weights(twice)).abs().max() < 1e-3
+
+
+def test_dpo_starts_from_what_the_model_says_at_the_start(make_trainer: Make) -> None:
+    trainer = make_trainer(ranking_loss="dpo", beta=0.1, mle_weight=0.0, batch_size=100)
+    trainer.train()
+    assert logged(trainer)[0]["loss"] == pytest.approx(math.log(2), abs=1e-5)
 
 
 def test_metrics_of_a_step_are_complete(make_trainer: Make) -> None:
