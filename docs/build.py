@@ -19,6 +19,7 @@ ENGINES: dict[str, type[BaseModel]] = {
     "endpoint": recipe.EndpointSettings,
     "batch": recipe.BatchSettings,
     "scripted": recipe.ScriptedSettings,
+    "custom": recipe.CustomSettings,
 }
 
 

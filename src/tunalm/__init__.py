@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tunalm.errors import TunaError
     from tunalm.loading import load_recipe
     from tunalm.pipeline import run_recipe
-    from tunalm.ranking.likelihood import likelihood_score
+    from tunalm.ranking.equation3 import likelihood_score
     from tunalm.records import Instruction, Prediction, Ranking, Response, Verdict
     from tunalm.rouge import rouge_l
     from tunalm.training.losses import ranking_loss
@@ -28,7 +28,7 @@ _HOMES = {
     "Response": "tunalm.records",
     "TunaError": "tunalm.errors",
     "Verdict": "tunalm.records",
-    "likelihood_score": "tunalm.ranking.likelihood",
+    "likelihood_score": "tunalm.ranking.equation3",
     "load_recipe": "tunalm.loading",
     "ranking_loss": "tunalm.training.losses",
     "rouge_l": "tunalm.rouge",

@@ -16,6 +16,7 @@ import typer
 
 from tunalm.errors import EXIT_FAILED_ROWS, EXIT_INTERRUPTED, EXIT_USAGE, RecipeError, TrainingError, TunaError
 from tunalm.judging_cli import evaluate_judge, score_pairs
+from tunalm.lists_cli import audit, convert
 from tunalm.redaction import CleanStream
 from tunalm.scoring_cli import score_app
 
@@ -31,6 +32,8 @@ app.add_typer(score_app, name="score")
 score_app.command("vicuna", help="Vicuna QA: a judge compares a model's answers with another's.")(score_pairs)
 score_app.command("pairwise", help="Like vicuna, with any other questions.")(score_pairs)
 app.command("evaluate-judge")(evaluate_judge)
+app.command()(audit)
+app.command()(convert)
 
 KNOBS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -92,6 +95,17 @@ def _money(max_cost: float | None, prices: Path | None) -> list[str]:
     return pairs if prices is None else [*pairs, f"prices={json.dumps(str(prices))}"]
 
 
+def _stage_recipe(
+    kind: str, arguments: list[str], limit: int | None, max_cost: float | None, prices: Path | None, **knobs: Any
+) -> Any:
+    """The recipe whose one stage has the knobs that the command line gives; `knobs` are those it need not give."""
+    from tunalm.loading import build_recipe
+
+    tree: dict[str, Any] = {"name": kind, "stages": {kind: {"kind": kind, **knobs}}}
+    pairs = [*(f"stages.{kind}.{pair}" for pair in _pairs(arguments)), *_money(max_cost, prices)]
+    return build_recipe(tree, pairs, limit=limit, where="command line")
+
+
 def _stage_command(kind: str, summary: str) -> None:
     """Make the subcommand that runs one stage of the given kind on files."""
 
@@ -106,14 +120,10 @@ def _stage_command(kind: str, summary: str) -> None:
         trust_remote_code: Trust = False,
         knobs: Annotated[bool, typer.Option("--knobs", help="List every knob of this stage.")] = False,
     ) -> None:
-        from tunalm.loading import build_recipe
-
         if knobs:
             _print_knobs(kind)
             return
-        tree: dict[str, Any] = {"name": kind, "stages": {kind: {"kind": kind}}}
-        pairs = [*(f"stages.{kind}.{pair}" for pair in _pairs(context.args)), *_money(max_cost, prices)]
-        recipe = build_recipe(tree, pairs, limit=limit, where="command line")
+        recipe = _stage_recipe(kind, context.args, limit, max_cost, prices)
         _execute(recipe, run_dir, dry_run, retry_failed, trust_remote_code)
 
     command.__doc__ = f"{summary} Knobs as key=value or --key value; --knobs lists them."
@@ -122,7 +132,39 @@ def _stage_command(kind: str, summary: str) -> None:
 
 _stage_command("sft", "Fine-tune a model on instructions with references.")
 _stage_command("sample", "Draw N responses per instruction.")
-_stage_command("rank", "Rank the responses of each list.")
+
+
+@app.command(context_settings=KNOBS)
+def rank(
+    context: typer.Context,
+    run_dir: RunDir = None,
+    limit: Limit = None,
+    max_cost: MaxCost = None,
+    prices: PriceTable = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
+    trust_remote_code: Trust = False,
+    knobs: Annotated[bool, typer.Option("--knobs", help="List every knob of this stage.")] = False,
+    scan_beta: Annotated[
+        str | None,
+        typer.Option("--scan-beta", help="Rank nothing; show what these length penalties of Eq. 3 would change."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for what --scan-beta shows: JSON, PNG.")] = None,
+) -> None:
+    """Rank the responses of each list. Knobs as key=value or --key value; --knobs lists them."""
+    if knobs:
+        _print_knobs("rank")
+        return
+    if scan_beta is not None:
+        from tunalm.beta_scan import scan_betas
+
+        recipe = _stage_recipe("rank", context.args, limit, max_cost, prices, by="likelihood")
+        scan_betas(recipe.stages["rank"], scan_beta, out)
+        return
+    recipe = _stage_recipe("rank", context.args, limit, max_cost, prices)
+    _execute(recipe, run_dir, dry_run, retry_failed, trust_remote_code)
+
+
 _stage_command("train", "Train a model on ranked lists.")
 _stage_command("evaluate", "Score models on held-out instructions.")
 

@@ -13,11 +13,14 @@ from pydantic import ValidationError
 from tunalm.errors import RecipeError, did_you_mean
 from tunalm.recipe import STAGES, Benchmark, Data, Recipe, Settings, Source, map_sources
 from tunalm.recipe import BatchSettings as Batch
+from tunalm.recipe import CustomSettings as Custom
 from tunalm.recipe import EndpointSettings as Endpoint
 from tunalm.recipe import HuggingFaceSettings as HuggingFace
 from tunalm.recipe import ScriptedSettings as Scripted
 from tunalm.recipe import VllmSettings as Vllm
 from tunalm.redaction import holds_key, names_variable
+from tunalm.selection import narrow
+from tunalm.sweeps import expand
 
 ENGINES: dict[str, type[Settings]] = {
     "huggingface": HuggingFace,
@@ -25,6 +28,7 @@ ENGINES: dict[str, type[Settings]] = {
     "endpoint": Endpoint,
     "batch": Batch,
     "scripted": Scripted,
+    "custom": Custom,
 }
 LARGEST_RECIPE = 1_000_000  # bytes
 PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
@@ -43,7 +47,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, limit: int |
         RecipeError: naming the file, the key and, where it stands in the file, the line.
     """
     path = Path(path)
-    tree, lines = _read_yaml(path)
+    tree, lines = _read_family(path)
     return build_recipe(tree, overrides, limit=limit, where=str(path), lines=lines)
 
 
@@ -58,6 +62,7 @@ def build_recipe(
     """Make a complete recipe out of plain dictionaries; arguments and errors as in `load_recipe`."""
     for override in overrides:
         _override(tree, override)
+    tree = narrow(tree, where)
     inputs = tree.get("inputs") or {}
     tree = {key: value if key == "inputs" else _fill(value, inputs, f"{where}: {key}") for key, value in tree.items()}
     _refuse_keys(tree, where, lines or {})
@@ -65,7 +70,30 @@ def build_recipe(
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         raise _explain(error, where, lines or {}) from error
-    return _check_sources(_spread(recipe, limit), where, lines or {})
+    return _spread(expand(_check_sources(recipe, where, lines or {}), where), limit)
+
+
+def _read_family(path: Path, younger: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[str, int]]:
+    """A recipe file over the one that it extends, if any, key by key; lines are those of the file itself."""
+    if path.resolve() in younger:
+        raise RecipeError(
+            path, found="a recipe that extends itself", expected="another one", fix="Remove `extends` from one of them."
+        )
+    tree, lines = _read_yaml(path)
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree, lines
+    inherited, _ = _read_family(path.parent / str(parent), (*younger, path.resolve()))
+    return _over(tree, inherited), lines
+
+
+def _over(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
+    """Two mappings as one, in the order of the lower one; the upper one decides."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _over(value, merged[key]) if both else value
+    return merged
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -279,13 +307,21 @@ def _limited(value: Any, limit: int) -> Any:
     return [_limited(item, limit) for item in value] if isinstance(value, list) else value
 
 
+def _nearest_line(path: str, lines: dict[str, int]) -> int | None:
+    """Line of a key or, where a short form has no such key, of the one around it."""
+    while path and path not in lines:
+        path = re.sub(r"(^|\.)[^.\[]+$|\[\d+\]$", "", path)
+    return lines.get(path)
+
+
 def _check_sources(recipe: Recipe, where: str, lines: dict[str, int]) -> Recipe:
     """Check that every stage that is named exists, runs earlier and makes what is wanted."""
     earlier: dict[str, str] = {}
     for name, stage in recipe.stages.items():
 
         def check(text: str, source: Source, path: str, name: str = name) -> str:
-            place = f"{where}:{lines[path]}: {path}" if path in lines else f"{where}: {path}"
+            line = _nearest_line(path, lines)
+            place = f"{where}:{line}: {path}" if line else f"{where}: {path}"
             if text in earlier:
                 if earlier[text] not in source.accepts:
                     raise RecipeError(

@@ -21,6 +21,7 @@ from typing import Any, cast
 
 import yaml
 
+from tunalm.cards import write_card
 from tunalm.data import data_identity
 from tunalm.engines.cost.budget import Budget
 from tunalm.engines.cost.prices import load_prices
@@ -29,7 +30,19 @@ from tunalm.engines.models import engine_identity, model_identity
 from tunalm.errors import RecipeError, StoreError
 from tunalm.evaluation.base import benchmark_identity
 from tunalm.progress import console, is_main_process
-from tunalm.recipe import BatchSettings, Benchmark, Data, EndpointSettings, Recipe, Settings, Source, Stage, map_sources
+from tunalm.ranking.base import ranker_identities
+from tunalm.recipe import (
+    BatchSettings,
+    Benchmark,
+    Data,
+    EndpointSettings,
+    Rank,
+    Recipe,
+    Settings,
+    Source,
+    Stage,
+    map_sources,
+)
 from tunalm.redaction import without_keys
 from tunalm.store import RunFolder, StageContext, Summary, digest, file_digest, write_json, write_text
 
@@ -120,6 +133,8 @@ def _data_identities(value: Any) -> list[str]:
         return [benchmark_identity(value)]
     if isinstance(value, Data):
         return [data_identity(value)]
+    if isinstance(value, Rank):
+        return ranker_identities(value)
     if isinstance(value, Settings):
         return [found for name in type(value).model_fields for found in _data_identities(getattr(value, name))]
     if isinstance(value, list | tuple):
@@ -163,7 +178,7 @@ def run_recipe(
             step = steps[number]
             revision = run.revision(step.name, step.fingerprint)
             title = f"[{number + 1}/{len(steps)}] {step.name} ({step.kind})"
-            changed.append(_run_step(step, run, budget, trust_remote_code, title))
+            changed.append(_run_step(step, recipe, run, budget, trust_remote_code, title))
             if run.revision(step.name, step.fingerprint) != revision:
                 steps = plan(recipe, run)
         states = {step.name: run.state(step.name) for step in steps}
@@ -214,7 +229,7 @@ def _servers(value: Any) -> list[EndpointSettings | BatchSettings]:
     return []
 
 
-def _run_step(step: Step, run: RunFolder, budget: Budget, trust_remote_code: bool, title: str) -> bool:
+def _run_step(step: Step, recipe: Recipe, run: RunFolder, budget: Budget, trust_remote_code: bool, title: str) -> bool:
     """Bring a stage to its end; returns whether its folder is another one than before."""
     if run.is_done(step.name, step.fingerprint):
         console().print(f"{title}: done before, skipped", markup=False)
@@ -231,6 +246,8 @@ def _run_step(step: Step, run: RunFolder, budget: Budget, trust_remote_code: boo
     seconds = time.monotonic() - started
     calls = accounts_since(before, accounts(run.ledger), budget.answers)
     summary = replace(summary, details=summary.details | ({"calls": calls} if calls else {}))
+    states = {name: run.state(name) for name in recipe.stages} | {step.name: asdict(summary)}
+    write_card(recipe, step.name, states, run.path)
     run.close_stage(step.name, step.fingerprint, step.kind, summary, seconds)
     failed = f", {summary.failed} failed" if summary.failed else ""
     unknown = f", {summary.unknown} unknown" if summary.unknown else ""
@@ -312,12 +329,14 @@ def _git_commit() -> str | None:
 
 
 def _publish(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, Any]]) -> None:
-    """Put the last evaluation's results at the top of the run folder and write the report (plots: slow to import)."""
+    """Put the last evaluation's results at the top of the run folder, complete the cards and write the report."""
     for name, stage in recipe.stages.items():
+        if states[name].get("status") == "done":
+            write_card(recipe, name, states, run.path)
         results = run.folder(name) / MADE["results"]
         if stage.produces == "results" and results.is_file():
             shutil.copyfile(results, run.path / MADE["results"])
-    from tunalm.reporting import write_report
+    from tunalm.reporting import write_report  # plots: slow to import
 
     write_report(run.path, recipe.model_dump(mode="json"), states)
 

@@ -31,8 +31,11 @@ def console() -> Console:
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how far long work has come; call the yielded function with the number of items just finished."""
+def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show how far long work has come; call the yielded function with the number of items just finished.
+
+    A total of None: nobody knows how many items there are.
+    """
     global _shown
     if _shown is not None:
         bars = _shown
@@ -66,10 +69,10 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
         nonlocal done, last
         done += count
         now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES and done < total:
+        if now - last >= SECONDS_BETWEEN_LINES and (total is None or done < total):
             last = now
-            left = (now - started) / max(done, 1) * (total - done)
-            screen.print(f"  {description}: {done}/{total}, about {left:.0f} s left", markup=False)
+            rest = "" if total is None else f"/{total}, about {(now - started) / max(done, 1) * (total - done):.0f} s left"
+            screen.print(f"  {description}: {done}{rest}", markup=False)
             sys.stderr.flush()
 
     yield advance

@@ -35,6 +35,9 @@ from tunalm.redaction import without_secrets
 
 Row = TypeVar("Row", bound=BaseModel)
 
+CARD = "README.md"
+"""What a folder says of itself on a hub."""
+
 
 @dataclass(frozen=True)
 class StageContext:
@@ -77,34 +80,51 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a new file beside `path`, to be written in the block; it takes the place of `path` when the block ends.
+
+    The file at `path` is the old one or the new one, whatever happens; a block that fails leaves the old one.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        _sync_file(temporary)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(
+            path,
+            found=f"'{error.strerror or error}' while writing",
+            expected="a writable folder with free space",
+            fix="Free some space or choose another place, then run the same command again: it goes on from here.",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _sync_file(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is either the old one or the new one, whatever happens. No key gets into it.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written; the old file is untouched.
     """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = file.name
-            file.write(without_secrets(text))
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise StoreError(
-            path,
-            found=f"'{error.strerror or error}' while writing",
-            expected="a writable folder with free space",
-            fix="Free some space or choose another --run-dir, then run the same command again: it goes on from here.",
-        ) from error
+    with replacing(path) as temporary:
+        temporary.write_text(without_secrets(text), encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -172,9 +192,12 @@ def file_digest(path: Path) -> str:
 
 
 def folder_identity(folder: Path) -> str:
-    """Hash of a model folder: small files by content, weights by size and time (they may be very large)."""
+    """Hash of a model folder: small files by content, weights by size and time (they may be very large).
+
+    Its card is left out: what is said of a model does not make it another one.
+    """
     entries = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != CARD):
         stat = path.stat()
         content: object = file_digest(path) if stat.st_size < 1 << 20 else stat.st_mtime_ns
         entries.append([path.relative_to(folder).as_posix(), stat.st_size, content])

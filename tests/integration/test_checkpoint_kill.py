@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tunalm.recipe import Train
+from tunalm.recipe import Lists, Train
 from tunalm.store import StageContext
 from tunalm.training import run_train
 from tunalm.training.checkpoints import COMPLETE
@@ -30,7 +30,7 @@ def train(model: Path, lists: Path, folder: Path) -> None:
     gc.freeze()  # else the trainer's garbage collection goes through all that the libraries have allocated
     settings = Train(
         start=str(model),
-        rankings=str(lists),
+        rankings=[Lists(source=str(lists))],
         batch_size=4,
         token_budget=64,
         max_steps=STEPS,

@@ -56,7 +56,14 @@ def test_a_real_judge_ranks_a_list_or_says_why_not(served: EndpointSettings, tmp
     texts = ["Paris.", "I think that it may be Lyon.", "Paris."]
     row = Ranking(id="a", instruction="Name the capital of France.", responses=[Response(text=text) for text in texts])
     write_rows(tmp_path / "responses.jsonl", [row])
-    settings = Rank(by="judge", responses=str(tmp_path / "responses.jsonl"), engine=served, max_new_tokens=300)
+    settings = Rank(
+        by="judge",
+        responses=str(tmp_path / "responses.jsonl"),
+        engine=served,
+        max_new_tokens=300,
+        num_orders=2,
+        canaries=0,
+    )
     summary = ranking.run(settings, StageContext(tmp_path, tmp_path / "ledger.sqlite"))
     (judged,) = read_rows(tmp_path / "rankings.jsonl", Ranking)
     ranks = [response.rank for response in judged.responses]
@@ -66,5 +73,5 @@ def test_a_real_judge_ranks_a_list_or_says_why_not(served: EndpointSettings, tmp
         assert judged.judgement is not None
         assert judged.judgement["reference"]
     else:
-        assert judged.failure == "the judge's reply was cut at 300 tokens"
+        assert judged.failure.startswith("the judge's reply")
         assert ranks == [None, None, None]

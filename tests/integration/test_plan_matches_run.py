@@ -23,7 +23,7 @@ from tunalm.estimate import estimate
 from tunalm.estimate.figures import Asking
 from tunalm.loading import build_recipe
 from tunalm.pipeline import plan, run_recipe
-from tunalm.ranking.judge import CRITERIA, PROMPT
+from tunalm.ranking.judge.prompts import AUDITED, CRITERIA
 from tunalm.recipe import Recipe
 from tunalm.store import RunFolder
 
@@ -45,7 +45,7 @@ def tokenizer() -> Tokenizer:
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(vocab_size=1000, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    trained.train_from_iterator([TEXT, PROMPT], trainer)
+    trained.train_from_iterator([TEXT, AUDITED], trainer)
     return trained
 
 
@@ -132,7 +132,8 @@ class Handler(BaseHTTPRequestHandler):
 def judgement(labels: list[str], dice: Random) -> str:
     marks = {label: {name: dice.randrange(6) for name in CRITERIA} for label in labels}
     best_first = sorted(labels, key=lambda label: -sum(marks[label].values()))
-    return json.dumps({"kind": "open-ended", "reference": words(dice, 30), "scores": marks, "ranking": best_first})
+    scores = {label: {"evidence": words(dice, dice.randrange(15, 26)), **marks[label]} for label in labels}
+    return json.dumps({"kind": "open-ended", "reference": words(dice, 30), "scores": scores, "ranking": best_first})
 
 
 @pytest.fixture

@@ -79,9 +79,10 @@ def test_calls_and_tokens_of_a_whole_line(tmp_path: Path, data: Path) -> None:
     assert own.prompt_tokens == Amount(ROWS * 3 * PROMPT, ROWS * 3 * PROMPT)
     assert own.completion_tokens == Amount(ROWS * 3 * 11, ROWS * 3 * 30)  # as the references, and their end
     (judged,) = found["judged"].asked
-    assert judged.calls == Amount(ROWS, ROWS)
-    assert judged.completion_tokens.most == ROWS * 100
-    assert judged.prompt_tokens.most - judged.prompt_tokens.expected == ROWS * 3 * (30 - 11)
+    calls = ROWS * 4 + 1  # four orders, and one test of the judge
+    assert judged.calls == Amount(calls, calls)
+    assert judged.completion_tokens.most == calls * 100
+    assert judged.prompt_tokens.most - judged.prompt_tokens.expected == pytest.approx(calls * 3 * (30 - 11))
     assert found["tuna"].training is not None
     assert found["tuna"].training.tokens == pytest.approx(ROWS * (PROMPT + 4 * 11), rel=0.1)
     assert [asking.completion_tokens for asking in found["scores"].asked] == [Amount(2 * 9, 2 * 9)] * 2
@@ -127,7 +128,17 @@ def test_draws_made_again_are_an_assumption_that_is_stated(tmp_path: Path, data:
 
 
 def judging(lists: Path | str) -> dict[str, Any]:
-    return {"kind": "rank", "by": "judge", "responses": str(lists), "engine": ENDPOINT}
+    knobs = {"num_orders": 1, "canaries": 0}
+    return {"kind": "rank", "by": "judge", "responses": str(lists), "engine": ENDPOINT, **knobs}
+
+
+@pytest.mark.parametrize(("protocol", "calls"), [("audited", 6), ("paper", 1)])
+def test_every_order_of_a_list_is_a_call(tmp_path: Path, protocol: str, calls: int) -> None:
+    row = Ranking(id="a", instruction=TEXT, responses=[Response(text=text) for text in ("one", "two", "three")])
+    write_rows(tmp_path / "lists.jsonl", [row])
+    stage = judging(tmp_path / "lists.jsonl") | {"protocol": protocol, "num_orders": 8}
+    (asked,) = lines(planned(tmp_path, {"judged": stage}))["judged"].asked
+    assert asked.calls == Amount(calls, calls), "three responses have six orders"
 
 
 def test_the_prompt_of_a_judge_is_the_real_one(tmp_path: Path, data: Path) -> None:
@@ -136,9 +147,7 @@ def test_the_prompt_of_a_judge_is_the_real_one(tmp_path: Path, data: Path) -> No
     for texts in (short, long):
         row = Ranking(id="a", instruction=TEXT, responses=[Response(text=text) for text in texts])
         write_rows(tmp_path / "lists.jsonl", [row])
-        stages = {
-            "judged": {"kind": "rank", "by": "judge", "responses": str(tmp_path / "lists.jsonl"), "engine": ENDPOINT}
-        }
+        stages = {"judged": judging(tmp_path / "lists.jsonl")}
         sizes.append(lines(planned(tmp_path, stages))["judged"].asked[0].prompt_tokens.expected)
     assert sizes[1] - sizes[0] == pytest.approx(2 * 990, rel=0.05)
     assert sizes[0] > 300  # the words of the template
@@ -284,6 +293,7 @@ def test_training_memory_and_disk_follow_from_the_weights(tmp_path: Path, model:
     assert needs.tokens == ROWS * (5 + 10 + 11)
     activations = 100 * 2 * 4 * (10 * 8 + 4 * 16)
     assert needs.memory == 16 * PARAMETERS + activations + LOGITS
+    assert needs.operations == 6 * PARAMETERS * needs.tokens
     assert needs.disk == 3 * 12 * PARAMETERS
 
 

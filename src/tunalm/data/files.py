@@ -8,15 +8,21 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from tunalm.errors import DataError
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".gz")
 """How the names of data files usually end."""
 _BETWEEN_ELEMENTS = " \t\r\n,"
+_LINES = "one JSON object per line, or a JSON array, or Parquet"
+_GZIP = b"\x1f\x8b"
+_START = 4096
+_ROWS_AT_ONCE = 1000
+_UNREADABLE = (OSError, EOFError, zlib.error)
 _FORMATS = "a JSON array, JSONL or Parquet file of instructions (.json and .jsonl also gzipped)"
 
 
@@ -63,8 +69,28 @@ def read_raw(path: Path) -> list[RawRow]:
         text = _decode(path, content)
         rows = _array_rows(path, text) if text.lstrip().startswith("[") else _line_rows(path, text)
     if not rows:
-        raise DataError(path, found="no rows", expected="at least one instruction", fix="Check the file.")
+        raise _no_rows(path)
     return rows
+
+
+def stream_raw(path: Path) -> Iterator[RawRow]:
+    """Yield what `read_raw` reads, a few rows at a time where the format allows it: a JSON array is read whole.
+
+    Raises:
+        DataError: as `read_raw`, but what is wrong further down is met only there.
+    """
+    start = _start(path)
+    if start.startswith(b"PAR1") and not _is_compressed(path):
+        rows = _parquet_stream(path)
+    elif start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        rows = _line_stream(path)
+    else:
+        rows = iter(read_raw(path))
+    first = next(rows, None)
+    if first is None:
+        raise _no_rows(path)
+    yield first
+    yield from rows
 
 
 def _names(folder: Path) -> list[str]:
@@ -78,21 +104,48 @@ def _content(path: Path) -> bytes:
     """Bytes of the file, decompressed."""
     try:
         content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            path,
-            found=f"a file that cannot be read ({getattr(error, 'strerror', None) or error})",
-            expected=_FORMATS,
-            fix="Check the file's permissions, or fetch it again: it may be cut short.",
-        ) from error
+        return gzip.decompress(content) if content.startswith(_GZIP) else content
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
 
 
-def _decode(path: Path, content: bytes) -> str:
+def _start(path: Path) -> bytes:
+    """The first bytes of the file, decompressed."""
     try:
-        return content.decode("utf-8-sig")
+        with _open(path) as file:
+            return file.read(_START)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path)) if _is_compressed(path) else open(path, "rb")
+
+
+def _is_compressed(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(_GZIP)) == _GZIP
+
+
+def _no_rows(path: Path) -> DataError:
+    return DataError(path, found="no rows", expected="at least one instruction", fix="Check the file.")
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(
+        path,
+        found=f"a file that cannot be read ({getattr(error, 'strerror', None) or error})",
+        expected=_FORMATS,
+        fix="Check the file's permissions, or fetch it again: it may be cut short.",
+    )
+
+
+def _decode(path: Path, content: bytes, first_line: int = 1) -> str:
+    """Text of the file from a line on."""
+    try:
+        return content.decode("utf-8-sig" if first_line == 1 else "utf-8")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = first_line + content.count(b"\n", 0, error.start)
         raise DataError(
             f"{path}:{line}",
             found=f"byte 0x{error.object[error.start]:02x}, which is not UTF-8",
@@ -119,12 +172,22 @@ def _parse(text: str, path: Path, first_line: int, expected: str) -> Any:
 
 def _line_rows(path: Path, text: str) -> list[RawRow]:
     # Not str.splitlines: JSON strings may hold U+2028 and its like, which end no line here.
-    expected = "one JSON object per line, or a JSON array, or Parquet"
     return [
-        RawRow(f"{path}:{number}", _parse(line, path, number, expected))
+        RawRow(f"{path}:{number}", _parse(line, path, number, _LINES))
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
     ]
+
+
+def _line_stream(path: Path) -> Iterator[RawRow]:
+    try:
+        with _open(path) as file:
+            for number, content in enumerate(file, start=1):
+                line = _decode(path, content, number)
+                if line.strip():
+                    yield RawRow(f"{path}:{number}", _parse(line, path, number, _LINES))
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
 
 
 def _array_rows(path: Path, text: str) -> list[RawRow]:
@@ -147,10 +210,21 @@ def _array_rows(path: Path, text: str) -> list[RawRow]:
 
 def _parquet_rows(path: Path, content: bytes) -> list[RawRow]:
     import pyarrow
+
+    return list(_parquet_stream(path, pyarrow.BufferReader(content)))
+
+
+def _parquet_stream(path: Path, source: Any = None) -> Iterator[RawRow]:
+    """Rows of a Parquet file, or of the `source` that has its content."""
+    import pyarrow
     import pyarrow.parquet
 
+    number = 0
     try:
-        values = pyarrow.parquet.read_table(pyarrow.BufferReader(content)).to_pylist()
+        for batch in pyarrow.parquet.ParquetFile(source or path).iter_batches(_ROWS_AT_ONCE):
+            for value in batch.to_pylist():
+                number += 1
+                yield RawRow(f"{path}, row {number}", value)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise DataError(
             path,
@@ -158,4 +232,3 @@ def _parquet_rows(path: Path, content: bytes) -> list[RawRow]:
             expected=_FORMATS,
             fix="Fetch or write the file again.",
         ) from error
-    return [RawRow(f"{path}, row {number}", value) for number, value in enumerate(values, start=1)]

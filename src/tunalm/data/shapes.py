@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -69,6 +69,9 @@ class Shape(BaseModel):
     def fields(self) -> dict[str, Any]:
         """All fields of the instruction but its id."""
         raise NotImplementedError
+
+
+AnyShape = TypeVar("AnyShape", bound=Shape)
 
 
 class Alpaca(Shape):
@@ -255,7 +258,7 @@ def to_instructions(rows: Sequence[RawRow]) -> list[Instruction]:
     places: dict[str, str] = {}
     with progress("Checking rows", len(rows)) as advance:
         for index, row in enumerate(rows):
-            instruction = _validate(shape, row).to_instruction(str(index))
+            instruction = validate(shape, row).to_instruction(str(index))
             _check_storable(instruction, row.where)
             if instruction.id in places:
                 raise DataError(
@@ -272,17 +275,22 @@ def to_instructions(rows: Sequence[RawRow]) -> list[Instruction]:
 
 def _shape(row: RawRow) -> type[Shape]:
     for field, shape in SHAPES.items():
-        if field in _mapping(row):
+        if field in mapping(row):
             return shape
     raise DataError(
         row.where,
-        found=_list_fields(_mapping(row)),
+        found=list_fields(mapping(row)),
         expected=", or ".join(dict.fromkeys(shape.pattern for shape in SHAPES.values())),
         fix="Rename the fields.",
     )
 
 
-def _mapping(row: RawRow) -> dict[str, Any]:
+def mapping(row: RawRow) -> dict[str, Any]:
+    """The fields of a row.
+
+    Raises:
+        DataError: it is no object.
+    """
     if isinstance(row.value, dict):
         return row.value
     raise DataError(
@@ -293,20 +301,26 @@ def _mapping(row: RawRow) -> dict[str, Any]:
     )
 
 
-def _list_fields(value: dict[str, Any]) -> str:
+def list_fields(value: dict[str, Any]) -> str:
+    """The names of the fields, for an error message."""
     names = [reprlib.repr(name) for name in value]
     return f"the fields {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}" if names else "no fields"
 
 
-def _validate(shape: type[Shape], row: RawRow) -> Shape:
-    value = _mapping(row)
+def validate(shape: type[AnyShape], row: RawRow) -> AnyShape:
+    """Check a row of a file against a shape.
+
+    Raises:
+        DataError: it is not of that shape; the first field that is wrong is named.
+    """
+    value = mapping(row)
     try:
         return shape.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "missing" and len(first["loc"]) == 1:
-            found = f"no '{field}' among {_list_fields(value)}"
+            found = f"no '{field}' among {list_fields(value)}"
         else:
             reason = first["msg"].removeprefix("Value error, ")
             found = f"{field}: {reason} ({reprlib.repr(first['input'])})" if field else reason

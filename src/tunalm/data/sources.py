@@ -11,7 +11,7 @@ from tunalm.data.files import SUFFIXES, RawRow, existing_file, read_raw
 from tunalm.data.shapes import to_instructions
 from tunalm.errors import DataError, did_you_mean
 from tunalm.recipe import Data
-from tunalm.records import Instruction
+from tunalm.records import Instruction, Ranking
 from tunalm.store import digest, file_digest
 
 CheckableSplit = Literal["train", "heldout"]
@@ -42,7 +42,7 @@ def data_identity(settings: Data) -> str:
     """What the source holds, for fingerprints: equal strings mean equal rows (a hub dataset goes by name and split)."""
     if (split := _checkable_split(settings.source)) is not None:
         return digest([row.model_dump() for row in _generate(split)])
-    if _is_hub_id(settings.source):
+    if is_hub_dataset(settings.source):
         return f"{settings.source}[{settings.split}]"
     return file_digest(existing_file(settings.source))
 
@@ -67,7 +67,7 @@ def require_references(rows: Sequence[Instruction], where: object) -> None:
 def _all_rows(settings: Data) -> list[Instruction]:
     if (split := _checkable_split(settings.source)) is not None:
         return _generate(split)
-    if _is_hub_id(settings.source):
+    if is_hub_dataset(settings.source):
         return to_instructions(_hub_rows(settings.source, settings.split))
     return to_instructions(read_raw(existing_file(settings.source)))
 
@@ -94,7 +94,7 @@ def _generate(split: CheckableSplit) -> list[Instruction]:
     return generate(split)
 
 
-def _is_hub_id(source: str) -> bool:
+def is_hub_dataset(source: str) -> bool:
     """Whether a source is `owner/name` on a hub and not a path on this machine, mistyped or not."""
     path = Path(source).expanduser()
     local = path.exists() or path.parent.is_dir() or source.endswith(SUFFIXES)
@@ -117,3 +117,13 @@ def _hub_rows(source: str, split: str) -> list[RawRow]:
     if not values:
         raise DataError(source, found="no rows", expected="at least one instruction", fix="Check `split`.")
     return [RawRow(f"{source}[{split}], row {number}", value) for number, value in enumerate(values, start=1)]
+
+
+def imitated(lists: Sequence[Ranking]) -> list[Ranking]:
+    """Every response that did not fail as the reference of a row of its own."""
+    return [
+        row.model_copy(update={"id": f"{row.id}/{number}", "reference": response.text, "responses": []})
+        for row in lists
+        for number, response in enumerate(row.responses)
+        if response.failure is None and response.text
+    ]

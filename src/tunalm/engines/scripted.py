@@ -120,7 +120,10 @@ def _score(request: Request, text: str, replies: Sequence[str]) -> Completion:
             words.remove(word)
     if logprobs is None:
         return Completion(key=request.key, failure="a text that is never drawn")
-    return _completion(request.model_copy(update={"logprobs": True}), text, logprobs)
+    room = request.max_new_tokens
+    cut = len(_WORD.findall(text))
+    changes = {"logprobs": True, "max_new_tokens": cut if room <= cut else room}
+    return _completion(request.model_copy(update=changes), text, logprobs)
 
 
 def _completion(request: Request, text: str, logprobs: Sequence[float]) -> Completion:

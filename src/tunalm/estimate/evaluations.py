@@ -24,7 +24,7 @@ class Question:
 
 def questions(settings: Evaluate) -> list[Question]:
     """All questions of an evaluation, as they are asked."""
-    opened = {each.name: open_benchmark(each) for each in settings.benchmarks}
+    opened = {each.label: open_benchmark(each) for each in settings.benchmarks}
     return [
         Question(name, row, request_for(name, row, settings)) for name, each in opened.items() for row in each.rows()
     ]
@@ -53,7 +53,7 @@ def comparisons(
         for model, own in answers.items()
         if model != other
         for question in asked
-        if question.benchmark == settings.name
+        if question.benchmark == settings.label
     ]
     return [request for pair in pairs for request in requests(pair, rules)]
 

@@ -55,6 +55,8 @@ class TrainingNeeds:
 
     tokens: int
     """Read over all epochs, each prompt counted once per list."""
+    operations: float | None = None
+    """Floating-point operations; None if the size of the model is not known."""
     memory: int | None = None
     """Bytes of the accelerator, or of main memory without one; None if the size of the model is not known."""
     disk: int | None = None

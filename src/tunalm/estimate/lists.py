@@ -6,7 +6,9 @@ import json
 from collections.abc import Sequence
 
 from tunalm.estimate.tokens import TokenCounter
-from tunalm.ranking.judge import CRITERIA, KINDS, Question
+from tunalm.ranking.judge.canaries import PLANTED
+from tunalm.ranking.judge.prompts import CRITERIA, EVIDENCE, EVIDENCE_WORDS, KINDS, Protocol
+from tunalm.ranking.judge.questions import Question
 from tunalm.records import Instruction, Ranking, Response
 
 JSON_CHARACTERS_PER_TOKEN = 2.5
@@ -29,16 +31,19 @@ def with_responses(row: Instruction, texts: Sequence[str]) -> Ranking:
     return Ranking.model_validate({**row.model_dump(), "responses": [Response(text=text) for text in texts]})
 
 
-def judge_tokens(question: Question, row: Ranking, counter: TokenCounter) -> float:
-    """Tokens of a judge's reply: the form, and its own response, taken to be as long as the middle one that it sees."""
-    marks = dict.fromkeys(CRITERIA, 0)
+def judge_tokens(question: Question, row: Ranking, counter: TokenCounter, protocol: Protocol) -> float:
+    """Tokens of a judge's reply: the form, the evidence that it may give, and its own response, taken to be as long as
+    the middle one that it sees.
+    """
+    evidence = EVIDENCE_WORDS * len(question.labels) if protocol == "audited" else 0
+    marks = {EVIDENCE: "", **dict.fromkeys(CRITERIA, 0)}
     form = {
         "kind": KINDS[0],
         "reference": "",
         "scores": dict.fromkeys(question.labels, marks),
         "ranking": question.labels,
     }
-    texts = [row.responses[place].text for place in question.shown]
+    texts = [row.responses[place].text for place in question.shown if place != PLANTED]
     texts += [] if row.reference is None else [row.reference]
     own = sorted(map(counter.text, texts))[len(texts) // 2] if texts else 0
-    return own + len(json.dumps(form)) / JSON_CHARACTERS_PER_TOKEN
+    return own + evidence + len(json.dumps(form)) / JSON_CHARACTERS_PER_TOKEN

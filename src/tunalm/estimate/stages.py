@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from tunalm.data import load
+from tunalm.data import imitated, load
 from tunalm.engines.base import Request
 from tunalm.engines.cost.prices import Prices, place_of
 from tunalm.engines.cost.spending import answers_in
@@ -31,8 +31,9 @@ from tunalm.estimate.training import training_needs
 from tunalm.pipeline import MADE, Step
 from tunalm.progress import progress
 from tunalm.ranking.base import is_usable
-from tunalm.ranking.judge import ask
-from tunalm.ranking.judge import request_for as judge_request
+from tunalm.ranking.judge.questions import inquiries
+from tunalm.ranking.judge.questions import request_for as judge_request
+from tunalm.ranking.rescoring import score_requests, with_reference
 from tunalm.recipe import (
     Data,
     EngineSettings,
@@ -55,6 +56,9 @@ BYTES_PER_ANSWER = 2000
 BYTES_PER_TOKEN = 20
 BYTES_PER_LOGPROB = 150
 """What an answer takes on disk: in the ledger, the reply of the server included, and in the rows of its stage."""
+
+WORST_CASE = "worst case: the judge is asked about every list; of how many the other ranker is sure is not known before"
+UNKNOWN_RANKER = "what a custom ranker asks for is not known"
 
 
 def estimate(recipe: Recipe, steps: Sequence[Step], run: RunFolder, prices: Prices) -> Estimate:
@@ -98,7 +102,7 @@ class _Estimator:
         if isinstance(settings, Sample):
             asked, notes = self._sampling(step, settings)
         elif isinstance(settings, Rank):
-            asked = self._ranking(step, settings)
+            asked, notes = self._ranking(step, settings)
         elif isinstance(settings, Evaluate):
             asked = self._evaluation(step, settings)
         if step.done:
@@ -113,8 +117,10 @@ class _Estimator:
             return StageEstimate(step.name, step.kind, "done")
         if isinstance(settings, Sft):
             rows = [with_responses(row, []) for row in self._load(settings.data)]
+            if settings.responses is not None:
+                rows += imitated(self._rows(settings.responses))
         else:
-            rows = self._rows(settings.rankings)
+            rows = [row for lists in settings.rankings for row in self._rows(lists.source)[lists.select()]]
         source = self._origin(step.name)
         needs = training_needs(settings, rows, source)
         notes = () if needs.memory else (f"the files of {source} are not on this machine: memory and disk not known",)
@@ -138,17 +144,40 @@ class _Estimator:
         note = f"{share:.0%} of the draws that are compared are too similar ({known_by})"
         return [self._desk.ask(requests, lengths, asked, redraws=redraws(len(rows), settings, share))], [note]
 
-    def _ranking(self, step: Step, settings: Rank) -> list[Asking]:
-        rows, growth = self._rows(settings.responses), self._growth.get(settings.responses, 0.0)
+    def _ranking(self, step: Step, settings: Rank) -> tuple[list[Asking], list[str]]:
+        rows, growth = self._rows(settings.responses)[settings.select()], self._growth.get(settings.responses, 0.0)
+        if settings.rank_reference:
+            rows = [with_reference(row) for row in rows]
         self._keep(step, rows, growth)
+        rows = [row for row in rows if sum(map(is_usable, row.responses)) > 1]
+        if settings.by == "likelihood" and settings.engine is not None:
+            return [self._scoring(step, settings, rows, growth)], []
+        if settings.by == "judge":
+            return self._judging(step, settings, rows, growth), []
+        if settings.fallback is not None:
+            return self._judging(step, settings, rows, growth), [WORST_CASE]
+        return [], [UNKNOWN_RANKER] if settings.by == "custom" else []
+
+    def _scoring(self, step: Step, settings: Rank, rows: Sequence[Ranking], growth: float) -> Asking:
         engine = cast(Rank, step.settings).engine
-        if settings.by != "judge" or settings.engine is None or engine is None:
+        assert engine is not None
+        assert settings.engine is not None
+        requests = {request.key: request for row in rows for request in score_requests(row).values()}
+        asked = self._asked(step, engine, settings.engine, [*requests.values()])
+        return self._desk.ask([*requests.values()], {}, asked, growth=growth)
+
+    def _judging(self, step: Step, settings: Rank, rows: Sequence[Ranking], growth: float) -> list[Asking]:
+        engine = cast(Rank, step.settings).engine
+        if settings.engine is None or engine is None:
             return []
-        questions = {row.id: (row, ask(row, settings.seed)) for row in rows if sum(map(is_usable, row.responses)) > 1}
+        asked_about = [(one.row, question) for one in inquiries(rows, settings) for question in one.asked]
         structured = isinstance(engine, Served)
-        requests = [judge_request(name, question, settings, structured) for name, (_, question) in questions.items()]
+        requests = [judge_request(question, settings, structured) for _, question in asked_about]
         asked = self._asked(step, engine, settings.engine, requests)
-        form = {name: judge_tokens(question, row, asked.counter) for name, (row, question) in questions.items()}
+        form = {
+            question.key: judge_tokens(question, row, asked.counter, settings.protocol) for row, question in asked_about
+        }
+        growth *= len(requests) / max(1, len(rows))
         return [self._desk.ask(requests, form, asked, growth=growth)]
 
     def _evaluation(self, step: Step, settings: Evaluate) -> list[Asking]:

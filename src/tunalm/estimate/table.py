@@ -62,10 +62,12 @@ def _sum(stage: StageEstimate) -> Asking:
 
 
 def _training(estimate: Estimate) -> Table:
-    table = _table("Training", "stage", "tokens read", "memory")
+    table = _table("Training", "stage", "tokens read", "PFLOP", "memory")
     for stage in estimate.stages:
         if stage.training:
-            table.add_row(stage.stage, f"{stage.training.tokens:,}", _bytes(stage.training.memory))
+            needs = stage.training
+            work = UNKNOWN if needs.operations is None else f"{needs.operations / 1e15:,.1f}"
+            table.add_row(stage.stage, f"{needs.tokens:,}", work, _bytes(needs.memory))
     return table
 
 

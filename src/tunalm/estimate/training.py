@@ -91,7 +91,13 @@ def training_needs(settings: Training, rows: Iterable[Ranking], source: str) -> 
     if shape is None:
         return TrainingNeeds(tokens)
     at_once = max(settings.token_budget or TOKEN_BUDGET, max(lists, default=0))
-    return TrainingNeeds(tokens, _memory(settings, shape, at_once), _disk(settings, shape))
+    operations = _per_token(settings, shape) * tokens
+    return TrainingNeeds(tokens, operations, _memory(settings, shape, at_once), _disk(settings, shape))
+
+
+def _per_token(settings: Training, shape: ModelShape) -> float:
+    """Operations for each token read: two per weight forward, twice as many backward; attention is not counted."""
+    return (8 if settings.gradient_checkpointing else 6) * shape.parameters
 
 
 def _list_tokens(row: Ranking, settings: Training, counter: TokenCounter) -> int:

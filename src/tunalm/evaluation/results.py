@@ -33,7 +33,7 @@ def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluat
         identities: what each model was, by its name; the first is the baseline.
         settings: of the evaluation.
     """
-    benchmarks = [benchmark.name for benchmark in settings.benchmarks]
+    benchmarks = [benchmark.label for benchmark in settings.benchmarks]
     comparable = [
         (benchmark, model, against) for benchmark in benchmarks for against, model in combinations(identities, 2)
     ]

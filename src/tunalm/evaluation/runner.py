@@ -31,7 +31,7 @@ PUBLISHED_LENGTHS = {"superni": 128, "lmentry": 50, "vicuna": 1024}
 
 Benchmarks = Mapping[str, Benchmark | Comparing]
 Rows = Mapping[str, Sequence[Instruction]]
-"""Instructions by the name of their benchmark."""
+"""Instructions by the label of their benchmark."""
 
 
 def run(settings: Evaluate, context: StageContext) -> Summary:
@@ -46,7 +46,7 @@ def run(settings: Evaluate, context: StageContext) -> Summary:
         ModelError: a model cannot be loaded.
         StoreError: the ledger or the folder cannot be written.
     """
-    benchmarks: Benchmarks = {each.name: open_benchmark(each) for each in settings.benchmarks}
+    benchmarks: Benchmarks = {each.label: open_benchmark(each) for each in settings.benchmarks}
     rows: Rows = {name: benchmark.rows() for name, benchmark in benchmarks.items()}
     identities: dict[str, str] = {}
     predictions: list[Prediction] = []
@@ -61,7 +61,8 @@ def run(settings: Evaluate, context: StageContext) -> Summary:
     for prediction, verdict in zip(predictions, verdicts, strict=True):
         answers[prediction.model, prediction.benchmark].append((prediction, verdict))
     results = summarise(answers, identities, settings)
-    _add_totals(results, answers, benchmarks, context.folder / "harness")
+    names = {each.label: each.name for each in settings.benchmarks}
+    _add_totals(results, answers, benchmarks, names, context.folder / "harness")
     write_json(context.folder / "results.json", results)
     return Summary.of([verdict.failure for verdict in verdicts], _values(results))
 
@@ -124,21 +125,26 @@ def request_for(benchmark: str, row: Instruction, settings: Evaluate) -> Request
     )
 
 
-def _add_totals(results: dict[str, Any], answers: Answers, benchmarks: Benchmarks, folder: Path) -> None:
+def _add_totals(
+    results: dict[str, Any], answers: Answers, benchmarks: Benchmarks, names: Mapping[str, str], folder: Path
+) -> None:
     """Add the published totals to the results, and write them with their samples for other tools."""
-    for (model, name), answered in answers.items():
-        benchmark = benchmarks[name]
+    for (model, label), answered in answers.items():
+        benchmark = benchmarks[label]
         if isinstance(benchmark, WithTotals):
             totals = benchmark.totals(answered)
-            results["models"][model]["results"][name] |= {"note": benchmark.note, "totals": totals["results"][name]}
+            results["models"][model]["results"][label] |= {
+                "note": benchmark.note,
+                "totals": totals["results"][names[label]],
+            }
             place = folder / model.replace("/", "__")
-            write_json(place / f"results_{name}.json", {**totals, "model_name": model})
-            write_jsonl(place / f"samples_{name}.jsonl", [sample(*each) for each in enumerate(answered)])
+            write_json(place / f"results_{label}.json", {**totals, "model_name": model})
+            write_jsonl(place / f"samples_{label}.jsonl", [sample(*each) for each in enumerate(answered)])
 
 
 def _longest_answer(benchmark: str, settings: Evaluate) -> int:
-    own = next((each.max_new_tokens for each in settings.benchmarks if each.name == benchmark), None)
-    return own or PUBLISHED_LENGTHS.get(benchmark, settings.max_new_tokens)
+    own = next(each for each in settings.benchmarks if each.label == benchmark)
+    return own.max_new_tokens or PUBLISHED_LENGTHS.get(own.name, settings.max_new_tokens)
 
 
 def _check_prompts(model: str, engine: Engine, asked: Sequence[tuple[str, Instruction, Request]]) -> None:

@@ -14,7 +14,8 @@ from statistics import fmean
 from typing import Any
 
 from tunalm.errors import DataError
-from tunalm.ranking.base import is_usable, open_ranker, unranked
+from tunalm.ranking.base import is_usable, unranked
+from tunalm.ranking.combining import open_ranker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking
 from tunalm.store import StageContext, Summary, read_rows, write_rows
@@ -32,13 +33,13 @@ def run(settings: Rank, context: StageContext) -> Summary:
         DataError: no rows, two rows with the same id, lists of one response, or rows without what the ranker needs.
         EngineError: the judge cannot be asked.
     """
-    rows = [unranked(row) for row in read_lists(Path(settings.responses))]
+    rows = [unranked(row) for row in read_lists(Path(settings.responses))[settings.select()]]
     ranker = open_ranker(settings, context)
     able = [row for row in rows if sum(map(is_usable, row.responses)) >= 2]
     ranked = {row.id: row for row in ranker.rank(able)}
     result = [ranked[row.id] if row.id in ranked else unranked(row, TOO_FEW) for row in rows]
     write_rows(context.folder / "rankings.jsonl", result)
-    return Summary.of([row.failure for row in result], {"by": ranker.name, **describe(result)})
+    return Summary.of([row.failure for row in result], {"by": ranker.name, **describe(result), **ranker.figures()})
 
 
 def read_lists(path: Path) -> list[Ranking]:

@@ -1,26 +1,32 @@
 """What every ranker looks like, and what all of them share: who can be ranked, and ranks from scores.
 
-A ranker puts the responses of each list in order. To add one, write a class with the two members of `Ranker` and give
-it a row in `RANKERS`.
+A ranker puts the responses of each list in order. To add one, write a class that is made from the stage's settings and
+its context and has the members of `Ranker`, and give it a row in `RANKERS`; from another package, an entry point in the
+group `tunalm.rankers`, for a recipe's `by: custom`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
+from tunalm.extensions import extension_identity, load_extension
+from tunalm.ranking.user_code import checker_identity
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
 from tunalm.store import StageContext
 
 RANKERS = {
     "likelihood": "tunalm.ranking.likelihood:LikelihoodRanker",
-    "judge": "tunalm.ranking.judge:JudgeRanker",
+    "judge": "tunalm.ranking.judge.ranker:JudgeRanker",
     "verifier": "tunalm.ranking.verifier:VerifierRanker",
 }
 """`by` in a recipe -> module:class; the module is imported when the stage runs, not before."""
+
+GROUP = "tunalm.rankers"
+"""Of the entry points by which other packages bring rankers."""
 
 
 class Ranker(Protocol):
@@ -34,18 +40,41 @@ class Ranker(Protocol):
         """Fill in rank and score of every usable response; the lists, and the responses in them, keep their order.
 
         Every row has at least two usable responses and carries nothing of an earlier ranking. A list that cannot be
-        ranked comes back with `failure` and without ranks.
+        ranked comes back with `failure` and without ranks. A ranker that knows how sure it is of a list, as a
+        probability that the response ranked first is the best, says so in `judgement["confidence"]`.
 
         Raises:
             DataError: the rows lack what this way of ranking needs; the first such row is named.
         """
 
+    def figures(self) -> dict[str, Any]:
+        """What the ranker says of its work so far, for the record of the stage and the report; plain JSON values."""
 
-def open_ranker(settings: Rank, context: StageContext) -> Ranker:
-    """Make the ranker that `settings` describe."""
-    module, name = RANKERS[settings.by].split(":")
-    make = cast(Callable[[Rank, StageContext], Ranker], getattr(import_module(module), name))
+
+def make_ranker(by: str, settings: Rank, context: StageContext) -> Ranker:
+    """Make the ranker of one kind, as `settings` describe it.
+
+    Raises:
+        RecipeError: no installed package brings the ranker that is named.
+    """
+    make: Callable[[Rank, StageContext], Ranker]
+    if settings.custom is not None and by == "custom":
+        make = load_extension(GROUP, settings.custom.name)
+    else:
+        module, name = RANKERS[by].split(":")
+        make = getattr(import_module(module), name)
     return make(settings, context)
+
+
+def ranker_identities(settings: Rank) -> list[str]:
+    """Names the code of others that a stage runs, with its version; nothing of it is imported.
+
+    Raises:
+        DataError: the file of a verifier cannot be used.
+        RecipeError: no installed package brings the ranker that is named.
+    """
+    custom = [] if settings.custom is None else [extension_identity(GROUP, settings.custom)]
+    return custom if settings.verifier is None else [*custom, checker_identity(settings.verifier)]
 
 
 def is_usable(response: Response) -> bool:
@@ -82,6 +111,33 @@ def with_scores(
         for response, score, rank in zip(row.responses, scores, ranks, strict=True)
     ]
     return row.model_copy(update={"responses": responses, "ranked_by": ranked_by, "judgement": judgement})
+
+
+def with_some_scores(
+    row: Ranking,
+    scores: Sequence[float | None],
+    reasons: Mapping[int, str],
+    ranked_by: str,
+    judgement: Mapping[str, Any] | None = None,
+) -> Ranking:
+    """As `with_scores`, where some responses have no score for a reason.
+
+    Args:
+        row: the list.
+        scores: one per response.
+        reasons: why a response has none, by its place; kept as `judgement["not_scored"]`.
+        ranked_by: name of the ranker.
+        judgement: what it says beside the scores.
+
+    Returns:
+        The ranked list; one with a failure if fewer than two responses have a score.
+    """
+    if reasons and sum(score is not None for score in scores) < 2:
+        return unranked(row, f"fewer than two responses have a score: {next(iter(reasons.values()))}")
+    said = dict(judgement or {})
+    if reasons:
+        said["not_scored"] = {str(place): reason for place, reason in reasons.items()}
+    return with_scores(row, scores, ranked_by, said or None)
 
 
 def unranked(row: Ranking, reason: str | None = None) -> Ranking:

@@ -12,6 +12,8 @@ from pydantic import Field
 
 from tunalm.recipe.base import (
     Data,
+    Extension,
+    Lists,
     ModelSource,
     Produces,
     RankingsSource,
@@ -23,6 +25,7 @@ from tunalm.recipe.base import (
 )
 from tunalm.recipe.engines import (
     BatchSettings,
+    CustomSettings,
     EndpointSettings,
     EngineSettings,
     HuggingFaceSettings,
@@ -55,6 +58,12 @@ class Recipe(Settings):
     is sent that could exceed it, and a model whose price is not known is refused."""
     prices: str | None = None
     """A table of prices in YAML, read before `~/.config/tunalm/prices.yaml` and the one that tunalm ships."""
+    only: list[str] = Field(default_factory=list)
+    """Stages that are wanted; what they do not read is left out, and so are other models of the evaluation. Empty means
+    all."""
+    sweep: dict[str, list[Any]] = Field(default_factory=dict)
+    """Values to try, by knob: `{tuna.mle_weight: [0, 1, 10], seed: [0, 1, 2]}`. Every stage that a value reaches is run
+    once per combination, all others once; the evaluation then has a row for each."""
     stages: dict[str, AnyStage]
     """Named stages in the order in which they run."""
 
@@ -64,11 +73,14 @@ __all__ = [
     "AnyStage",
     "BatchSettings",
     "Benchmark",
+    "CustomSettings",
     "Data",
     "EndpointSettings",
     "EngineSettings",
     "Evaluate",
+    "Extension",
     "HuggingFaceSettings",
+    "Lists",
     "Local",
     "ModelSource",
     "Produces",

@@ -42,18 +42,50 @@ class Stage(Settings):
     """Seeds everything random in this stage."""
 
 
-class Data(Settings):
+class Extension(Settings):
+    """Something that another installed package brings, by an entry point."""
+
+    name: str
+    """Of the entry point."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What it is told; it checks them itself."""
+
+
+class Sliced(Settings):
+    """Rows of which a part may be taken."""
+
+    rows: str = ":"
+    """Python slice of the rows in file order, for instance `:13000` (the first 13K) or `-39000:` (the last 39K)."""
+
+    @field_validator("rows")
+    @classmethod
+    def _slice(cls, value: str) -> str:
+        parts = value.split(":")
+        if len(parts) != 2 or not all(part.removeprefix("-").isdecimal() or not part for part in parts):
+            raise ValueError(f"rows must be a slice such as ':13000' or '-39000:', not {value!r}")
+        return value
+
+    def select(self) -> slice:
+        """The slice that `rows` describes."""
+        start, stop = (int(part) if part else None for part in self.rows.split(":"))
+        return slice(start, stop)
+
+
+class Data(Sliced):
     """Instructions to read. A plain string is the `source`."""
+
+    not_hashed: ClassVar[frozenset[str]] = frozenset({"license"})
 
     source: str
     """A file (Alpaca, messages or self-instruct rows; .json, .jsonl, .parquet, .gz), a hub dataset id `owner/name`, or
     `checkable:train` / `checkable:heldout` for the built-in tasks that a program can check."""
-    rows: str = ":"
-    """Python slice of the rows in file order, for instance `:13000` (the first 13K) or `-39000:` (the last 39K)."""
     limit: int | None = Field(None, ge=1)
     """At most so many rows, taken after `rows`."""
     split: str = "train"
     """Which split of a hub dataset."""
+    license: str | None = None
+    """Under which the rows may be used, for instance `cc-by-nc-4.0`: said in the cards of models and lists made from
+    them."""
 
     @model_validator(mode="before")
     @classmethod
@@ -68,18 +100,17 @@ class Data(Settings):
             raise ValueError(f"{twice[0]} is given both in the input and where it is used")
         return {**inner, **outer}
 
-    @field_validator("rows")
-    @classmethod
-    def _slice(cls, value: str) -> str:
-        parts = value.split(":")
-        if len(parts) != 2 or not all(part.removeprefix("-").isdecimal() or not part for part in parts):
-            raise ValueError(f"rows must be a slice such as ':13000' or '-39000:', not {value!r}")
-        return value
 
-    def select(self) -> slice:
-        """The slice that `rows` describes."""
-        start, stop = (int(part) if part else None for part in self.rows.split(":"))
-        return slice(start, stop)
+class Lists(Sliced):
+    """Ranked lists to train on. A plain string is the `source`."""
+
+    source: RankingsSource
+    """A stage that ranks, or a file of ranked rows."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
 
 
 def map_sources(value: Any, change: Callable[[str, Source, str], str], where: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tunalm.recipe.base import ModelSource, Settings
+from tunalm.recipe.base import Extension, ModelSource, Settings
 
 
 class Local(Settings):
@@ -133,8 +133,14 @@ class ScriptedSettings(Settings):
     """Answers to choose from; empty means that the instruction's own words are shuffled."""
 
 
+class CustomSettings(Extension):
+    """An engine that another installed package brings, by an entry point in the group `tunalm.engines`."""
+
+    kind: Literal["custom"] = "custom"
+
+
 EngineSettings = Annotated[
-    HuggingFaceSettings | VllmSettings | EndpointSettings | BatchSettings | ScriptedSettings,
+    HuggingFaceSettings | VllmSettings | EndpointSettings | BatchSettings | ScriptedSettings | CustomSettings,
     Field(discriminator="kind"),
 ]
 

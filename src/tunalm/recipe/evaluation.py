@@ -17,6 +17,8 @@ class Benchmark(Settings):
     """`checkable`: share of responses that the built-in checkers accept; `reference`: ROUGE-L with the references;
     `superni` and `lmentry`: the published benchmarks, scored as published; `vicuna` and, for any other questions,
     `pairwise`: a judge compares the answers with those of another model."""
+    title: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
+    """What it is called in tables; null is `name`. Two with the same name need it."""
     data: Data
     """Held-out instructions; `checkable` has its own, `checkable:heldout`. For `superni` and `lmentry` a clone of their
     repository or a folder with its data; `limit` then takes rows from all tasks in turn."""
@@ -56,6 +58,11 @@ class Benchmark(Settings):
         if isinstance(value, dict) and value.get("name") == "checkable":
             value = {"data": "checkable:heldout", **value}
         return value
+
+    @property
+    def label(self) -> str:
+        """What it is called in tables and files."""
+        return self.title or self.name
 
     @model_validator(mode="after")
     def _own_template(self) -> Benchmark:
@@ -104,9 +111,9 @@ class Evaluate(Stage):
     @field_validator("benchmarks")
     @classmethod
     def _distinct(cls, value: list[Benchmark]) -> list[Benchmark]:
-        names = [benchmark.name for benchmark in value]
+        names = [benchmark.label for benchmark in value]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"benchmarks must be some that differ, not [{', '.join(names)}]")
+            raise ValueError(f"benchmarks must be some whose names or titles differ, not [{', '.join(names)}]")
         return value
 
     @model_validator(mode="after")

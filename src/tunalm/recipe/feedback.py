@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunalm.recipe.base import Data, Produces, ResponsesSource, Stage
+from tunalm.recipe.base import Data, Extension, Produces, ResponsesSource, Sliced, Stage
 from tunalm.recipe.engines import EngineSettings, spelled_out
 
 
@@ -42,20 +42,54 @@ class Sample(Stage):
     _short = field_validator("engine", mode="before")(spelled_out)
 
 
-class Rank(Stage):
+class Rank(Stage, Sliced):
     """Order the responses of each list, best first, ties allowed."""
 
     produces: ClassVar[Produces] = "rankings"
     kind: Literal["rank"] = "rank"
-    by: Literal["likelihood", "judge", "verifier"]
-    """`likelihood`: Eq. 3 from stored log-probabilities; `judge`: a model scores them in context (section 2.3);
-    `verifier`: the checker that came with the instruction."""
+    by: Literal["likelihood", "judge", "verifier", "custom"]
+    """`likelihood`: Eq. 3 (section 2.2); `judge`: a model scores them in context (section 2.3); `verifier`: a program
+    checks them; `custom`: a ranker that another package brings."""
     responses: ResponsesSource
     """A stage that samples, or a file of its rows."""
     length_penalty: float = Field(1.3, ge=0)
     """beta of Eq. 3 (`by: likelihood`)."""
+    length_unit: Literal["tokens", "characters"] = "tokens"
+    """What Eq. 3 counts as the length of a response (`by: likelihood`)."""
     engine: EngineSettings | None = None
-    """The judge (`by: judge`)."""
+    """The judge (`by: judge`, `fallback: judge`); or the teacher that scores the responses anew, where its
+    log-probabilities shall count and not those that were kept (`by: likelihood`)."""
+    rank_reference: bool = False
+    """Score the reference too and add it to its list as one more candidate, for Eq. 4 as for any other; Eq. 6 learns it
+    all the same (`by: likelihood` with an engine)."""
+    verifier: str | None = None
+    """FILE.py:FUNCTION, a checker of your own: FUNCTION(instruction, text) returns a number from 0 to 1, or a bool.
+    null takes the checkers that came with the instructions (`by: verifier`, `veto: verifier`)."""
+    veto: Literal["verifier"] | None = None
+    """Put every response that the verifier finds wrong below all that it finds right, and keep the order in both
+    groups."""
+    veto_below: float = Field(1.0, gt=0, le=1)
+    """A response is wrong if the verifier's score is less than this (`veto: verifier`)."""
+    fallback: Literal["judge"] | None = None
+    """Ask the judge about the lists of whose ranks the ranker is not sure (`by: proxy`, `by: custom`)."""
+    min_confidence: float = Field(0.8, ge=0, le=1)
+    """How sure is enough: the probability that the best response is the one ranked first (`fallback: judge`)."""
+    custom: Extension | None = None
+    """The ranker of another package (`by: custom`)."""
+    protocol: Literal["audited", "paper"] = "audited"
+    """How a judge is asked. `audited`: in several orders, for evidence and marks as JSON, which are added up and
+    averaged here; ties are kept. `paper`: once, in one prompt with all steps of the paper, for the order itself."""
+    num_orders: int = Field(4, ge=1)
+    """Calls per list, each with the responses in another order; with a multiple of the length of the list, every
+    response stands in every place equally often (`protocol: audited`)."""
+    min_agreement: float | None = Field(None, ge=0, le=1)
+    """A list on which the orders agree less than this, by Kendall's W, is treated as `low_agreement` says; null
+    accepts every list. Two orders that have nothing to do with each other have a W of about 0.5, four one of 0.25."""
+    low_agreement: Literal["drop", "weigh", "keep"] = "drop"
+    """`drop` fails such a list, `weigh` makes its W the weight of its ranking loss, `keep` only counts it."""
+    canaries: float = Field(0.01, ge=0, le=1)
+    """Share of the lists with which the judge is tested by one more call: with a response beside the others that is
+    certainly the worst, or that is there twice. The result is in the report and has no influence on the ranks."""
     max_new_tokens: int = Field(1024, ge=1)
     """Room for the judge's reply (`by: judge`)."""
 
@@ -63,6 +97,23 @@ class Rank(Stage):
 
     @model_validator(mode="after")
     def _judge_needs_engine(self) -> Rank:
-        if self.by == "judge" and self.engine is None:
-            raise ValueError("by: judge needs an engine, for instance engine: {base_url: ..., model: ...}")
+        asks = "by: judge" if self.by == "judge" else "fallback: judge" if self.fallback else None
+        if asks and self.engine is None:
+            raise ValueError(f"{asks} needs an engine, for instance engine: {{base_url: ..., model: ...}}")
+        return self
+
+    @model_validator(mode="after")
+    def _knobs_that_go_together(self) -> Rank:
+        if self.rank_reference and (self.by != "likelihood" or self.engine is None):
+            raise ValueError("rank_reference needs by: likelihood and an engine, which scores the reference")
+        if self.verifier is not None and self.by != "verifier" and self.veto is None:
+            raise ValueError("verifier is read by by: verifier and by veto: verifier; this stage has neither")
+        if self.min_agreement is not None and (self.protocol == "paper" or self.num_orders == 1):
+            raise ValueError("min_agreement needs protocol: audited with two orders or more, which can agree")
+        if self.veto is not None and self.by == "verifier":
+            raise ValueError("veto: verifier adds nothing to by: verifier")
+        if self.fallback is not None and self.by not in ("proxy", "custom"):
+            raise ValueError(f"fallback needs a ranker that says how sure it is (by: proxy), not by: {self.by}")
+        if (self.by == "custom") != (self.custom is not None):
+            raise ValueError("by: custom and custom: {name: ...} go together")
         return self

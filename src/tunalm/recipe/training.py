@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from tunalm.recipe.base import Data, ModelSource, Produces, RankingsSource, Stage
+from tunalm.recipe.base import Data, Lists, ModelSource, Produces, ResponsesSource, Stage
 
 
 class Training(Stage):
@@ -73,6 +73,8 @@ class Sft(Training):
     """The base model."""
     data: Data
     """Instructions with references."""
+    responses: ResponsesSource | None = None
+    """Lists of responses of which every one is imitated as a reference is, beside `data` (Alpaca-Mul)."""
     epochs: float = Field(3.0, gt=0)
     """Passes over the rows."""
     learning_rate: float = Field(2e-5, ge=0)
@@ -89,8 +91,9 @@ class Train(Training):
     kind: Literal["train"] = "train"
     start: ModelSource
     """The model to start from."""
-    rankings: RankingsSource
-    """A stage that ranks, or a file of ranked rows."""
+    rankings: list[Lists]
+    """Ranked lists: a stage that ranks, a file of ranked rows, a part of either (`{source: ..., rows: ":13000"}`), or a
+    list of such, which are put one after the other."""
     margin: float = Field(0.1, ge=0)
     """Margin m of Eq. 5 between neighbouring ranks."""
     mle_weight: float = Field(1.0, ge=0)
@@ -106,6 +109,18 @@ class Train(Training):
     """Scale of the values in `plackett_luce`, `dpo` and `simpo`; null is 1, 0.1 and 2."""
     pairs: Literal["all", "best_worst"] = "all"
     """That `dpo` and `simpo` look at. The `margin` of `simpo` is its gamma."""
+
+    @field_validator("rankings", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+    @field_validator("rankings")
+    @classmethod
+    def _some(cls, value: list[Lists]) -> list[Lists]:
+        if not value:
+            raise ValueError("rankings is empty: name at least one stage that ranks, or a file")
+        return value
 
     @model_validator(mode="after")
     def _one_loss(self) -> Train:

@@ -1,7 +1,6 @@
 """report.html: one file that holds everything and asks for nothing, so that it can be mailed and opened anywhere.
 
-It has no script and no address; its Content-Security-Policy forbids both. Text of models and data is escaped by the
-template engine, and only figures made here are put in as they are.
+What it is made of stands in `pages`.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tunalm.engines.cost.budget import dollars
 from tunalm.progress import progress
-from tunalm.reporting import formats
 from tunalm.reporting.files import read_object
+from tunalm.reporting.judges import alarms
 from tunalm.reporting.outcome import NUM_EXAMPLES, benchmark_views
+from tunalm.reporting.pages import environment, page_text
 from tunalm.reporting.stages import ranked_responses, stage_view
 from tunalm.store import write_text
 
@@ -44,7 +42,7 @@ def write_report(run_path: Path, recipe: dict[str, Any], states: dict[str, dict[
             views.append(stage_view(run_path / name, name, stage, states.get(name, {})))
             advance(1)
     manifest = read_object(run_path / "manifest.json")
-    page = _environment().get_template("report.html.j2")
+    page = environment("tunalm.reporting", by_rank=ranked_responses).get_template("report.html.j2")
     text = page.render(
         name=recipe.get("name", run_path.name),
         description=recipe.get("description", ""),
@@ -56,7 +54,7 @@ def write_report(run_path: Path, recipe: dict[str, Any], states: dict[str, dict[
         manifest=manifest,
         manifest_text=json.dumps(manifest, indent=2, ensure_ascii=False),
     )
-    write_text(run_path / "report.html", text.encode("utf-8", "replace").decode("utf-8"))
+    write_text(run_path / "report.html", page_text(text))
 
 
 def _problems(stages: Mapping[str, Any], states: Mapping[str, dict[str, Any]]) -> list[str]:
@@ -69,29 +67,5 @@ def _problems(stages: Mapping[str, Any], states: Mapping[str, dict[str, Any]]) -
         elif state.get("failed") or state.get("unknown"):
             failed, unknown, requested = (state.get(key, 0) for key in ("failed", "unknown", "requested"))
             problems.append(f"The stage {name}: {failed} failed and {unknown} unknown of {requested}.")
+        problems += [f"The stage {name}: {alarm}." for alarm in alarms(state.get("details"))]
     return problems
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("tunalm.reporting", "."),
-        autoescape=True,
-        finalize=formats.visible,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "dollars": dollars,
-        "duration": formats.duration,
-        "interval": formats.interval,
-        "number": formats.number,
-        "p_value": formats.p_value,
-        "percent": formats.percent,
-        "plain": formats.plain,
-        "shown": formats.shown,
-        "signed": formats.signed,
-        "by_rank": ranked_responses,
-    }
-    environment.globals["significant"] = formats.SIGNIFICANT
-    return environment

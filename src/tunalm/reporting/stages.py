@@ -13,6 +13,7 @@ from typing import Any
 from tunalm.records import Ranking, Response
 from tunalm.reporting.files import read_objects, read_records
 from tunalm.reporting.formats import percent
+from tunalm.reporting.judges import Line, judge_lines
 from tunalm.reporting.plots import Points, Svg, curves, histogram
 
 NUM_LISTS = 3
@@ -67,6 +68,7 @@ class StageView:
     calls: list[Calls] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     ranks: list[RankLength] = field(default_factory=list)
+    judge: list[Line] = field(default_factory=list)
     lists: list[Ranking] = field(default_factory=list)
 
 
@@ -173,6 +175,7 @@ def _fill_ranking(view: StageView, folder: Path, settings: Mapping[str, Any]) ->
         view.ranks.append(RankLength(rank, len(responses), fmean(characters), _mean(tokens), _mean(scores)))
     if view.ranks:
         view.facts.pop("mean_characters_by_rank", None)
+    view.judge = judge_lines(view.facts.pop("judge", None))
 
 
 def ranked_responses(row: Ranking) -> list[Response]:

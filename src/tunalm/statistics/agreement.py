@@ -28,6 +28,23 @@ def cohen_kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> float | N
     return None if np.isnan(kappa) else kappa
 
 
+def kappa_of_table(table: NDArray[np.float64]) -> float | None:
+    """Cohen's kappa of counts.
+
+    Args:
+        table: [categories, categories], how often the first rater says the one and the second the other.
+
+    Returns:
+        Kappa, or None where chance alone would already agree on everything, or there is no item.
+    """
+    items = float(table.sum())
+    if not items:
+        return None
+    observed = float(np.trace(table)) / items
+    expected = float(table.sum(axis=1) @ table.sum(axis=0)) / items**2
+    return (observed - expected) / (1 - expected) if expected < 1 else None
+
+
 def kappa_interval(
     one: Sequence[Hashable], other: Sequence[Hashable], samples: int, seed: int
 ) -> tuple[float, float] | None:

@@ -17,6 +17,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any, cast
@@ -26,7 +27,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
-from tunalm.data import load, require_references
+from tunalm.data import imitated, load, require_references
 from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer
 from tunalm.errors import DataError
 from tunalm.progress import is_main_process, progress
@@ -56,6 +57,8 @@ def run_sft(settings: Sft, context: StageContext) -> Summary:
     instructions = load(settings.data)
     require_references(instructions, settings.data.source)
     rows = [Ranking.model_validate({**row.model_dump(), "responses": []}) for row in instructions]
+    if settings.responses is not None:
+        rows += imitated(read_rows(Path(settings.responses), Ranking))
     return _run(settings, settings.model, rows, {}, context)
 
 
@@ -64,18 +67,23 @@ def run_train(settings: Train, context: StageContext) -> Summary:
 
     Returns:
         The rows that were trained on; what was left out by rule is no failure and stands in `details`: `rows` read,
-        `dropped` (the prompt fills max_length), `idle` (nothing to rank, nothing to imitate), and of those trained on,
-        `unranked` (only the reference is learned) and `cut` (a response is longer than max_length allows).
+        `lists` of each part, `dropped` (the prompt fills max_length), `idle` (nothing to rank, nothing to imitate), and
+        of those trained on, `unranked` (only the reference is learned) and `cut` (a response is longer than max_length
+        allows).
 
     Raises:
         DataError: there is nothing to rank, an id stands twice, or a reference is missing while `mle_weight` > 0.
         ModelError: the model or its template cannot be used.
         TrainingError: a loss that is not finite.
     """
-    rows = read_rows(Path(settings.rankings), Ranking)
-    _require_lists(rows, settings.rankings)
-    if settings.mle_weight > 0 and settings.loss != "rrhf":
-        require_references(rows, settings.rankings)
+    parts = []
+    for lists in settings.rankings:
+        part = read_rows(Path(lists.source), Ranking)[lists.select()]
+        _require_lists(part, lists.source)
+        if settings.mle_weight > 0 and settings.loss != "rrhf":
+            require_references(part, lists.source)
+        parts.append(part)
+    rows = parts[0] if len(parts) == 1 else [_renamed(row, number) for number, part in enumerate(parts) for row in part]
     objective = {
         "margin": settings.margin,
         "mle_weight": settings.mle_weight,
@@ -84,7 +92,13 @@ def run_train(settings: Train, context: StageContext) -> Summary:
         "beta": settings.beta or BETAS.get(settings.loss, 1.0),
         "pairs": settings.pairs,
     }
-    return _run(settings, settings.start, rows, objective, context)
+    summary = _run(settings, settings.start, rows, objective, context)
+    return replace(summary, details={"lists": [len(part) for part in parts], **summary.details})
+
+
+def _renamed(row: Ranking, number: int) -> Ranking:
+    """One instruction may have a list in several files."""
+    return row.model_copy(update={"id": f"{number}/{row.id}"})
 
 
 def _require_lists(rows: Sequence[Ranking], where: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunalm.data.files import existing_file, read_raw
+from tunalm.data.files import existing_file, read_raw, stream_raw
 from tunalm.errors import DataError
 
 ROWS = [{"instruction": "Say yes.", "output": "Yes."}, {"instruction": "Sag schön.", "output": "a\u2028b"}]
@@ -168,3 +168,40 @@ def test_a_folder_is_refused_and_a_file_in_it_suggested(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no folder '.*/nowhere'"):
         existing_file(str(tmp_path / "nowhere" / "rows.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINES,
+        b"\xef\xbb\xbf\n" + LINES.rstrip(),
+        gzip.compress(LINES, mtime=0),
+        json.dumps(ROWS).encode(),
+        parquet(ROWS),
+        gzip.compress(parquet(ROWS), mtime=0),
+        LINES + b'{"a": }\n',
+        LINES + b'{"a": "latin \xe9"}\n',
+        b"",
+        gzip.compress(LINES, mtime=0)[:-9],
+        b"PAR1 not Parquet",
+    ],
+)
+def test_a_stream_holds_what_reading_whole_holds_and_is_refused_alike(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "rows"
+    path.write_bytes(content)
+    found: list[object] = []
+    for reader in (read_raw, stream_raw):
+        try:
+            found.append(list(reader(path)))
+        except DataError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+
+
+def test_a_stream_gives_rows_before_it_meets_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    path.write_bytes(LINES + b"rubbish\n")
+    rows = stream_raw(path)
+    assert [next(rows).value, next(rows).value] == ROWS
+    with pytest.raises(DataError, match="rows:3"):
+        next(rows)

@@ -103,7 +103,7 @@ def test_ranked_rows_can_be_read_as_instructions() -> None:
         ranked_by="likelihood",
     )
     expected = Instruction.model_validate(
-        ranking.model_dump(exclude={"responses", "ranked_by", "judgement", "failure"})
+        ranking.model_dump(exclude={"responses", "ranked_by", "weight", "judgement", "failure"})
     )
     assert read(ranking.model_dump()) == [expected]
     assert read(json.loads(ranking.model_dump_json(exclude_none=True))) == [expected]

@@ -79,5 +79,5 @@ def test_other_scripts_need_the_unicode_tokenizer(tmp_path: Path, tokenizer: str
 
 @pytest.mark.parametrize("benchmarks", [[], ["checkable", "checkable"]])
 def test_an_evaluation_has_benchmarks_that_differ(benchmarks: list[str]) -> None:
-    with pytest.raises(ValueError, match="benchmarks must be some that differ"):
+    with pytest.raises(ValueError, match="benchmarks must be some whose names or titles differ"):
         Evaluate.model_validate({"kind": "evaluate", "models": ["a/b"], "benchmarks": benchmarks})

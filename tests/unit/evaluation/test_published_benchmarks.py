@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.published import lmentry, superni
 from tunalm.engines.base import Completion, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import DataError, EngineError
@@ -18,26 +19,6 @@ from tunalm.evaluation.sources import in_turn
 from tunalm.evaluation.superni.scoring import score_file as score_superni
 from tunalm.recipe import Benchmark, Evaluate
 from tunalm.store import StageContext
-
-NLI = "task190_snli_classification"
-
-
-def lmentry(folder: Path, *sets: str) -> Path:
-    """Sets of four questions about the word `anna`."""
-    metadata = {"word": "anna", "answer": "a", "distractor": "otto", "word1": "a", "word2": "otto", "template_id": 0}
-    examples = {str(number): {"input": f"Q{number}\nA:", "metadata": metadata} for number in range(4)}
-    folder.mkdir(exist_ok=True)
-    for name in sets:
-        (folder / f"{name}.json").write_text(json.dumps({"examples": examples}), encoding="utf-8")
-    return folder
-
-
-def superni(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    row = {"id": "r1", "input": "Is it?", "output": ["Yes", "It is"]}
-    task = {"task": NLI, "definition": "Say yes.", "positive_examples": [], "instances": [row]}
-    (folder / "tasks.jsonl").write_text(json.dumps(task), encoding="utf-8")
-    return folder
 
 
 def evaluate(folder: Path, *benchmarks: dict[str, Any], models: dict[str, Any] | None = None) -> dict[str, Any]:

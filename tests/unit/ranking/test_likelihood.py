@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import tunalm
 from tunalm.errors import DataError
-from tunalm.ranking.likelihood import LikelihoodRanker, likelihood_score
+from tunalm.ranking.equation3 import likelihood_score
+from tunalm.ranking.likelihood import LikelihoodRanker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
 from tunalm.store import StageContext
@@ -60,7 +61,7 @@ def test_beta_decides_between_short_and_long() -> None:
 def test_the_score_is_kept_beside_the_rank() -> None:
     row = ranked(drawn("a", -4.0, 4), drawn("b", -2.0, 4))
     assert [response.score for response in row.responses] == pytest.approx([-4 / 4**1.3, -2 / 4**1.3])
-    assert row.ranked_by == "likelihood beta=1.3"
+    assert row.ranked_by == "likelihood beta=1.3 length=tokens"
 
 
 def test_one_text_drawn_twice_is_a_tie_whatever_the_rounding() -> None:

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from tunalm import ranking
 from tunalm.errors import DataError
-from tunalm.ranking.base import RANKERS, assign_ranks, open_ranker
+from tunalm.ranking.base import RANKERS, assign_ranks
+from tunalm.ranking.combining import open_ranker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
 from tunalm.store import StageContext, Summary, read_rows, write_rows
 
+KNOBS: dict[str, dict[str, Any]] = {"judge": {"engine": {"base_url": "https://h/v1", "model": "m"}}}
+"""What some rankers cannot do without."""
 scores_strategy = st.lists(st.none() | st.floats(allow_nan=False), max_size=12)
 
 
@@ -63,12 +66,11 @@ def test_ranks_order_as_scores_do(scores: list[float | None]) -> None:
 
 def test_every_ranker_of_the_table_can_be_opened(tmp_path: Path) -> None:
     for by in RANKERS:
-        settings = Rank.model_validate(
-            {"by": by, "responses": "x", "engine": {"base_url": "https://h/v1", "model": "m"}}
-        )
+        settings = Rank.model_validate({"by": by, "responses": "x", **KNOBS.get(by, {})})
         ranker = open_ranker(settings, StageContext(tmp_path, tmp_path / "ledger.sqlite"))
         assert ranker.name.startswith(by)
         assert ranker.rank([]) == []
+        assert isinstance(ranker.figures(), dict)
 
 
 def test_rows_and_responses_keep_their_order_and_only_ranks_are_filled_in(tmp_path: Path) -> None:
@@ -77,7 +79,7 @@ def test_rows_and_responses_keep_their_order_and_only_ranks_are_filled_in(tmp_pa
     assert (summary.requested, summary.ok, summary.failed) == (2, 2, 0)
     assert [row.id for row in after] == ["b", "a"]
     assert [[response.rank for response in row.responses] for row in after] == [[2, 0, 1], [0, 1]]
-    assert {row.ranked_by for row in after} == {"likelihood beta=1.3"}
+    assert {row.ranked_by for row in after} == {"likelihood beta=1.3 length=tokens"}
     cleared = {"rank": None, "score": None}
     for old, new in zip(before, after, strict=True):
         restored = [response.model_copy(update=cleared) for response in new.responses]
@@ -99,7 +101,7 @@ def test_an_earlier_ranking_leaves_no_trace(tmp_path: Path) -> None:
     for response in old.responses:
         response.rank = response.score = 7
     _, (new,) = run(tmp_path, old)
-    assert (new.failure, new.judgement, new.ranked_by) == (None, None, "likelihood beta=1.3")
+    assert (new.failure, new.judgement, new.ranked_by) == (None, None, "likelihood beta=1.3 length=tokens")
     assert [response.rank for response in new.responses] == [1, 0, None]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunalm.statistics.agreement import agreement, cohen_kappa, kappa_interval
+from tunalm.statistics.agreement import agreement, cohen_kappa, kappa_interval, kappa_of_table
 
 PAIRS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=40)
 
@@ -32,8 +33,18 @@ def test_kappa_is_symmetric_and_at_most_one(pairs: list[tuple[str, str]]) -> Non
     assert kappa is None or (kappa <= 1 and kappa == pytest.approx(cohen_kappa(other, one)))
 
 
+@given(PAIRS)
+def test_kappa_of_counts_is_that_of_the_items(pairs: list[tuple[str, str]]) -> None:
+    table = np.zeros((3, 3))
+    for first, second in pairs:
+        table["abc".index(first), "abc".index(second)] += 1
+    expected = cohen_kappa(*zip(*pairs, strict=True))
+    assert kappa_of_table(table) == (None if expected is None else pytest.approx(expected))
+
+
 def test_no_items_have_no_kappa() -> None:
     assert cohen_kappa([], []) is None
+    assert kappa_of_table(np.zeros((3, 3))) is None
     assert kappa_interval(["a", "a"], ["a", "a"], 100, 0) is None
 
 

@@ -13,7 +13,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tunalm.errors import DataError
-from tunalm.recipe import Data, Sft, Train
+from tunalm.recipe import Data, Lists, Sft, Train
 from tunalm.records import Ranking, Response
 from tunalm.store import StageContext, Summary, write_rows
 from tunalm.training import run_sft, run_train, runs
@@ -35,7 +35,7 @@ def train(tmp_path: Path, model_folder: Path, rows: list[Ranking], context: Stag
         path = tmp_path / "lists.jsonl"
         write_rows(path, rows if data is None else data)
         settings = {"batch_size": 4, "token_budget": 64, "learning_rate": 1e-2, **changes}
-        return run_train(Train(start=str(model_folder), rankings=str(path), **settings), context)
+        return run_train(Train(start=str(model_folder), rankings=[Lists(source=str(path))], **settings), context)
 
     return run
 
@@ -135,6 +135,31 @@ def test_sft_learns_the_references(tmp_path: Path, model_folder: Path, context: 
     tokenizer = AutoTokenizer.from_pretrained(context.folder / "model")
     written = str(tokenizer.decode(write(load(context.folder / "model"), context.folder / "model")[0]))
     assert written.endswith("### Response:Fine.")
+
+
+def test_sft_also_learns_the_responses_that_it_is_given(
+    tmp_path: Path, model_folder: Path, rows: list[Ranking], context: StageContext
+) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text(json.dumps({"instruction": "Say 7", "output": "7"}) + "\n", encoding="utf-8")
+    write_rows(tmp_path / "lists.jsonl", rows)
+    settings = Sft(model=str(model_folder), data=Data(source=str(data)), responses=str(tmp_path / "lists.jsonl"))
+    given = sum(response.failure is None and bool(response.text) for row in rows for response in row.responses)
+    assert run_sft(settings, context).requested == 1 + given
+
+
+def test_lists_of_several_files_are_put_one_after_the_other(
+    tmp_path: Path, model_folder: Path, rows: list[Ranking], context: StageContext
+) -> None:
+    for name in ("one", "other"):
+        write_rows(tmp_path / f"{name}.jsonl", rows)
+    parts = [
+        Lists(source=str(tmp_path / "one.jsonl"), rows=":3"),
+        Lists(source=str(tmp_path / "other.jsonl"), rows="-5:"),
+    ]
+    summary = run_train(Train(start=str(model_folder), rankings=parts, batch_size=8), context)
+    assert summary.details["rows"] == 8
+    assert summary.details["lists"] == [3, 5]
 
 
 def test_what_was_left_out_is_told(train: Callable[..., Summary], rows: list[Ranking]) -> None:

@@ -6,19 +6,21 @@ A call is made over `wire`, when `limits` lets it go, again if `retries` says so
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tunalm.engines.base import Capabilities, Completion, Journal, NoJournal, Request
 from tunalm.engines.endpoint.addresses import OPENAI_HOST, checked_host, find_key
-from tunalm.engines.endpoint.bodies import PATHS, echo_body, prompt_text, request_body, siblings
+from tunalm.engines.endpoint.bodies import PATHS, request_body, siblings
 from tunalm.engines.endpoint.calls import Calls, Question, Unit
 from tunalm.engines.endpoint.faults import Fault
 from tunalm.engines.endpoint.limits import Concurrency, Quota
 from tunalm.engines.endpoint.replies import ReplyReader
+from tunalm.engines.endpoint.scoring import EndpointScorer
 from tunalm.engines.endpoint.stops import Stops
 from tunalm.engines.endpoint.wire import Answer, Wire
 from tunalm.errors import EngineError
 from tunalm.recipe import EndpointSettings
+from tunalm.records import Message
 
 
 class EndpointEngine:
@@ -79,6 +81,24 @@ class EndpointEngine:
         Raises:
             EngineError: the prompt is made by the server, so that prompt and text cannot be put together.
         """
+        scorer, units = self._scorer(None), []
+        for number, (request, text) in enumerate(texts):
+            conversation = [*request.messages, Message(role="assistant", content=text)]
+            units.append([request.model_copy(update={"key": str(number), "messages": conversation, "given": "ended"})])
+        scored = {done.key: done for unit in scorer.generate(units, NoJournal()) for done in unit}
+        return [
+            scored[str(number)].model_copy(update={"key": request.key}) for number, (request, _) in enumerate(texts)
+        ]
+
+    def scorer(self) -> EndpointScorer:
+        """This server as an engine for requests whose response is `given`; it stops at one that does not echo.
+
+        Raises:
+            EngineError: as `score`.
+        """
+        return self._scorer(self._stops.without_echo)
+
+    def _scorer(self, without_echo: Callable[[], EngineError] | None) -> EndpointScorer:
         if self._settings.protocol != "completions":
             raise EngineError(
                 self.identity,
@@ -86,11 +106,7 @@ class EndpointEngine:
                 expected="protocol: completions, to score a text that is given",
                 fix="Set protocol: completions if the model takes the Alpaca prompt; else score with a local model.",
             )
-        numbered = {str(number): (request, text) for number, (request, text) in enumerate(texts)}
-        units = [[request.model_copy(update={"key": number})] for number, (request, _) in numbered.items()]
-        question = _Scoring(self._settings, self._reader, {number: text for number, (_, text) in numbered.items()})
-        scored = {unit[0].key: unit[0] for unit in self._calls(NoJournal(), question).results(units)}
-        return [scored[number].model_copy(update={"key": request.key}) for number, (request, _) in numbered.items()]
+        return EndpointScorer(self, self._settings, self._reader, self._calls, without_echo)
 
     def _calls(self, journal: Journal, question: Question) -> Calls:
         settings = self._settings
@@ -122,21 +138,3 @@ class _Sampling:
         ):
             raise self._stops.without_logprobs()
         return completions
-
-
-class _Scoring:
-    """Asks for the log-probabilities of texts, given by the key of their request."""
-
-    path = PATHS["completions"]
-
-    def __init__(self, settings: EndpointSettings, reader: ReplyReader, texts: dict[str, str]) -> None:
-        self._settings, self._reader, self._texts = settings, reader, texts
-
-    def body(self, unit: Unit) -> bytes:
-        return echo_body(self._settings, prompt_text(unit[0]), self._texts[unit[0].key])
-
-    def read(self, unit: Unit, answer: Answer) -> list[Completion]:
-        request = unit[0]
-        if not answer.succeeded:
-            return self._reader.completions(unit, answer.status, answer.body)
-        return [self._reader.scored(request, prompt_text(request), self._texts[request.key], answer.body)]

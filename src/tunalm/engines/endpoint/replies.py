@@ -86,13 +86,15 @@ class ReplyReader:
             values = _checked(inside)
         except ReplyError as error:
             return Completion(key=request.key, failure=str(error))
+        prompt_tokens, completion_tokens, _ = _usage(reply.usage)
         return Completion(
             key=request.key,
             text=text,
             model=reply.model or self._model,
             num_tokens=len(values),
             token_logprobs=values,
-            prompt_tokens=_usage(reply.usage)[0],
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
         )
 
     def explanation(self, body: bytes) -> str:

@@ -68,3 +68,12 @@ class Stops:
             expected="them, because the stage asked with logprobs: true",
             fix="Choose a model that gives them (one in this process does), or rank with by: judge.",
         )
+
+    def without_echo(self) -> EngineError:
+        """The server does not say how likely a text is that it is sent."""
+        return EngineError(
+            self._identity,
+            found="replies without the log-probabilities of the prompt",
+            expected="them, to score a text that is given (echo)",
+            fix="Score with a model in this process, or with a server that echoes (vLLM does).",
+        )

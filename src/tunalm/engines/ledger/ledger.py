@@ -92,6 +92,8 @@ def address(identity: str, request: Request) -> str:
     content = request.model_dump()
     if not request.raw:
         del content["raw"]
+    if request.given is None:
+        del content["given"]
     return digest([identity, content])
 
 

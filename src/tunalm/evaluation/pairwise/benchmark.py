@@ -77,6 +77,6 @@ class PairwiseBenchmark:
         own = {answer.id: answer for answer in predictions if answer.model == other}
         if own:
             return own
-        found = read_answers(*split_name(other), self._settings.name)
+        found = read_answers(*split_name(other), self._settings.label)
         check_answers(other, found, self.rows())
         return found

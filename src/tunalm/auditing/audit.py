@@ -1,0 +1,83 @@
+"""All figures of a file of rankings, and of a second one beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tunalm.auditing.agreement import agreement
+from tunalm.auditing.estimates import SAMPLES, SEED
+from tunalm.auditing.lengths import lengths, ties
+from tunalm.auditing.matching import Matching, is_ranked, match, read_lists, read_other
+from tunalm.auditing.positions import positions
+from tunalm.auditing.preferences import models, self_preference
+from tunalm.progress import progress
+from tunalm.records import Ranking
+
+SCHEMA_VERSION = 1
+
+Audit = dict[str, Any]
+"""The content of audit.json."""
+
+
+def audit_files(rankings: Path, other: Path | None = None, own: tuple[str, ...] = ()) -> Audit:
+    """Audit a file of rankings.
+
+    Args:
+        rankings: any file of lists that `tunalm.data.lists` reads.
+        other: the orders of somebody else, taken for the truth: such a file, or a table of people (see `read_other`).
+        own: models that count as the judge's own, instead of those of its family.
+
+    Raises:
+        DataError: a file cannot be read, holds no ranked list, or the two have no list in common.
+    """
+    rows = read_lists(rankings)
+    matching = None if other is None else match(rows, read_other(other, rows), f"{rankings} and {other}")
+    files = {"rankings": str(rankings), "other": None if other is None else str(other)}
+    return {"schema_version": SCHEMA_VERSION, "files": files, **audit(rows, matching, own)}
+
+
+def audit(rows: list[Ranking], matching: Matching | None = None, own: tuple[str, ...] = ()) -> Audit:
+    """Audit lists; each part is described where it is made. A part that has nothing to say is None or empty.
+
+    Args:
+        rows: the lists.
+        matching: of the same lists with the orders of somebody else.
+        own: models that count as the judge's own, instead of those of its family.
+    """
+    ranked = [row for row in rows if is_ranked(row)]
+    matched = () if matching is None else matching.lists
+    parts: dict[str, Callable[[], Any]] = {
+        "ties": lambda: ties(ranked),
+        "lengths": lambda: lengths(ranked),
+        "positions": lambda: positions(ranked),
+        "models": lambda: models(ranked),
+        "self_preference": lambda: self_preference(ranked, matched, own),
+        "agreement": lambda: None if matching is None else _matched(matching) | agreement(matching.lists),
+    }
+    found: Audit = {"settings": {"bootstrap_samples": SAMPLES, "seed": SEED}, "lists": _counts(rows, ranked)}
+    with progress("auditing", len(parts)) as advance:
+        for name, part in parts.items():
+            found[name] = part()
+            advance(1)
+    return found
+
+
+def _counts(rows: list[Ranking], ranked: list[Ranking]) -> dict[str, Any]:
+    return {
+        "lists": len(rows),
+        "ranked": len(ranked),
+        "failed": sum(row.failure is not None for row in rows),
+        "responses": sum(response.rank is not None for row in ranked for response in row.responses),
+        "ranked_by": dict(Counter(row.ranked_by or "not said" for row in ranked).most_common()),
+    }
+
+
+def _matched(matching: Matching) -> dict[str, int]:
+    return {
+        "lists": len(matching.lists),
+        "lists_alone": matching.lists_alone,
+        "responses_alone": matching.responses_alone,
+    }

@@ -1,0 +1,159 @@
+"""An audit in the words and the order in which people read it, for the terminal, the page and the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from tunalm.auditing.audit import Audit
+from tunalm.auditing.estimates import Estimate
+from tunalm.reporting.formats import interval, number, percent, plain
+from tunalm.reporting.plots import Rows
+
+
+class Line(NamedTuple):
+    """One figure."""
+
+    label: str
+    value: str
+    interval: str = ""
+    of: str = ""
+    """How many lists it is of."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures that belong together."""
+
+    name: str
+    """Also that of its PNG."""
+    title: str
+    note: str
+    lines: list[Line]
+    plot: Rows = field(default_factory=list)
+    """What `interval_plot` draws; nothing to draw if empty."""
+    axis: str = ""
+
+
+def sections(audit: Audit) -> Iterator[Section]:
+    """The parts of an audit that have something to say."""
+    yield _lists(audit["lists"])
+    yield _ties(audit["ties"])
+    for unit, found in audit["lengths"].items():
+        yield _lengths(unit, found)
+    if audit["positions"]:
+        yield _positions(audit["positions"])
+    if audit["models"]:
+        yield _models(audit["models"])
+    if audit["self_preference"]:
+        yield _self_preference(audit["self_preference"])
+    if audit["agreement"]:
+        yield _agreement(audit["agreement"])
+
+
+def _lists(found: Mapping[str, Any]) -> Section:
+    lines = [Line(name, plain(found[name])) for name in ("lists", "ranked", "failed", "responses")]
+    lines += [Line(f"ranked by {name}", plain(count)) for name, count in found["ranked_by"].items()]
+    return Section("lists", "Lists", "Responses are those with a rank.", lines)
+
+
+def _ties(found: Mapping[str, Estimate]) -> Section:
+    lines = [
+        _share("pairs with equal ranks", found["tied_pairs"]),
+        _share("lists whose first rank is shared", found["tied_best"]),
+        _share("lists in which all are equal", found["all_tied"]),
+    ]
+    return Section("ties", "Ties", "Pairs with equal ranks teach nothing.", lines)
+
+
+def _lengths(unit: str, found: Mapping[str, Any]) -> Section:
+    by_rank = [(f"rank {each['rank']}", each) for each in found["by_rank"]]
+    lines = [_amount(label, each) for label, each in by_rank]
+    lines += [
+        _coefficient("Kendall's tau of rank and length", found["tau"]),
+        _share(f"best is the longest (by chance {percent(found['by_chance'])})", found["best_is_longest"]),
+    ]
+    note = "Mean length at each rank, 0 the best. A tau of 1: the longer one is always the better one; of 0: no bias."
+    return Section(f"length_{unit}", f"Length in {unit}", note, lines, _plot(by_rank), f"mean {unit}")
+
+
+def _positions(found: Mapping[str, Any]) -> Section:
+    by_place = [(f"shown as number {each['place']}", each) for each in found["score_by_place"]]
+    lines = [
+        Line("judgements", plain(found["orders"]), of=plain(found["lists"])),
+        _share("pairs that the earlier one wins", found["earlier_wins"]),
+        *(_coefficient(f"mean score {label}", each) for label, each in by_place),
+    ]
+    if found["lists_in_several_orders"]:
+        lines += [
+            _share("lists with the same order every time", found["survival"]),
+            _share("pairs with the same verdict every time", found["same_verdicts"]),
+            _share("pairs turned round", found["flipped"]),
+            _coefficient("Kendall's W of the judgements", found["concordance"]),
+        ]
+    note = "What the place in the prompt does. Without an effect the earlier one wins 50 %."
+    return Section("position", "Place in the prompt", note, lines, _plot(by_place), "mean score")
+
+
+def _models(found: list[dict[str, Any]]) -> Section:
+    by_model = [(each["model"] or "not said", each["wins"]) for each in found]
+    note = "Share of pairs with a response of another model that a model's responses win, a tie as a half."
+    lines = [_share(label, each) for label, each in by_model]
+    return Section("models", "Models", note, lines, _plot(by_model, 100), "pairs won, %")
+
+
+def _self_preference(found: Mapping[str, Any]) -> Section:
+    lines = [_share("pairs that the judge's own win", found["wins"])]
+    if found["wins_elsewhere"]:
+        lines += [
+            _share("the same by the other file", found["wins_elsewhere"]),
+            _share("difference", found["difference"]),
+        ]
+    note = (
+        f"Own: {', '.join(found['own'])}. Its own may simply be better: only a difference to the order of somebody "
+        "else is a preference for itself."
+    )
+    return Section("self_preference", "The judge's own", note, lines)
+
+
+def _agreement(found: Mapping[str, Any]) -> Section:
+    shares = [
+        ("same best response", found["top1"]),
+        ("pairs it decides, said alike", found["pair_accuracy"]),
+        ("same verdict on a pair", found["same_verdict"]),
+    ]
+    lines = [
+        Line("lists in both files", plain(found["lists"])),
+        Line("ranked lists in the first one alone", plain(found["lists_alone"])),
+        Line("responses in the first one alone", plain(found["responses_alone"])),
+        _coefficient("Kendall's tau-b", found["kendall_tau"]),
+        _coefficient("weighted tau", found["weighted_tau"]),
+        *(_share(label, each) for label, each in shares),
+        _coefficient("Cohen's kappa of the verdicts", found["kappa"]),
+    ]
+    note = (
+        f"Of {plain(found['pairs'])} pairs the other file decides {plain(found['decided_pairs'])}. The verdicts on "
+        "a pair are three: the one, the other, or a tie."
+    )
+    return Section("agreement", "Agreement with the other file", note, lines, _plot(shares, 100), "%")
+
+
+def _share(label: str, found: Estimate) -> Line:
+    ends = found["ci95"] and [100 * end for end in found["ci95"]]
+    return Line(label, percent(found["value"]), interval(ends), plain(found["lists"]))
+
+
+def _amount(label: str, found: Estimate) -> Line:
+    return Line(label, number(found["value"]), interval(found["ci95"]), plain(found["lists"]))
+
+
+def _coefficient(label: str, found: Estimate) -> Line:
+    ends = found["ci95"]
+    text = "-" if ends is None else f"{number(ends[0], 2)} to {number(ends[1], 2)}"
+    return Line(label, number(found["value"], 2), text, plain(found["lists"]))
+
+
+def _plot(estimates: list[tuple[str, Estimate]], factor: float = 1) -> Rows:
+    known = [(label, each["value"], each["ci95"]) for label, each in estimates if each["value"] is not None]
+    return [(label, factor * value, ends and [factor * end for end in ends]) for label, value, ends in known]

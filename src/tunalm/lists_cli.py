@@ -1,0 +1,74 @@
+"""The commands that read files of ranked lists: `tunalm audit` and `tunalm convert`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tunalm.errors import DataError
+
+if TYPE_CHECKING:
+    from tunalm.records import Ranking
+
+
+def audit(
+    rankings: Annotated[Path, typer.Argument(help="A file of ranked lists.")],
+    other: Annotated[
+        Path | None, typer.Argument(help="The same lists as somebody else ranks them, or a CSV id,position,rank.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for audit.json, figures and audit.html.")] = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option("--own", help="A model that counts as the judge's own; repeated. By default those of its family."),
+    ] = None,
+) -> None:
+    """Say what a ranking goes by: ties, length, place in the prompt, own models; and how far it agrees with another."""
+    from rich.console import Console
+
+    from tunalm.auditing import audit_files, audit_table, write_audit
+
+    found = audit_files(rankings, other, tuple(own or ()))
+    Console(highlight=False).print(audit_table(found))
+    if out is not None:
+        print(f"Page: {write_audit(found, out)[-1]}")
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Lists: JSONL, JSON or Parquet, also gzipped.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Ends in .jsonl, .json or .parquet.")],
+    to: Annotated[Literal["trl-pairs", "trl-tpo", "nemo-rl", "tunalm"], typer.Option("--to", help="What to write.")],
+    pairs: Annotated[
+        Literal["best-worst", "adjacent", "all"] | None,
+        typer.Option("--pairs", help="Which pairs of a list; best-worst by default, for nemo-rl the whole list."),
+    ] = None,
+    shape: Annotated[
+        Literal["auto", "tunalm", "lmops", "ultrafeedback", "nectar"],
+        typer.Option("--from", help="Whose shape the rows have; auto goes by the fields of the first one."),
+    ] = "auto",
+) -> None:
+    """Turn ranked lists into the formats of TRL and NeMo-RL, and lists of others into those of tunalm."""
+    from tunalm.data.exports import Exporter
+    from tunalm.data.files import existing_file
+    from tunalm.data.lists import stream_rankings
+    from tunalm.data.streaming import write_stream
+    from tunalm.progress import progress
+
+    if to == "tunalm" and target.suffix != ".jsonl":
+        raise DataError(
+            target, found=f"'{target.suffix}' for lists of tunalm", expected="a name in .jsonl", fix="Rename it."
+        )
+    exporter = Exporter(to, pairs)
+    path = existing_file(str(source))
+    with progress("converting", None) as advance:
+        rankings = stream_rankings(path, None if shape == "auto" else shape)
+        write_stream(target, exporter.rows(_counted(rankings, advance)))
+    print(f"{target}: {', '.join(f'{count} {what}' for what, count in exporter.counts.items())}")
+
+
+def _counted(rankings: Iterable[Ranking], advance: Callable[[int], None]) -> Iterator[Ranking]:
+    for ranking in rankings:
+        yield ranking
+        advance(1)

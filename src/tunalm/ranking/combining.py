@@ -1,0 +1,182 @@
+"""Rankers made of rankers: one with a veto, one that is asked where another is not sure. Any rankers compose."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from tunalm.errors import DataError
+from tunalm.progress import progress
+from tunalm.ranking.base import Ranker, is_usable, make_ranker, unranked
+from tunalm.ranking.verifier import Checks, VerifierRanker
+from tunalm.recipe import Rank
+from tunalm.records import Ranking
+from tunalm.store import StageContext
+
+
+def open_ranker(settings: Rank, context: StageContext) -> Ranker:
+    """Make the ranker that `settings` describe, with its fallback and its veto.
+
+    Raises:
+        RecipeError: no installed package brings the ranker that is named.
+        TunaError: a ranker cannot be used as it is described.
+    """
+    ranker = make_ranker(settings.by, settings, context)
+    if settings.fallback is not None:
+        judge = make_ranker(settings.fallback, settings, context)
+        ranker = Fallback(ranker, judge, settings.min_confidence, partial(judge_calls, settings=settings))
+    if settings.veto is not None:
+        ranker = Veto(ranker, VerifierRanker(settings, context), settings.veto_below)
+    return ranker
+
+
+class Verifier(Protocol):
+    """Finds responses right or wrong."""
+
+    @property
+    def name(self) -> str:
+        """What `Ranking.ranked_by` says."""
+
+    def check(self, row: Ranking) -> Checks | None:
+        """Score the usable responses of a list; None where there is nothing to check it with."""
+
+    def require_scores(self) -> None:
+        """Refuse to go on if every check has failed."""
+
+
+class Veto:
+    """Puts what a verifier finds wrong below all that it finds right.
+
+    Ranks change, scores do not: they stay what the ranker gave. A response that the verifier could not check is not
+    ranked; a list that has no checker keeps its ranks.
+
+    Args:
+        ranker: orders the responses in each of the two groups.
+        verifier: scores the responses of a list, 0-1.
+        below: a response with a smaller score is wrong.
+    """
+
+    def __init__(self, ranker: Ranker, verifier: Verifier, below: float = 1.0) -> None:
+        self._ranker, self._verifier, self._below = ranker, verifier, below
+        self.name = f"{ranker.name}, veto {verifier.name}"
+        self._counts: Counter[str] = Counter()
+
+    def rank(self, rows: Sequence[Ranking]) -> list[Ranking]:
+        """Rank all lists, then check what has a rank.
+
+        Raises:
+            DataError: the ranker's; or no list could be checked.
+        """
+        ranked = self._ranker.rank(rows)
+        with progress("checking", len(ranked)) as advance:
+            result = []
+            for row in ranked:
+                result.append(row if row.failure is not None else self._vetoed(row))
+                advance(1)
+        self._verifier.require_scores()
+        if self._counts["lists_without_checker"] and not self._counts["lists_checked"]:
+            raise DataError(
+                "veto: verifier",
+                found="no list with a checker",
+                expected="one, which says what is wrong",
+                fix="Give a verifier of your own (verifier: FILE.py:FUNCTION), or remove veto.",
+            )
+        return result
+
+    def figures(self) -> dict[str, Any]:
+        """Those of the ranker, and what the veto did."""
+        names = ("lists_checked", "lists_without_checker", "responses_wrong", "lists_changed", "best_changed")
+        counts = {name: self._counts[name] for name in (*names, "responses_not_checked")}
+        return {**self._ranker.figures(), "veto": counts}
+
+    def _vetoed(self, row: Ranking) -> Ranking:
+        checks = self._verifier.check(row)
+        if checks is None:
+            self._counts["lists_without_checker"] += 1
+            return row.model_copy(update={"ranked_by": self.name})
+        self._counts["lists_checked"] += 1
+        before = [response.rank for response in row.responses]
+        places: list[tuple[bool, int] | None] = [
+            None if rank is None or score is None else (score < self._below, rank)
+            for rank, score in zip(before, checks.scores, strict=True)
+        ]
+        reasons = {place: reason for place, reason in checks.reasons.items() if before[place] is not None}
+        self._counts["responses_not_checked"] += len(reasons)
+        if reasons and sum(place is not None for place in places) < 2:
+            return unranked(row, f"fewer than two responses could be checked: {next(iter(reasons.values()))}")
+        after = _dense(places)
+        self._counts["responses_wrong"] += sum(place is not None and place[0] for place in places)
+        self._counts["lists_changed"] += after != before
+        self._counts["best_changed"] += _best(after) != _best(before)
+        responses = [
+            response.model_copy(update={"rank": rank}) for response, rank in zip(row.responses, after, strict=True)
+        ]
+        said: dict[str, Any] = {"scores": checks.scores, "ranks_before": before}
+        if reasons:
+            said["not_scored"] = {str(place): reason for place, reason in reasons.items()}
+        judgement = {**(row.judgement or {}), "veto": said}
+        return row.model_copy(update={"responses": responses, "judgement": judgement, "ranked_by": self.name})
+
+
+class Fallback:
+    """Keeps the ranks of a ranker that is sure of them, and asks another one about the other lists.
+
+    Args:
+        first: says in `judgement["confidence"]` how sure it is of a list, 0-1; a list without it is not sure.
+        second: asked about lists of which `first` is less sure, or which it could not rank.
+        min_confidence: what is sure enough.
+        calls: that the second makes about some lists.
+    """
+
+    def __init__(
+        self, first: Ranker, second: Ranker, min_confidence: float, calls: Callable[[Sequence[Ranking]], int] = len
+    ) -> None:
+        self._first, self._second = first, second
+        self._min_confidence, self._calls = min_confidence, calls
+        self.name = f"{first.name}, else {second.name}"
+        self._kept = self._asked = self._saved = 0
+
+    def rank(self, rows: Sequence[Ranking]) -> list[Ranking]:
+        """Rank all lists by the first, then by the second those that need it; `ranked_by` tells who did."""
+        first = {row.id: row for row in self._first.rank(rows)}
+        unsure = [row for row in rows if not self._is_sure(first[row.id])]
+        second = {row.id: self._noted(row, first[row.id]) for row in self._second.rank(unsure)} if unsure else {}
+        kept = [row for row in rows if row.id not in second]
+        self._kept, self._asked, self._saved = len(kept), len(unsure), self._calls(kept)
+        return [second.get(row.id, first[row.id]) for row in rows]
+
+    def figures(self) -> dict[str, Any]:
+        """Those of both rankers, the lists that each has ranked, and the calls that the second was not asked for."""
+        lists = {self._first.name: self._kept, self._second.name: self._asked}
+        own = {"lists_by": lists, "calls_saved": self._saved}
+        return {**self._first.figures(), **self._second.figures(), **own}
+
+    def _is_sure(self, row: Ranking) -> bool:
+        confidence = (row.judgement or {}).get("confidence")
+        return row.failure is None and confidence is not None and confidence >= self._min_confidence
+
+    @staticmethod
+    def _noted(row: Ranking, first: Ranking) -> Ranking:
+        """Keep beside the second's judgement how sure the first was."""
+        confidence = (first.judgement or {}).get("confidence")
+        return row.model_copy(update={"judgement": {**(row.judgement or {}), "first_confidence": confidence}})
+
+
+def judge_calls(rows: Sequence[Ranking], settings: Rank) -> int:
+    """Calls that a judge makes about some lists, without those that test it: one per order of the different texts."""
+    orders = 1 if settings.protocol == "paper" else settings.num_orders
+    sizes = Counter(len({response.text for response in row.responses if is_usable(response)}) for row in rows)
+    return sum(lists * min(orders, math.factorial(size)) for size, lists in sizes.items() if size > 1)
+
+
+def _dense(places: Sequence[tuple[bool, int] | None]) -> list[int | None]:
+    """Ranks without gaps, in the order of the places."""
+    number = {place: rank for rank, place in enumerate(sorted({place for place in places if place is not None}))}
+    return [None if place is None else number[place] for place in places]
+
+
+def _best(ranks: Sequence[int | None]) -> list[int]:
+    return [place for place, rank in enumerate(ranks) if rank == 0]

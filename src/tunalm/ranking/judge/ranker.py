@@ -1,0 +1,50 @@
+"""The ranker behind `by: judge`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tunalm.engines import open_engine
+from tunalm.engines.asking import complete
+from tunalm.progress import console, progress
+from tunalm.ranking.judge.degenerate import find_degenerate
+from tunalm.ranking.judge.health import health
+from tunalm.ranking.judge.outcomes import Outcome, conclude
+from tunalm.ranking.judge.questions import inquiries, request_for
+from tunalm.recipe import Rank
+from tunalm.records import Ranking
+from tunalm.store import StageContext
+
+
+class JudgeRanker:
+    """Asks a language model about every list, at temperature 0."""
+
+    def __init__(self, settings: Rank, context: StageContext) -> None:
+        assert settings.engine is not None  # Rank has checked it
+        self._settings = settings
+        self._ledger, self._budget = context.ledger, context.budget
+        self._engine = open_engine(settings.engine, trust_remote_code=context.trust_remote_code)
+        self.name = f"judge {getattr(settings.engine, 'model', settings.engine.kind)}"
+        self._outcomes: list[Outcome] = []
+
+    def rank(self, rows: Sequence[Ranking]) -> list[Ranking]:
+        """Ask about every list and read the replies."""
+        asked = inquiries(rows, self._settings, find_degenerate(rows))
+        structured = self._engine.capabilities.json_schema
+        questions = [question for inquiry in asked for question in inquiry.asked]
+        requests = [request_for(question, self._settings, structured) for question in questions]
+        answers = complete(self._engine, requests, self._ledger, "judging", budget=self._budget)
+        outcomes = []
+        with progress("reading judgements", len(asked)) as advance:
+            for inquiry in asked:
+                outcomes.append(conclude(inquiry, answers, self._settings, self.name))
+                advance(1)
+        self._outcomes += outcomes
+        for alarm in health(outcomes)["alarms"]:
+            console().print(f"      warning: {alarm}", markup=False, soft_wrap=True)
+        return [outcome.row for outcome in outcomes]
+
+    def figures(self) -> dict[str, Any]:
+        """How the judge did, as `health.health` puts it."""
+        return {"judge": {"protocol": self._settings.protocol, **health(self._outcomes)}}

@@ -1,0 +1,232 @@
+"""Judges' replies read strictly: a mark for everything that was asked for, or a reason why there is none.
+
+An audited reply is one JSON object. One that is not may be salvaged, and says so: text around it is cut off, and signs
+that are missing or wrong are repaired. Words and numbers are taken as they stand; a reply from which one would have to
+be left out, changed or added is refused, and so is one that was cut.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import json_repair
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from tunalm.ranking.judge.prompts import CRITERIA, HIGHEST_MARK, KINDS, own_label
+
+LONGEST_REPAIR = 20_000
+"""Characters of a reply that is still repaired: the time that it takes grows faster than the text."""
+
+_CLOSING_FENCE = "` \n\r\t"
+_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_BRACKETS = re.compile(r"[{}\[\]]")
+"""Outside of an object they may be those of a second one, and inside a repaired text those of a part that it has
+swallowed: what counts would be a guess."""
+
+Mark = Annotated[int, Field(ge=0, le=HIGHEST_MARK, strict=True)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, strict=True)]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reply says."""
+
+    kind: str
+    reference: str
+    """The judge's own response."""
+    marks: dict[str, dict[str, int]]
+    """label -> criterion -> 0-5."""
+    ranking: tuple[str, ...]
+    """Labels as the judge orders them, best first."""
+    evidence: dict[str, str] = field(default_factory=dict)
+    duplicates: dict[str, str] = field(default_factory=dict)
+    """Label left out -> label of the response that says the same (`paper`)."""
+    salvaged: bool = False
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """label -> sum of its marks, 0-15."""
+        return {label: sum(marks.values()) for label, marks in self.marks.items()}
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the order follows from the marks."""
+        ordered = [self.totals[label] for label in self.ranking]
+        return ordered == sorted(ordered, reverse=True)
+
+
+class _Scores(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    evidence: Text
+    accuracy: Mark
+    detail: Mark
+    relevance_or_clarity: Mark
+
+
+class _Audited(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["open-ended", "close-ended"]
+    reference: Text
+    scores: dict[str, _Scores]
+    ranking: list[str]
+
+
+def read_audited(text: str, labels: Sequence[str], *, whole: bool = True) -> Reading:
+    """Read an audited reply.
+
+    Args:
+        text: the reply.
+        labels: of the responses that were shown.
+        whole: the reply was not cut; one that was is not salvaged.
+
+    Raises:
+        ValueError: it is not a ranking of exactly these responses; the message says what is wrong.
+    """
+    value, salvaged = _object(text, whole, len(labels) + 2)
+    try:
+        reply = _Audited.model_validate(value)
+    except ValidationError as error:
+        place = error.errors(include_url=False)[0]["loc"]
+        known = [str(part) for part in place if part in {*_Audited.model_fields, *_Scores.model_fields, *labels}]
+        raise ValueError(f"the judge's reply has no valid {'.'.join(known) or 'form'}") from error
+    if reply.scores.keys() != set(labels):
+        raise ValueError("the judge's reply does not mark every response once")
+    if sorted(reply.ranking) != sorted(labels):
+        raise ValueError("the judge's reply does not rank every response once")
+    return Reading(
+        kind=reply.kind,
+        reference=reply.reference,
+        marks={label: {name: getattr(reply.scores[label], name) for name in CRITERIA} for label in labels},
+        ranking=tuple(reply.ranking),
+        evidence={label: reply.scores[label].evidence for label in labels},
+        salvaged=salvaged,
+    )
+
+
+def _object(text: str, whole: bool, objects: int) -> tuple[Any, bool]:
+    """The JSON object that a reply is, with so many objects in it, and whether it had to be salvaged."""
+    try:
+        return _strict_json(text), False
+    except _RepeatError:
+        raise
+    except (ValueError, RecursionError):
+        if not whole:
+            raise ValueError("the judge's reply was cut") from None
+    text = _THOUGHTS.sub("", text)
+    start, end = text.find("{"), text.rfind("}") + 1
+    if start < 0:
+        raise ValueError("the judge's reply has no JSON object")
+    inner, rest = text[start:end], text[start:].rstrip(_CLOSING_FENCE)
+    if _BRACKETS.search(text[:start] + text[end:]):
+        return _repaired(objects, rest), True
+    try:
+        return _strict_json(inner), True
+    except _RepeatError:
+        raise
+    except (ValueError, RecursionError):
+        return _repaired(objects, rest, inner), True
+
+
+class _RepeatError(ValueError):
+    """One key stands twice in an object."""
+
+
+def _strict_json(text: str) -> Any:
+    def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(value := dict(pairs)) < len(pairs):
+            raise _RepeatError("the judge's reply gives the same key twice")
+        return value
+
+    return json.loads(text, object_pairs_hook=without_repeats)
+
+
+def _repaired(objects: int, *texts: str) -> Any:
+    """A JSON object from one with broken signs, with the same words and numbers in the same order.
+
+    Args:
+        objects: how many there are in it, itself included.
+        texts: where it may be; the first in which there is one counts.
+    """
+    for text in texts:
+        if len(text) <= LONGEST_REPAIR and text.count("{") <= objects:
+            with suppress(Exception):  # over whatever the library stumbles, there is no object
+                value = json_repair.loads(text, skip_json_loads=True)
+                leaves = list(_leaves(value))
+                same = _bare(re.sub(r"\\[nrt]", " ", text)) == _bare("".join(leaves))
+                if same and not any(map(_BRACKETS.search, leaves)):
+                    return value
+    raise ValueError("the judge's reply has no JSON object that can be repaired")
+
+
+def _bare(text: str) -> str:
+    """A text without blanks and the signs that JSON, or what is meant to be JSON, is made of."""
+    return re.sub(r"[\s{}\[\],:\"'\\]", "", text)
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Keys and values in the order in which they stand, as JSON spells them."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(key)
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value if isinstance(value, str) else json.dumps(value)
+
+
+_PAPER = re.compile(
+    rf"kind: (?P<kind>{'|'.join(KINDS)})\n"
+    r"reference: (?P<reference>.+?)\n"
+    r"duplicates: (?P<duplicates>none|R\d+=R\d+(?:, R\d+=R\d+)*)\n"
+    r"marks:\n"
+    rf"(?P<marks>(?:R\d+: [0-{HIGHEST_MARK}] [0-{HIGHEST_MARK}] [0-{HIGHEST_MARK}]\n)+)"
+    r"rank: (?P<rank>R\d+(?: > R\d+)+)",
+    re.DOTALL | re.ASCII,
+)
+_SECTION = re.compile(r"^(?:kind|reference|duplicates|marks|rank):", re.MULTILINE)
+
+
+def read_paper(text: str, labels: Sequence[str]) -> Reading:
+    """Read a reply to the paper's prompt; the judge's own response has the mark and the place of `own_label(labels)`.
+
+    Raises:
+        ValueError: it departs from the form that was asked for, or its order is not that of its marks.
+    """
+    found = _PAPER.fullmatch(text.strip())
+    if found is None or len(_SECTION.findall(text)) != 5 or not found["reference"].strip():
+        raise ValueError("the judge's reply is not in the form asked for")
+    pairs = re.findall(r"(R\d+)=(R\d+)", found["duplicates"])
+    duplicates: dict[str, str] = dict(pairs)
+    expected = [label for label in (*labels, own_label(labels)) if label not in duplicates]
+    if len(duplicates) != len(pairs) or not all(
+        _keeps_first(left_out, kept, labels, expected) for left_out, kept in pairs
+    ):
+        raise ValueError("the judge's reply names duplicates that are none")
+    lines = [line.split(": ") for line in found["marks"].splitlines()]
+    if [label for label, _ in lines] != expected:
+        raise ValueError("the judge's reply does not mark every response once")
+    reading = Reading(
+        kind=found["kind"],
+        reference=found["reference"].strip(),
+        marks={label: dict(zip(CRITERIA, map(int, digits.split()), strict=True)) for label, digits in lines},
+        ranking=tuple(found["rank"].split(" > ")),
+        duplicates=duplicates,
+    )
+    if sorted(reading.ranking) != sorted(expected):
+        raise ValueError("the judge's reply does not rank every response once")
+    if not reading.agrees:
+        raise ValueError("the judge's reply states an order that is not that of its marks")
+    return reading
+
+
+def _keeps_first(left_out: str, kept: str, labels: Sequence[str], expected: Sequence[str]) -> bool:
+    return left_out in labels and kept in labels and kept in expected and labels.index(kept) < labels.index(left_out)

@@ -1,0 +1,150 @@
+"""How the order of Eq. 3 and the length of what it prefers change with the length penalty beta.
+
+A small beta prefers short responses, a large one long ones; where the order depends much on beta, the ranking says more
+about length than about what the teacher finds likely.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tunalm.errors import DataError
+from tunalm.progress import progress
+from tunalm.ranking.base import assign_ranks
+from tunalm.ranking.equation3 import LengthUnit, Likelihoods
+from tunalm.ranking.likelihood import list_scores, stored_likelihoods
+from tunalm.ranking.rescoring import kept_likelihoods
+from tunalm.records import Ranking
+from tunalm.statistics.ranks import kendall_tau, top1_agrees
+from tunalm.store import read_rows
+
+FILES = ("rankings.jsonl", "responses.jsonl")
+"""What is read of the folder of a stage."""
+
+
+@dataclass(frozen=True)
+class Beta:
+    """What one length penalty makes of all lists."""
+
+    beta: float
+    characters_by_rank: list[float]
+    """Mean length of the responses at each rank, best first."""
+    tokens_by_rank: list[float]
+    tau: float | None
+    """Kendall's tau with the order at the beta that is compared with, mean over the lists where it is defined."""
+    top1_changed: float
+    """Share of the lists whose best response is another one."""
+    length_correlation: float | None
+    """Kendall's tau of the order with that by length (longest first), likewise: above 0, longer is better."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A table by beta."""
+
+    responses: str
+    length_unit: LengthUnit
+    compared_with: float
+    lists: int
+    skipped: int
+    """Lists with fewer than two responses whose log-probability is known."""
+    betas: list[Beta] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def scan(
+    source: Path,
+    betas: Sequence[float],
+    *,
+    compared_with: float = 1.3,
+    unit: LengthUnit = "tokens",
+    rows: slice = slice(None),
+) -> Scan:
+    """Rank lists by Eq. 3 at several length penalties; nothing is asked and nothing is written.
+
+    Args:
+        source: rows of a stage that samples or ranks, or its folder. What an engine said when they were ranked is
+            taken before what was kept when they were sampled.
+        betas: length penalties.
+        compared_with: the one whose order the others are compared with.
+        unit: of the length in Eq. 3.
+        rows: which lists.
+
+    Raises:
+        DataError: the rows cannot be read, or lack log-probabilities.
+    """
+    path = next((source / name for name in FILES if (source / name).is_file()), source)
+    lists = [_likelihoods(row, path) for row in read_rows(path, Ranking)[rows]]
+    able = [found for found in lists if len(found.known) > 1]
+    if not able:
+        raise DataError(
+            path, found="no list with two responses", expected="some to rank", fix="Sample with num_responses: 2."
+        )
+    with progress("ranking", len(betas) + 1) as advance:
+        reference = [_ranks(found, compared_with, unit, path) for found in able]
+        by_length = [_ranks_by_length(found, unit) for found in able]
+        advance(1)
+        table = []
+        for beta in betas:
+            table.append(_at(beta, able, [_ranks(found, beta, unit, path) for found in able], reference, by_length))
+            advance(1)
+    return Scan(str(path), unit, compared_with, len(able), len(lists) - len(able), table)
+
+
+def _likelihoods(row: Ranking, path: Path) -> Likelihoods:
+    kept = kept_likelihoods(row)
+    return Likelihoods(row, stored_likelihoods(row, str(path)) if kept is None else kept)
+
+
+Ranks = list[int | None]
+
+
+def _ranks(found: Likelihoods, beta: float, unit: LengthUnit, path: Path) -> Ranks:
+    return assign_ranks(list_scores(found, beta, unit, str(path)))
+
+
+def _ranks_by_length(found: Likelihoods, unit: LengthUnit) -> Ranks:
+    """Longest first."""
+    lengths: list[float | None] = [None] * len(found.row.responses)
+    for place, likelihood in found.known.items():
+        lengths[place] = likelihood.num_tokens if unit == "tokens" else len(found.row.responses[place].text)
+    return assign_ranks(lengths)
+
+
+def _at(
+    beta: float,
+    lists: Sequence[Likelihoods],
+    ranks: Sequence[Ranks],
+    reference: Sequence[Ranks],
+    by_length: Sequence[Ranks],
+) -> Beta:
+    characters: defaultdict[int, list[int]] = defaultdict(list)
+    tokens: defaultdict[int, list[int]] = defaultdict(list)
+    for found, own in zip(lists, ranks, strict=True):
+        for place, likelihood in found.known.items():
+            rank = own[place]
+            assert rank is not None  # what is known has a score
+            characters[rank].append(len(found.row.responses[place].text))
+            tokens[rank].append(likelihood.num_tokens)
+    return Beta(
+        beta,
+        characters_by_rank=[fmean(characters[rank]) for rank in sorted(characters)],
+        tokens_by_rank=[fmean(tokens[rank]) for rank in sorted(tokens)],
+        tau=_mean_tau(ranks, reference),
+        top1_changed=fmean(1 - top1_agrees(own, other) for own, other in zip(ranks, reference, strict=True)),
+        length_correlation=_mean_tau(ranks, by_length),
+    )
+
+
+def _mean_tau(one: Sequence[Ranks], other: Sequence[Ranks]) -> float | None:
+    taus = [kendall_tau(first, second) for first, second in zip(one, other, strict=True)]
+    known = [tau for tau in taus if tau is not None]
+    return fmean(known) if known else None

@@ -1,0 +1,186 @@
+"""Sweeps: one recipe that holds every variant of another, and shares what does not vary.
+
+A value of a sweep reaches the stage that it is a knob of (`seed`: every stage that has no seed of its own) and all that
+read from it. Such a stage is written out once per combination of the values that reach it; a stage that nothing reaches
+stays as it is. An evaluation stays one stage, with a model for every variant, so that all are in one table.
+
+A variant is named for its values, as in `tuna~mle_weight=0.1,seed=2`, and nothing but the name says that it is one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from tunalm.errors import RecipeError, did_you_mean
+from tunalm.recipe import Evaluate, Recipe, Settings, Source, Stage, map_sources
+
+SEED = "seed"
+MARK = "~"
+
+Values = dict[str, Any]
+"""A value for each of some axes, by the name of the axis."""
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """A knob and the values that it takes."""
+
+    name: str
+    stage: str | None
+    """None for the seed of all stages."""
+    path: tuple[str, ...]
+    values: Sequence[Any]
+
+
+def expand(recipe: Recipe, where: str = "recipe") -> Recipe:
+    """Write out the sweep of a recipe.
+
+    Args:
+        recipe: whose stages name each other correctly.
+        where: names it in errors.
+
+    Raises:
+        RecipeError: an axis is no knob of a stage, or has no values.
+    """
+    if not recipe.sweep:
+        return recipe
+    axes = _axes(recipe, where)
+    reaching: dict[str, list[str]] = {}
+    stages: dict[str, Any] = {}
+    for name, stage in recipe.stages.items():
+        if isinstance(stage, Evaluate):
+            reaching[name] = []
+            stages[name] = _with_variants(stage, reaching, axes)
+            continue
+        inherited = {axis for source in _sources_of(stage) for axis in reaching.get(source, ())}
+        reaching[name] = [axis.name for axis in axes.values() if axis.name in inherited or _is_own(axis, name, stage)]
+        for values in _combinations(reaching[name], axes):
+            own = [axis for axis in axes.values() if axis.name in values and _is_own(axis, name, stage)]
+            changed = _renamed(_changed(stage, own, values, f"{where}: sweep"), reaching, values)
+            stages[label(name, values)] = changed
+    return recipe.model_copy(update={"stages": stages, "sweep": {}})
+
+
+def label(name: str, values: Mapping[str, Any]) -> str:
+    """What the variant of a stage, or of a model, is called."""
+    if not values:
+        return name
+    return f"{name}{MARK}{','.join(f'{axis}={_plain(value)}' for axis, value in values.items())}"
+
+
+def read_label(text: str) -> tuple[str, dict[str, str]]:
+    """The name without its values, and these by axis."""
+    name, _, values = text.partition(MARK)
+    pairs = (pair.partition("=") for pair in values.split(",")) if values else ()
+    return name, {axis: value for axis, _, value in pairs}
+
+
+def _axes(recipe: Recipe, where: str) -> dict[str, _Axis]:
+    axes: dict[str, _Axis] = {}
+    for key, values in recipe.sweep.items():
+        place = f"{where}: sweep.{key}"
+        if not values or len({_plain(value) for value in values}) < len(values):
+            raise RecipeError(
+                place, found=f"{values}", expected="values that differ", fix=f"For instance {key}: [0, 1, 10]."
+            )
+        stage, *path = key.split(".")
+        if key == SEED:
+            axes[SEED] = _Axis(SEED, None, (SEED,), values)
+            continue
+        if stage not in recipe.stages or isinstance(recipe.stages[stage], Evaluate) or not path:
+            known = [name for name, each in recipe.stages.items() if not isinstance(each, Evaluate)]
+            raise RecipeError(
+                place,
+                found=f"'{stage}'",
+                expected="STAGE.KNOB, of a stage that makes something, or seed",
+                fix=did_you_mean(stage, known),
+            )
+        twice = any(other.split(".")[-1] == path[-1] for other in recipe.sweep if other != key)
+        name = key if twice else path[-1]
+        axes[name] = _Axis(name, stage, tuple(path), values)
+    return axes
+
+
+def _is_own(axis: _Axis, name: str, stage: Stage) -> bool:
+    """Whether an axis is a knob of this stage."""
+    return axis.stage == name or (axis.stage is None and SEED not in stage.model_fields_set)
+
+
+def _combinations(names: Sequence[str], axes: Mapping[str, _Axis]) -> Iterator[Values]:
+    for values in product(*(axes[name].values for name in names)):
+        yield dict(zip(names, values, strict=True))
+
+
+def _sources_of(value: Any) -> list[str]:
+    """Names of stages, and whatever else stands where one could, in some settings."""
+    found: list[str] = []
+
+    def note(text: str, source: Source, where: str) -> str:
+        found.append(text)
+        return text
+
+    map_sources(value, note, "")
+    return found
+
+
+def _changed(stage: Any, own: Sequence[_Axis], values: Values, where: str) -> Any:
+    """A stage with the values of its own axes."""
+    for axis in own:
+        value = values[axis.name]
+        stage = _set(stage, axis.path, value, f"{where}.{axis.stage or axis.name}.{'.'.join(axis.path)}")
+    return stage
+
+
+def _set(settings: Any, path: Sequence[str], value: Any, where: str) -> Any:
+    """A copy of settings with a value, checked as if it stood in the recipe."""
+    first, *rest = path
+    if isinstance(settings, list) and first.isdecimal() and int(first) < len(settings):
+        number = int(first)
+        inner = _set(settings[number], rest, value, where) if rest else value
+        return [*settings[:number], inner, *settings[number + 1 :]]
+    if not isinstance(settings, Settings) or first not in type(settings).model_fields:
+        fields = list(type(settings).model_fields) if isinstance(settings, BaseModel) else []
+        raise RecipeError(where, found=f"'{first}'", expected="a knob", fix=did_you_mean(first, fields))
+    value = _set(getattr(settings, first), rest, value, where) if rest else value
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    try:
+        return type(settings).model_validate(given | {first: value})
+    except ValidationError as error:
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise RecipeError(where, found=repr(value), expected=message, fix="Correct it in the recipe.") from error
+
+
+def _renamed(value: Any, reaching: Mapping[str, Sequence[str]], values: Values) -> Any:
+    """Settings that name, for each stage they read, its variant under these values."""
+
+    def rename(text: str, source: Source, where: str) -> str:
+        return label(text, {axis: values[axis] for axis in reaching.get(text, ())})
+
+    return map_sources(value, rename, "")
+
+
+def _with_variants(stage: Evaluate, reaching: Mapping[str, Sequence[str]], axes: Mapping[str, _Axis]) -> Evaluate:
+    """An evaluation with a model for every variant; what a benchmark names is its first variant."""
+    models = {}
+    for name, engine in stage.models.items():
+        found = {axis for source in _sources_of(engine) for axis in reaching.get(source, ())}
+        for values in _combinations([axis for axis in axes if axis in found], axes):
+            models[label(name, values)] = _renamed(engine, reaching, values)
+    first = {axis.name: axis.values[0] for axis in axes.values()}
+    firsts = {read_label(name)[0]: name for name in reversed(models)}
+    benchmarks = []
+    for benchmark in stage.benchmarks:
+        against = benchmark.against and firsts.get(benchmark.against, benchmark.against)
+        benchmarks.append(_renamed(benchmark, reaching, first).model_copy(update={"against": against}))
+    return stage.model_copy(update={"models": models, "benchmarks": benchmarks})
+
+
+def _plain(value: Any) -> str:
+    """A value as a part of a file name."""
+    return re.sub(r"[^\w.+-]+", "", str(value)) or "empty"

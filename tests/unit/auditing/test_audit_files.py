@@ -1,0 +1,174 @@
+"""Two files side by side, and what an audit writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from tunalm.auditing import audit, audit_files, audit_table, write_audit
+from tunalm.auditing.agreement import agreement
+from tunalm.auditing.matching import match, read_lists, read_other
+from tunalm.errors import DataError
+from tunalm.records import Ranking, Response
+from tunalm.store import write_rows
+
+HOSTILE = '<script>alert("&")</script>\x1b[31m\u202e'
+
+
+def make_list(name: str, *responses: tuple[str, int | None], model: str = "") -> Ranking:
+    made = [Response(text=text, rank=rank, model=model) for text, rank in responses]
+    return Ranking(id=name, instruction="Go.", responses=made)
+
+
+def table(path: Path, *lines: tuple[object, object, object]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("id", "position", "rank"), *lines])
+    return path
+
+
+def test_lists_are_matched_by_id_and_text_whatever_the_order() -> None:
+    one = [make_list("a", ("x", 0), ("y", 1), ("z", 2)), make_list("only", ("x", 0), ("y", 1))]
+    other = [make_list("a", ("z", 0), ("w", 1), ("x", 2)), make_list("b", ("x", 0), ("y", 1))]
+    found = match(one, other, "files")
+    assert [(each.places, each.ranks, each.others) for each in found.lists] == [([0, 2], [0, 2], [2, 0])]
+    assert (found.lists_alone, found.responses_alone) == (1, 1)
+
+
+def test_equal_texts_are_matched_in_their_order() -> None:
+    found = match([make_list("a", ("x", 0), ("x", 1))], [make_list("a", ("x", 3), ("x", 2))], "files")
+    assert found.lists[0].others == [3, 2]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        make_list("b", ("x", 0), ("y", 1)),
+        make_list("a", ("x", 0), ("w", 1)),
+        make_list("a", ("x", 0), ("y", None)),
+    ],
+    ids=["another id", "one common response", "one common rank"],
+)
+def test_files_with_nothing_in_common_are_refused(other: Ranking) -> None:
+    with pytest.raises(DataError, match="no list of two responses that both files rank"):
+        match([make_list("a", ("x", 0), ("y", 1))], [other], "files")
+
+
+def test_agreement_with_itself_is_full_and_with_its_reverse_none() -> None:
+    rows = [make_list(str(number), ("x", 0), ("y", 1), ("z", 2)) for number in range(5)]
+    reverse = [make_list(str(number), ("x", 2), ("y", 1), ("z", 0)) for number in range(5)]
+    names = ("kendall_tau", "weighted_tau", "top1", "pair_accuracy", "same_verdict")
+    same = agreement(match(rows, rows, "").lists)
+    assert [same[name]["value"] for name in names] == pytest.approx([1] * 5)
+    other = agreement(match(rows, reverse, "").lists)
+    assert [other[name]["value"] for name in names] == pytest.approx([-1, -1, 0, 0, 0])
+
+
+def test_a_tie_is_a_verdict_of_its_own_and_half_right_where_the_other_decides() -> None:
+    found = agreement(match([make_list("a", ("x", 0), ("y", 0))], [make_list("a", ("x", 0), ("y", 1))], "").lists)
+    assert found["pair_accuracy"]["value"] == 0.5
+    assert found["same_verdict"]["value"] == 0
+    assert found["kendall_tau"]["value"] is None
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=4), min_size=1, max_size=6))
+def test_any_ranks_can_be_audited(lists: list[list[int]]) -> None:
+    rows = [
+        make_list(str(number), *((f"r{place}", rank) for place, rank in enumerate(ranks)))
+        for number, ranks in enumerate(lists)
+    ]
+    found = audit(rows, match(rows, rows, ""))
+    assert found["agreement"]["same_verdict"]["value"] == 1
+    assert found["lists"]["ranked"] == len(lists)
+    json.dumps(found, allow_nan=False)
+
+
+def test_people_can_rank_in_a_table(tmp_path: Path) -> None:
+    rows = [make_list("a", ("x", 0), ("y", 1)), make_list("b", ("x", 0), ("y", 1))]
+    path = table(tmp_path / "people.csv", ("a", 0, 2), ("a", 1, 1), ("b", 0, ""), ("b", 1, 1))
+    people = read_other(path, rows)
+    assert [[response.rank for response in row.responses] for row in people] == [[2, 1], [None, 1]]
+    assert len(match(rows, people, "").lists) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (("c", 0, 1), "id 'c'"),
+        (("a", 7, 1), "position 7 in a list of 2"),
+        (("a", "first", 1), "position 'first'"),
+        (("a", 0, "best"), "rank 'best'"),
+        (("a", 0, 3), "a second time"),
+    ],
+    ids=str,
+)
+def test_a_wrong_line_of_a_table_is_named(tmp_path: Path, line: tuple[object, object, object], found: str) -> None:
+    path = table(tmp_path / "people.csv", ("a", 0, 1), ("a", 1, 2), line)
+    with pytest.raises(DataError, match=rf"people\.csv:4: found .*{found}"):
+        read_other(path, [make_list("a", ("x", 0), ("y", 1))])
+
+
+def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("id,rank\na,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no column position"):
+        read_other(path, [make_list("a", ("x", 0), ("y", 1))])
+
+
+def test_a_file_without_ranks_is_refused_with_the_commonest_reason(tmp_path: Path) -> None:
+    write_rows(tmp_path / "lists.jsonl", [make_list("a", ("x", None)).model_copy(update={"failure": "no JSON"})])
+    with pytest.raises(DataError, match=r"no ranked list \(no JSON\)"):
+        read_lists(tmp_path / "lists.jsonl")
+
+
+def test_failed_lists_are_counted_and_not_read(tmp_path: Path) -> None:
+    rows = [make_list("a", ("x", 0), ("y", 1)), make_list("b", ("x", 0), ("y", 1))]
+    rows[1].failure = "no JSON"
+    write_rows(tmp_path / "lists.jsonl", rows)
+    found = audit_files(tmp_path / "lists.jsonl")["lists"]
+    assert (found["lists"], found["ranked"], found["failed"], found["responses"]) == (2, 1, 1, 2)
+
+
+def test_the_page_is_one_file_without_scripts_and_with_everything_escaped(tmp_path: Path) -> None:
+    rows = [make_list(str(number), ("long" * 9, 0), ("b", 1), model=HOSTILE) for number in range(4)]
+    for number, row in enumerate(rows):
+        row.responses[1].model = "judgy"
+        row.responses[0].rank = number % 3 % 2
+        row.ranked_by = f"judge judgy{HOSTILE}"
+    write_rows(tmp_path / "one.jsonl", rows)
+    found = audit_files(tmp_path / "one.jsonl", tmp_path / "one.jsonl")
+    written = write_audit(found, tmp_path / "out")
+    assert {path.name for path in written} == {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"audit.json", "length_characters.png", "models.png", "agreement.png"} <= {path.name for path in written}
+    page = written[-1].read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert not re.search(r'(?:src|href)="(?!#)|url\((?!#)', page)
+    assert "default-src 'none'" in page
+    for figure in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(figure)
+    assert json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8")) == found
+    assert (tmp_path / "out" / "models.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_table_fits_80_columns_whatever_the_names(tmp_path: Path) -> None:
+    rows = [make_list(str(number), ("long", 0), ("b", 1), model="a-model/" * 20) for number in range(3)]
+    for row in rows:
+        row.responses[0].model = "[bold]markup[/]" + HOSTILE
+    screen = io.StringIO()
+    Console(width=80, file=screen, color_system=None).print(audit_table(audit(rows, match(rows, rows, ""))))
+    text = screen.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "[bold]markup[/]" in text
+    assert "\x1b" not in text
+    assert "1000 resamples" in text

@@ -1,0 +1,185 @@
+"""Ranked lists of others become lists of ours: what they say is kept, and nothing is made up."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tunalm.data.lists import Source, stream_rankings
+from tunalm.data.lists.base import dense_ranks
+from tunalm.data.prompts import alpaca_text
+from tunalm.errors import DataError
+from tunalm.records import Instruction, Ranking, Response
+
+ULTRAFEEDBACK = {
+    "source": "evol_instruct",
+    "instruction": "Name a colour.",
+    "models": ["a", "b", "c"],
+    "completions": [
+        {"model": "a", "response": "Red.", "overall_score": 7.5, "critique": "Short.", "fine-grained_score": 4},
+        {"model": "b", "response": "Blue.", "overall_score": 7.5, "principle": "honesty"},
+        {"model": "c", "response": "Nothing.", "overall_score": 1},
+        {"model": "d", "response": "Green."},
+    ],
+}
+NECTAR = {
+    "prompt": "\n\nHuman: Hi.\n\nAssistant: Hello.\n\nHuman: Name a colour.\n\nAssistant: ",
+    "answers": [
+        {"answer": "Red.", "model": "a", "rank": 2.0},
+        {"answer": "Blue.", "model": "b", "rank": 1},
+        {"answer": "Green.", "model": "c", "rank": 4},
+    ],
+    "turns": 2,
+    "num_responses": 3,
+    "source": ["lmsys"],
+    "good_natured": True,
+}
+SAMPLED = {
+    "orig": {"instruction": "Add.", "input": "1 2", "output": "3"},
+    "text": ["3", "4"],
+    "avg_token_prob": [-0.1, -0.9],
+    "length": [2, 3],
+    "logprob": [-0.2, -2.7],
+}
+JUDGED = {
+    "prompt": "long",
+    "instruct": alpaca_text(Instruction(id="", instruction="Add.\nAll of them.", input="1 2").messages()),
+    "generation": ["3", "4", "3", "five"],
+    "id": 7,
+    "gpt_eval": "Response 0: 15 ...",
+    "rank_str": "[0, 4, 1]",
+    "rank": [0, 4, 1],
+    "response_4": "3!",
+}
+TRAINING = {
+    "instruction": alpaca_text(Instruction(id="", instruction="Add.").messages()),
+    "id": "x",
+    "output": ["a", "b", "c"],
+    "score": [-2.5, 1, -2.5],
+}
+
+
+def read(folder: Path, rows: Sequence[Any], source: Source | None = None, name: str = "lists.jsonl") -> list[Ranking]:
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return list(stream_rankings(folder / name, source))
+
+
+def ranks(row: Ranking) -> list[int | None]:
+    return [response.rank for response in row.responses]
+
+
+def extra(row: Ranking | Response) -> dict[str, Any]:
+    return row.model_extra or {}
+
+
+def test_ultrafeedback_is_ranked_by_its_overall_score(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, [ULTRAFEEDBACK])
+    assert (row.id, row.instruction) == ("0", "Name a colour.")
+    assert ranks(row) == [0, 0, 1, None]
+    assert [response.score for response in row.responses] == [7.5, 7.5, 1, None]
+    assert extra(row.responses[0]) == {"critique": "Short.", "fine-grained_score": 4}
+    assert extra(row) == {"source": "evol_instruct", "models": ["a", "b", "c"]}
+
+
+def test_nectar_is_a_conversation_with_ranks_from_one(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, [NECTAR])
+    assert [(turn.role, turn.text) for turn in row.messages()] == [
+        ("user", "Hi."),
+        ("assistant", "Hello."),
+        ("user", "Name a colour."),
+    ]
+    assert ranks(row) == [1, 0, 2]
+    assert extra(row)["good_natured"] is True
+
+
+@pytest.mark.parametrize("prompt", ["Name a colour.", "Human: a\n\nAssistant: b", "\n\nHuman: a\n\nAssistant: b"])
+def test_a_prompt_that_is_no_conversation_is_the_instruction(tmp_path: Path, prompt: str) -> None:
+    (row,) = read(tmp_path, [NECTAR | {"prompt": prompt}])
+    assert (row.instruction, row.history) == (prompt.strip(), [])
+
+
+def test_samples_of_the_teacher_carry_their_likelihoods_and_no_ranks(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, [SAMPLED])
+    assert (row.instruction, row.input, row.reference) == ("Add.", "1 2", "3")
+    assert [(each.logprob, each.num_tokens, each.rank) for each in row.responses] == [(-0.2, 2, None), (-2.7, 3, None)]
+    assert row.responses[0].model == "text-davinci-003"
+
+
+def test_an_order_of_the_judge_becomes_ranks_without_its_own_response(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, [JUDGED])
+    assert (row.id, row.instruction, row.input) == ("7", "Add.\nAll of them.", "1 2")
+    assert ranks(row) == [0, 1, 0, None], "an equal text shares the rank, what the judge left out has none"
+    assert row.judgement == {"reference": "3!", "reply": "Response 0: 15 ...", "ranking": [0, 4, 1]}
+    assert row.ranked_by == "judge gpt-4"
+
+
+@pytest.mark.parametrize("order", [[0, 0, 1], [0, 1, 5], [0, -1], [15, 0, 1, 2, 3, 4]], ids=str)
+def test_what_is_no_order_of_these_responses_is_a_failed_list(tmp_path: Path, order: list[int]) -> None:
+    (row,) = read(tmp_path, [{key: value for key, value in JUDGED.items() if key != "rank"} | {"ranks": order}])
+    assert row.failure == f"the order {order} is not one of these responses"
+    assert ranks(row) == [None] * 4
+
+
+def test_lists_as_the_authors_train_on_them_are_ranked_by_score(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, [TRAINING])
+    assert (row.id, row.instruction, row.input) == ("x", "Add.", "")
+    assert ranks(row) == [1, 0, 1]
+
+
+def test_a_file_of_the_authors_is_one_array(tmp_path: Path) -> None:
+    path = tmp_path / "gpt-4-ranking.json"
+    path.write_text(json.dumps([JUDGED, JUDGED | {"id": 8}], indent=4), encoding="utf-8")
+    assert [row.id for row in stream_rankings(path)] == ["7", "8"]
+
+
+def test_our_own_lists_are_read_as_they_are(tmp_path: Path) -> None:
+    row = Ranking(id="a", instruction="Go.", responses=[Response(text="x", rank=0, note="kept")], task="t", mine=1)
+    path = tmp_path / "lists.jsonl.gz"
+    path.write_bytes(gzip.compress(row.model_dump_json().encode()))
+    assert list(stream_rankings(path)) == [row]
+
+
+@pytest.mark.parametrize(
+    ("row", "source", "found"),
+    [
+        ({"output": "text"}, "nectar", "'output'"),
+        ({"unknown": 1}, None, "'unknown'"),
+        ("text", None, "no object"),
+        (ULTRAFEEDBACK, "nectar", "'completions'"),
+        (ULTRAFEEDBACK | {"completions": [{"model": "a"}]}, None, "completions.0.response"),
+        (ULTRAFEEDBACK | {"completions": [{"response": "a", "overall_score": "10"}]}, None, "overall_score"),
+        (NECTAR | {"answers": [{"answer": "a", "rank": float("nan")}]}, None, "answers.0.rank"),
+        (NECTAR | {"prompt": " "}, None, "prompt: is empty"),
+        (SAMPLED | {"length": [1]}, None, "not of one length"),
+        (TRAINING | {"score": [1.0]}, None, "not of one length"),
+        (JUDGED | {"rank": ["0"]}, None, "rank.0"),
+        ({"id": "a", "responses": []}, None, "instruction: Field required"),
+    ],
+    ids=str,
+)
+def test_a_wrong_row_is_one_line_that_names_it(tmp_path: Path, row: Any, source: Source | None, found: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, [row], source)
+    assert str(caught.value).startswith(f"{tmp_path}/lists.jsonl:1: found ")
+    assert found in str(caught.value)
+
+
+def test_an_id_comes_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"lists\.jsonl:2: found id '7' for the second time"):
+        read(tmp_path, [JUDGED, JUDGED])
+
+
+@given(st.lists(st.none() | st.integers(-3, 3).map(float), max_size=8))
+def test_dense_ranks_keep_order_ties_and_gaps(values: list[float | None]) -> None:
+    found = dense_ranks(values)
+    known = [(value, rank) for value, rank in zip(values, found, strict=True) if value is not None and rank is not None]
+    assert [rank is None for rank in found] == [value is None for value in values]
+    assert all((a < b) == (ra < rb) for a, ra in known for b, rb in known)
+    assert {rank for _, rank in known} == set(range(len({value for value, _ in known})))

@@ -1,0 +1,162 @@
+"""Log-probabilities of given responses: kept like answers, asked for once, whole units after a kill."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from pytest_httpserver import HTTPServer
+from werkzeug import Request as Received
+from werkzeug import Response
+
+from tunalm.engines.asking import complete
+from tunalm.engines.base import Capabilities, Completion, Request
+from tunalm.engines.cost.budget import Budget
+from tunalm.engines.cost.prices import Price, Prices
+from tunalm.engines.cost.spending import accounts
+from tunalm.engines.endpoint.engine import EndpointEngine
+from tunalm.engines.scoring import UNIT, open_scorer, score_request, split
+from tunalm.engines.scripted import ScriptedEngine
+from tunalm.errors import BudgetError, EngineError
+from tunalm.recipe import EndpointSettings, ScriptedSettings
+from tunalm.records import Message
+
+QUESTION = [Message(role="user", content="a b")]
+
+
+class KillError(Exception):
+    """Stands for a kill."""
+
+
+class Witness(ScriptedEngine):
+    """Counts the texts that it scores, and dies in the middle if told so."""
+
+    scored = 0
+    lives = math.inf
+
+    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
+        """Score texts while there are lives."""
+        if self.scored >= self.lives:
+            raise KillError
+        self.scored += len(texts)
+        return super().score(texts)
+
+
+def witness() -> Witness:
+    return Witness(ScriptedSettings())
+
+
+def questions(count: int) -> list[Request]:
+    return [
+        score_request([Message(role="user", content=f"w{number} b")], f"b w{number}", ended=True)
+        for number in range(count)
+    ]
+
+
+def test_a_request_tells_what_is_scored_and_whether_its_end_counts() -> None:
+    ended, cut = (score_request(QUESTION, "b a", ended=ended) for ended in (True, False))
+    assert ended.key != cut.key
+    assert score_request(QUESTION, "b a", ended=True) == ended
+    for request, has_end in ((ended, True), (cut, False)):
+        plain, text = split(request)
+        assert (plain.messages, text, plain.given) == (QUESTION, "b a", None)
+        (scored,) = witness().score([(plain, text)])
+        assert scored.num_tokens == 2 + has_end
+        assert scored.text == "b a"
+        assert scored.logprob == pytest.approx(-math.log(2))
+
+
+def test_scores_are_kept_and_not_asked_for_again(tmp_path: Path) -> None:
+    engine = witness()
+    first = complete(open_scorer(engine), questions(5), tmp_path / "ledger", "scoring")
+    assert engine.scored == 5
+    assert complete(open_scorer(engine), questions(5), tmp_path / "ledger", "scoring") == first
+    assert engine.scored == 5
+
+
+def test_a_kill_loses_the_unit_that_was_under_way_and_changes_nothing(tmp_path: Path) -> None:
+    asked = questions(UNIT * 2 + 3)
+    whole = complete(open_scorer(witness()), asked, tmp_path / "whole", "scoring")
+    engine = witness()
+    engine.lives = 1  # dies after the first unit
+    with pytest.raises(KillError):
+        complete(open_scorer(engine), asked, tmp_path / "killed", "scoring")
+    again = witness()
+    assert complete(open_scorer(again), asked, tmp_path / "killed", "scoring") == whole
+    assert again.scored == len(asked) - UNIT
+
+
+def test_an_engine_that_scores_no_text_is_refused() -> None:
+    engine = ScriptedEngine.from_function(lambda request: "x", capabilities=Capabilities(logprobs=True))
+    with pytest.raises(EngineError, match="scores no text"):
+        open_scorer(engine)
+    chat = EndpointEngine(EndpointSettings(base_url="http://127.0.0.1:1/v1", model="m"))
+    with pytest.raises(EngineError, match="protocol: completions"):
+        open_scorer(chat)
+
+
+def echo(received: Received) -> Response:
+    """An answer that echoes the response as one token."""
+    prompt = json.loads(received.get_data())["prompt"]
+    at = prompt.index("### Response:") + len("### Response:")
+    values = {"token_logprobs": [None, -0.5, -9.0], "text_offset": [0, at, len(prompt)]}
+    choice = {"index": 0, "text": prompt + "!", "finish_reason": "length", "logprobs": values}
+    usage = {"prompt_tokens": 20, "completion_tokens": 1}
+    return Response(json.dumps({"choices": [choice], "usage": usage}), mimetype="application/json")
+
+
+def served(httpserver: HTTPServer) -> EndpointEngine:
+    settings = EndpointSettings(base_url=httpserver.url_for("/v1"), model="tiny", protocol="completions", max_retries=0)
+    return EndpointEngine(settings)
+
+
+def test_calls_to_a_server_are_in_the_ledger_and_paid_once(httpserver: HTTPServer, tmp_path: Path) -> None:
+    httpserver.expect_request("/v1/completions").respond_with_handler(echo)
+    engine, ledger = served(httpserver), tmp_path / "ledger"
+    price = Price(host=f"127.0.0.1:{httpserver.port}", model="tiny", prompt=1, completion=2)
+    localhost = price.model_copy(update={"host": f"localhost:{httpserver.port}"})
+    budget = Budget(1.0, Prices((price, localhost)))
+    for _ in range(2):
+        answers = complete(open_scorer(engine), questions(3), ledger, "scoring", budget=budget)
+        assert [(answer.logprob, answer.failure) for answer in answers.values()] == [(-0.5, None)] * 3
+        (account,) = accounts(ledger).values()
+        assert (account.calls, account.answered, account.prompt_tokens) == (3, 3, 60)
+        assert account.cost == pytest.approx(3 * (20 * 1 + 1 * 2) / 1e6)
+    assert len(httpserver.log) == 3
+    poor = Budget(1e-9, Prices((price, localhost)))
+    with pytest.raises(BudgetError):
+        complete(open_scorer(engine), questions(4), tmp_path / "other", "scoring", budget=poor)
+    assert len(httpserver.log) == 3
+
+
+def test_a_reply_that_was_kept_is_read_and_not_asked_for(httpserver: HTTPServer, tmp_path: Path) -> None:
+    from tunalm.engines.ledger.ledger import Ledger, address
+
+    httpserver.expect_request("/v1/completions").respond_with_handler(echo)
+    engine = served(httpserver)
+    (asked,) = questions(1)
+    whole = complete(open_scorer(engine), [asked], tmp_path / "whole", "scoring")
+    body = httpserver.log[0][1].get_data()
+    with Ledger(tmp_path / "killed", engine.identity) as kept:
+        place = address(engine.identity, asked)
+        kept.plan({place: asked.key})
+        kept.keep(kept.send([place], 0.0), 200, body)
+    assert complete(open_scorer(engine), [asked], tmp_path / "killed", "scoring") == whole
+    assert len(httpserver.log) == 1
+
+
+def test_a_refusal_is_a_failure(httpserver: HTTPServer, tmp_path: Path) -> None:
+    httpserver.expect_request("/v1/completions").respond_with_json({"error": {"message": "no echo here"}}, status=400)
+    (answer,) = complete(open_scorer(served(httpserver)), questions(1), tmp_path / "ledger", "scoring").values()
+    assert "no echo here" in (answer.failure or "")
+
+
+def test_a_server_that_does_not_echo_ends_the_run_at_its_first_replies(httpserver: HTTPServer, tmp_path: Path) -> None:
+    choice = {"index": 0, "text": "!", "finish_reason": "length", "logprobs": None}
+    httpserver.expect_request("/v1/completions").respond_with_json({"choices": [choice]})
+    with pytest.raises(EngineError, match="a server that echoes"):
+        complete(open_scorer(served(httpserver)), questions(200), tmp_path / "ledger", "scoring")
+    assert len(httpserver.log) < 50

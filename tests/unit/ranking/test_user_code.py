@@ -1,0 +1,172 @@
+"""A checker of the user's own: what it may return, and what is said when it cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tunalm.errors import DataError
+from tunalm.loading import build_recipe
+from tunalm.pipeline import run_recipe
+from tunalm.ranking.user_code import checker_identity, load_checker, score_of
+from tunalm.ranking.verifier import VerifierRanker
+from tunalm.recipe import Rank
+from tunalm.records import Instruction, Ranking, Response
+from tunalm.store import StageContext, read_rows, write_rows
+
+CHECKS = """
+import dataclasses
+
+@dataclasses.dataclass
+class Note:
+    text: str
+
+def partly(instruction, text):
+    assert Note(text).text == text
+    return sum(word in text for word in instruction.wanted) / len(instruction.wanted)
+
+def moody(instruction, text):
+    if text == "raise":
+        raise RuntimeError("no\\nmood")
+    if text == "exit":
+        raise SystemExit(3)
+    return {"none": None, "text": "1.0", "much": 7, "nan": float("nan"), "yes": True, "half": 0.5}.get(text, False)
+
+def broken(instruction, text):
+    return instruction.no_such_field
+
+constant = 3
+"""
+
+
+@pytest.fixture
+def checks(tmp_path: Path) -> Path:
+    path = tmp_path / "checks.py"
+    path.write_text(CHECKS, encoding="utf-8")
+    return path
+
+
+def row(*texts: str, name: str = "row", **changes: Any) -> Ranking:
+    fields = {"id": name, "instruction": "Name two.", "responses": [Response(text=text) for text in texts], **changes}
+    return Ranking.model_validate(fields)
+
+
+def ranker(checks: Path, function: str) -> VerifierRanker:
+    settings = Rank(by="verifier", responses="responses.jsonl", verifier=f"{checks}:{function}")
+    return VerifierRanker(settings, StageContext(Path(), Path()))
+
+
+def test_partial_scores_order_and_equal_ones_tie(checks: Path) -> None:
+    given = row("red", "red blue", "none", "blue", "", wanted=["red", "blue"])
+    (ranked,) = ranker(checks, "partly").rank([given])
+    assert [response.score for response in ranked.responses] == [0.5, 1.0, 0.0, 0.5, None]
+    assert [response.rank for response in ranked.responses] == [1, 0, 2, 1, None]
+    assert ranked.judgement is None
+
+
+def test_what_the_function_does_wrong_leaves_one_response_unranked(checks: Path) -> None:
+    texts = ("yes", "raise", "exit", "none", "text", "much", "nan", "half", "no")
+    own = ranker(checks, "moody")
+    (ranked,) = own.rank([row(*texts)])
+    found = dict(zip(texts, ranked.responses, strict=True))
+    assert [found[text].rank for text in ("yes", "half", "no")] == [0, 1, 2]
+    reasons = {texts[int(place)]: reason for place, reason in (ranked.judgement or {})["not_scored"].items()}
+    assert reasons == {
+        "raise": "the verifier failed: RuntimeError: no mood",
+        "exit": "the verifier failed: SystemExit: 3",
+        "none": "the verifier returned None and no number",
+        "text": "the verifier returned '1.0' and no number",
+        "much": "the verifier returned 7, which is not between 0 and 1",
+        "nan": "the verifier returned nan, which is not between 0 and 1",
+    }
+    assert all(found[text].rank is None and found[text].failure is None for text in reasons)
+    figures = own.figures()
+    assert (figures["responses_checked"], figures["responses_not_checked"]) == (3, 6)
+
+
+def test_a_list_that_loses_too_many_fails_with_the_reason(checks: Path) -> None:
+    few, good = ranker(checks, "moody").rank([row("yes", "none", name="a"), row("yes", "no", name="b")])
+    assert few.failure == "fewer than two responses have a score: the verifier returned None and no number"
+    assert good.failure is None
+
+
+def test_a_function_that_never_works_is_refused(checks: Path) -> None:
+    with pytest.raises(DataError, match=r"AttributeError.* \(4 of 4 responses"):
+        ranker(checks, "broken").rank([row("a", "b", name="a"), row("a", "b", name="b")])
+
+
+def test_the_function_sees_no_other_response(checks: Path) -> None:
+    seen: list[Instruction] = []
+
+    def look(instruction: Instruction, text: str) -> bool:
+        seen.append(instruction)
+        return True
+
+    own = ranker(checks, "partly")
+    own._function = look
+    own.rank([row("a", "b", reference="r", wanted=["x"])])
+    assert {"responses", "ranked_by", "judgement"}.isdisjoint(seen[0].model_dump())
+    assert (seen[0].reference, seen[0].instruction) == ("r", "Name two.")
+
+
+@pytest.mark.parametrize("value", [0, 1, True, False, 0.25])
+def test_numbers_from_0_to_1_are_scores(value: float) -> None:
+    assert score_of(lambda instruction, text: value, row("a", "b"), "a") == float(value)
+
+
+@pytest.mark.parametrize(
+    "value", [np.float32(0.5), np.float64(0.5), np.bool_(True)], ids=["float32", "float64", "bool"]
+)
+def test_a_number_of_another_library_is_a_number(value: Any) -> None:
+    assert score_of(lambda instruction, text: value, row("a"), "a") == float(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("checks.py", "FILE.py:FUNCTION"),
+        ("checks.txt:f", "FILE.py:FUNCTION"),
+        ("checks.py:not a name", "FILE.py:FUNCTION"),
+        ("absent.py:f", "No such file"),
+    ],
+    ids=["no-function", "no-python", "no-name", "no-file"],
+)
+def test_a_name_that_is_none_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(DataError, match=complaint):
+        checker_identity(text)
+
+
+def test_a_missing_function_shows_before_the_file_is_run(tmp_path: Path) -> None:
+    path = tmp_path / "checks.py"
+    path.write_text("raise RuntimeError('run')\ndef f(i, t): return 1\n")
+    assert checker_identity(f"{path}:f")
+    with pytest.raises(DataError, match="no 'g' in it"):
+        checker_identity(f"{path}:g")
+    with pytest.raises(DataError, match=r"checks\.py: found RuntimeError: run;"):
+        load_checker(f"{path}:f")
+    path.write_text("def f(:\n")
+    with pytest.raises(DataError, match=r"checks\.py:1: found .*Correct the line"):
+        checker_identity(f"{path}:f")
+
+
+def test_what_is_no_function_is_refused(checks: Path) -> None:
+    with pytest.raises(DataError, match="found a int; expected"):
+        load_checker(f"{checks}:constant")
+
+
+def test_another_content_of_the_file_runs_the_stage_again(tmp_path: Path) -> None:
+    write_rows(tmp_path / "responses.jsonl", [row("a", "bb")])
+    stage = {"kind": "rank", "by": "verifier", "responses": str(tmp_path / "responses.jsonl")}
+    path = tmp_path / "checks.py"
+    recipe = build_recipe({"name": "x", "stages": {"right": {**stage, "verifier": f"{path}:f"}}})
+    for body, ranks in (("len(text) == 1", [0, 1]), ("len(text) == 2", [1, 0])):
+        path.write_text(f"def f(instruction, text):\n    return {body}\n")
+        run_recipe(recipe, tmp_path / "run")
+        (ranked,) = read_rows(tmp_path / "run" / "right" / "rankings.jsonl", Ranking)
+        assert [response.rank for response in ranked.responses] == ranks
+    path.unlink()
+    with pytest.raises(DataError, match="No such file"):
+        run_recipe(recipe, tmp_path / "run")
