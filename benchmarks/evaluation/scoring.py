@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Any
 
 from rouge_score.rouge_scorer import RougeScorer
 
-from benchmarks.measure import Spread, interleaved, ratios
+from benchmarks.evaluation.comparison import Comparison, compare
 from tunalm import rouge
 from tunalm.evaluation.superni.metrics import score_row
 
 ROWS = 3_000
 VOCABULARY = 12_000
-CHECKED = 200
-"""Rows on which the scores are compared."""
+WANTED = 30.0
+"""Speedup that was to be reached."""
 REFERENCES = (1, 3)
 WORDS_OF_REFERENCE = (3, 20)
 WORDS_OF_ANSWER = {"short answers": (2, 20), "answers of 60 to 100 words": (60, 100)}
@@ -48,48 +46,23 @@ _SYLLABLES = (
 Row = tuple[str, list[str]]
 
 
-@dataclass(frozen=True)
-class Result:
-    """How the two ways of scoring compare on one kind of answers."""
-
-    answers: str
-    plain_seconds: Spread
-    our_seconds: Spread
-    speedup: Spread
-
-    def row(self) -> list[str]:
-        """For a table."""
-        return [self.answers, f"{ROWS}", str(self.plain_seconds), str(self.our_seconds), str(self.speedup)]
-
-    def as_json(self) -> dict[str, Any]:
-        """Medians and ranges."""
-        return {"answers": self.answers, "rows": ROWS, "speedup": vars(self.speedup), "seconds": vars(self.our_seconds)}
-
-
-COLUMNS = ("predictions", "rows", "rouge_score, s", "ours, s", "times as fast")
-NOTES = ("Processor seconds, median (range) of the rounds; both give the same floats.",)
-
-
-def measure(rounds: int) -> list[Result]:
-    """Compare both on all kinds of answers.
-
-    Raises:
-        AssertionError: they differ in a score.
-    """
-    results = []
+def measure(rounds: int) -> list[Comparison]:
+    """Compare both on all kinds of answers."""
+    found = []
     for answers, lengths in WORDS_OF_ANSWER.items():
         rows = _rows(lengths)
-        assert plain(rows[:CHECKED]) == ours(rows[:CHECKED])
-        seconds = interleaved({"plain": partial(plain, rows), "ours": partial(ours, rows)}, rounds, warm_up=0)
-        results.append(
-            Result(
-                answers,
-                Spread.of(seconds["plain"]),
-                Spread.of(seconds["ours"]),
-                ratios(seconds["plain"], seconds["ours"]),
+        found.append(
+            compare(
+                f"scoring {answers}",
+                "rouge_score, a loop",
+                partial(plain, rows),
+                partial(ours, rows),
+                rounds=rounds,
+                wanted=WANTED,
+                warm_up=0,
             )
         )
-    return results
+    return found
 
 
 def plain(rows: Sequence[Row]) -> list[float]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TextIO, cast
 import typer
 
 from tunalm.errors import EXIT_FAILED_ROWS, EXIT_INTERRUPTED, EXIT_USAGE, RecipeError, TrainingError, TunaError
+from tunalm.hub_cli import push
 from tunalm.judging_cli import evaluate_judge, score_pairs
 from tunalm.lists_cli import audit, convert
 from tunalm.redaction import CleanStream
@@ -34,6 +35,7 @@ score_app.command("pairwise", help="Like vicuna, with any other questions.")(sco
 app.command("evaluate-judge")(evaluate_judge)
 app.command()(audit)
 app.command()(convert)
+app.command()(push)
 
 KNOBS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -166,6 +168,7 @@ def rank(
 
 
 _stage_command("train", "Train a model on ranked lists.")
+_stage_command("proxy", "Train a small model to rank as ranked lists do.")
 _stage_command("evaluate", "Score models on held-out instructions.")
 
 

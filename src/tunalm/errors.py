@@ -7,6 +7,7 @@
     |-- EngineError       a language model cannot answer what a stage asks of it
     |-- BudgetError       the calls would cost more than the user allows
     |-- StoreError        the run folder cannot be read or written
+    |-- HubError          a hub does not take what is sent to it
     `-- TrainingError     training must stop (a non-finite loss, no usable row)
 
 The policy has three parts.
@@ -71,6 +72,10 @@ class BudgetError(TunaError):
 
 class StoreError(TunaError):
     """The run folder cannot be read or written."""
+
+
+class HubError(TunaError):
+    """A hub does not take what is sent to it."""
 
 
 class TrainingError(TunaError):

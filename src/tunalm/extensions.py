@@ -20,7 +20,7 @@ def load_extension(group: str, name: str) -> Any:
     """Import the object that an installed package offers under a name.
 
     Args:
-        group: `tunalm.rankers` or `tunalm.engines`.
+        group: `tunalm.rankers`, `tunalm.engines` or `tunalm.benchmarks`.
         name: of the entry point.
 
     Raises:

@@ -10,6 +10,8 @@ import typer
 
 from tunalm.errors import EXIT_FAILED_ROWS, RecipeError
 
+OF_PARTS = ("accuracy", "both_correct", "positional_agreement", "prefers_longer", "adjusted_win_rate")
+"""Figures of a subset or category that are printed; the file has them all."""
 EXAMPLE = "--judge base_url=http://127.0.0.1:8000/v1 --judge model=NAME"
 
 Questions = Annotated[Path, typer.Option("--questions", help="The questions; any file of instructions.")]
@@ -19,6 +21,9 @@ Answers = Annotated[
     str | None, typer.Option("--predictions", help="The model's answers: FILE, or FILE#MODEL if it has several.")
 ]
 Against = Annotated[str | None, typer.Option("--against", help="The answers to compare with, likewise.")]
+Title = Annotated[
+    str | None, typer.Option("--benchmark", help="What an evaluation called it, if --predictions has it under a title.")
+]
 Reviews = Annotated[Path | None, typer.Option("--reviews", help="Stored reviews to read instead; nobody is asked.")]
 JudgeSettings = Annotated[
     list[str] | None, typer.Option("--judge", help=f"A setting of the judge's engine; repeated: {EXAMPLE}")
@@ -46,6 +51,7 @@ def score_pairs(
     rows: Rows,
     predictions: Answers = None,
     against: Against = None,
+    benchmark: Title = None,
     judge: JudgeSettings = None,
     reviews: Reviews = None,
     mode: Mode = "sound",
@@ -70,7 +76,7 @@ def score_pairs(
         settings = _judge(judge)
         place = _place(output, ledger, settings, max_cost, prices)
         results, lines = score_answers(
-            name, asked, predictions, against, settings, Rules(mode, max_review_tokens), place
+            name, asked, predictions, against, settings, Rules(mode, max_review_tokens), place, title=benchmark
         )
     else:
         raise RecipeError(
@@ -115,9 +121,15 @@ def _judge(pairs: Sequence[str]) -> Any:
     """Settings of an engine from `key=value` texts, checked like those of a recipe."""
     from tunalm.loading import build_recipe
 
+    place = "stages.evaluate.models.judge"
     stage: dict[str, Any] = {"kind": "evaluate", "models": {"judge": {}}, "benchmarks": ["checkable"]}
-    overrides = [f"stages.evaluate.models.judge.{pair}" for pair in pairs]
-    recipe: Any = build_recipe({"name": "judge", "stages": {"evaluate": stage}}, overrides, where="command line")
+    try:
+        overrides = [f"{place}.{pair}" for pair in pairs]
+        recipe: Any = build_recipe({"name": "judge", "stages": {"evaluate": stage}}, overrides, where="command line")
+    except RecipeError as error:
+        where, found = (text.replace(f"{place}.", "").replace(place, "--judge") for text in (error.where, error.found))
+        fix = f"For instance {EXAMPLE}." if error.expected == "key=value" else error.fix
+        raise RecipeError(where, found=found, expected=error.expected, fix=fix) from error
     return recipe.stages["evaluate"].models["judge"]
 
 
@@ -137,7 +149,7 @@ def _place(output: Path, ledger: Path | None, judge: Any, max_cost: float | None
 
 
 def _write(output: Path, rows: Path, results: dict[str, Any], lines: Sequence[Mapping[str, Any]]) -> None:
-    """Write both files and print the figures of every group."""
+    """Write both files and print the figures of every group, and of the parts of a single one."""
     from tunalm.evaluation.harness import write_jsonl
     from tunalm.store import write_json
 
@@ -146,8 +158,15 @@ def _write(output: Path, rows: Path, results: dict[str, Any], lines: Sequence[Ma
     parts = {part for parts in results.get("group_subtasks", {}).values() for part in parts}
     for name, figures in results["results"].items():
         if name not in parts:
-            shown = (f"{key} {value:.2f}" for key, value in figures.items() if isinstance(value, float))
+            shown = (
+                f"{key} {value:.{4 if '_p_' in key else 2}f}"
+                for key, value in figures.items()
+                if isinstance(value, float)
+            )
             print(f"{name}: {', '.join(shown)}")
+        elif len(results["group_subtasks"]) == 1:
+            shown = (f"{key} {figures[key]:.2f}" for key in OF_PARTS if isinstance(figures.get(key), float))
+            print(f"  {name}: {', '.join(shown)}, n {results['n-samples'][name]['effective']}")
         if figures.get("complete") is False:
             counts = results["n-samples"][name]
             print(f"not the whole benchmark of {counts['original']} questions: do not compare with published numbers")

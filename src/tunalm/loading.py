@@ -31,6 +31,8 @@ ENGINES: dict[str, type[Settings]] = {
     "custom": Custom,
 }
 LARGEST_RECIPE = 1_000_000  # bytes
+SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
+"""Rows of a file, which YAML would take for a mapping or for a time of day."""
 PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -161,7 +163,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
             fix="For instance stages.tuna_p.margin=0.05 or base=embedded:smollm2.",
         )
     try:
-        value = yaml.safe_load(text) if text else ""
+        value = text if not text or SLICE.fullmatch(text) else yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RecipeError(
             f"command line, {key}", found=f"'{text}'", expected="a YAML value", fix="Quote it."

@@ -53,14 +53,21 @@ RUNNERS = {
     "sample": "tunalm.sampling:run",
     "rank": "tunalm.ranking:run",
     "train": "tunalm.training:run_train",
+    "proxy": "tunalm.training:run_proxy",
     "evaluate": "tunalm.evaluation:run",
 }
 """Kind of stage -> module:function; imported when the stage runs."""
 
-MADE = {"model": "model", "responses": "responses.jsonl", "rankings": "rankings.jsonl", "results": "results.json"}
+MADE = {
+    "model": "model",
+    "proxy": "model",
+    "responses": "responses.jsonl",
+    "rankings": "rankings.jsonl",
+    "results": "results.json",
+}
 """What a stage makes -> its name in the stage's folder."""
 
-ALL_PROCESSES = {"sft", "train"}
+ALL_PROCESSES = {"sft", "train", "proxy"}
 """Kinds in which every process of a multi-process launch takes part; the main one does the others alone."""
 
 PACKAGES = ("tunalm", "torch", "transformers", "accelerate", "peft", "datasets", "openai", "pydantic", "numpy")
@@ -110,7 +117,7 @@ def _fingerprint(stage: Stage, earlier: dict[str, str], name: str) -> str:
     def identify(text: str, source: Source, where: str) -> str:
         if text in earlier:
             return f"stage@{earlier[text]}"
-        if "model" in source.accepts:
+        if {"model", "proxy"} & set(source.accepts):
             return model_identity(text, where)
         return f"file@{file_digest(Path(text))}"
 
@@ -341,6 +348,20 @@ def _publish(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, Any]]) 
     write_report(run.path, recipe.model_dump(mode="json"), states)
 
 
+def stored_recipe(run: RunFolder) -> Recipe:
+    """The recipe as it was run.
+
+    Raises:
+        StoreError: the folder is not a run.
+    """
+    config = run.path / "config.yaml"
+    if not config.is_file():
+        raise StoreError(
+            run.path, found="no config.yaml", expected="the folder of a run", fix="Give the --run-dir of tunalm run."
+        )
+    return Recipe.model_validate(yaml.safe_load(config.read_text(encoding="utf-8")))
+
+
 def report_again(run_dir: Path) -> dict[str, dict[str, Any]]:
     """Write the report of a finished or unfinished run anew from its files; returns the states of its stages.
 
@@ -348,12 +369,7 @@ def report_again(run_dir: Path) -> dict[str, dict[str, Any]]:
         StoreError: the folder is not a run.
     """
     run = RunFolder(run_dir)
-    config = run.path / "config.yaml"
-    if not config.is_file():
-        raise StoreError(
-            run_dir, found="no config.yaml", expected="the folder of a run", fix="Give the --run-dir of tunalm run."
-        )
-    recipe = Recipe.model_validate(yaml.safe_load(config.read_text(encoding="utf-8")))
+    recipe = stored_recipe(run)
     states = {name: run.state(name) for name in recipe.stages}
     _publish(run, recipe, states)
     return states

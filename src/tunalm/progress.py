@@ -71,7 +71,8 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[int], No
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES and (total is None or done < total):
             last = now
-            rest = "" if total is None else f"/{total}, about {(now - started) / max(done, 1) * (total - done):.0f} s left"
+            each = (now - started) / max(done, 1)
+            rest = "" if total is None else f"/{total}, about {each * (total - done):.0f} s left"
             screen.print(f"  {description}: {done}{rest}", markup=False)
             sys.stderr.flush()
 

@@ -109,6 +109,10 @@ class Prediction(Record):
     prompt_tokens: int | None = None
     num_examples: int | None = None
     """Worked examples that the prompt had room for, where the benchmark shows any."""
+    template: str | None = None
+    """What was put around the question, where the benchmark leaves a choice."""
+    prompt_cut: bool = False
+    """The prompt was too long for the benchmark and lost its end."""
     weight: float | None = None
     """Of the row in the mean of its benchmark, if not all are equal; 1 on average."""
     failure: str | None = None

@@ -16,6 +16,9 @@ score_app = typer.Typer(
 Predictions = Annotated[Path, typer.Option("--predictions", help="Rows to score, JSONL, also gzipped.")]
 Output = Annotated[Path, typer.Option("--output", help="Where the totals go (JSON).")]
 Rows = Annotated[Path, typer.Option("--rows", help="Where the score of every row goes (JSONL).")]
+Benchmark = Annotated[
+    str | None, typer.Option("--benchmark", help="What an evaluation called it, if it had a title there.")
+]
 Model = Annotated[str | None, typer.Option("--model", help="Whose predictions, if the file has those of several.")]
 
 
@@ -25,6 +28,7 @@ def lmentry(
     predictions: Predictions,
     output: Output,
     rows: Rows,
+    benchmark: Benchmark = None,
     model: Model = None,
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Keep the first sentence of the first line: for models that do not stop.")
@@ -39,7 +43,16 @@ def lmentry(
     """LMentry: rows {task, id, prediction}, to accuracy, robustness and LMentry score."""
     from tunalm.evaluation.lmentry.scoring import score_file
 
-    _write(output, rows, *score_file(predictions, data, model=model, truncate=truncate, strict=strict, subset=subset))
+    found = score_file(
+        predictions,
+        data,
+        benchmark=benchmark or "lmentry",
+        model=model,
+        truncate=truncate,
+        strict=strict,
+        subset=subset,
+    )
+    _write(output, rows, *found)
 
 
 @score_app.command()
@@ -54,6 +67,7 @@ def superni(
         typer.Option("--baseline", help="Score a copy of the input, or of the first example's output, instead."),
     ] = None,
     data: Annotated[Path | None, typer.Option("--data", help="Clone of natural-instructions, for --baseline.")] = None,
+    benchmark: Benchmark = None,
     model: Model = None,
 ) -> None:
     """Super-NI: rows {id, task_id, references, prediction}, to ROUGE-L and exact match."""
@@ -61,13 +75,15 @@ def superni(
     from tunalm.evaluation.superni.scoring import score_baseline, score_file
 
     if predictions is not None and baseline is None:
-        _write(output, rows, *score_file(predictions, model=model))
+        _write(output, rows, *score_file(predictions, benchmark=benchmark or "superni", model=model))
     elif baseline is not None and data is not None and predictions is None:
         _write(output, rows, *score_baseline(load_tasks(data), baseline))
     else:
         raise RecipeError(
             "command line",
-            found="neither or both of --predictions and --baseline" if data or not baseline else "no --data",
+            found="--baseline without --data"
+            if baseline and predictions is None
+            else "neither or both of --predictions and --baseline",
             expected="either --predictions FILE, or --baseline NAME with --data FOLDER",
             fix="Give one of the two.",
         )
@@ -84,6 +100,10 @@ def _write(output: Path, rows: Path, results: dict[str, Any], lines: list[dict[s
     metrics, counts = results["results"][name], results["n-samples"][name]
     shown = (f"{key} {value:.2f}" for key, value in metrics.items() if isinstance(value, float))
     print(f"{name}: {', '.join(text for text in shown if '_stderr' not in text)}")
+    config = results["configs"][name]
+    if config.get("template") and "examples_shown" in config:
+        cut = f", {config['prompts_cut']} prompts cut" if config["prompts_cut"] else ""
+        print(f"asked with template {config['template']}, {config['examples_shown']:.2f} examples shown{cut}")
     if metrics.get("wordless"):
         print(f"{metrics['wordless']} answers are right only for having no word in a-z; --strict refuses them")
     if not metrics["complete"]:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.published import lmentry, superni
+from tests.tiny import save_tiny_model
 from tunalm.engines.cost.prices import load_prices
 from tunalm.errors import RecipeError
 from tunalm.estimate import estimate
@@ -49,6 +50,7 @@ def inputs(tmp_path: Path) -> dict[str, str]:
         "teacher": "owner/name",
         "judge": "{base_url: http://localhost:1/v1, model: any}",
         "prm": "owner/small",
+        "tokenizer": str(save_tiny_model(tmp_path / "tiny")),
         "superni": str(superni(tmp_path / "superni")),
         "lmentry": str(lmentry(tmp_path / "lmentry", "first_letter")),
         "vicuna": str(questions),
@@ -57,9 +59,9 @@ def inputs(tmp_path: Path) -> dict[str, str]:
 
 def declared(path: Path) -> dict[str, Any]:
     """Inputs of a recipe, those of the one that it extends included."""
-    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    tree: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     inherited = declared(path.parent / tree["extends"]) if "extends" in tree else {}
-    return inherited | tree.get("inputs", {})
+    return {**inherited, **tree.get("inputs", {})}
 
 
 def load(path: Path, inputs: dict[str, str]) -> Recipe:

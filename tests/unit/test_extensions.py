@@ -1,4 +1,4 @@
-"""Rankers and engines that other installed packages bring."""
+"""Rankers, engines and benchmarks that other installed packages bring."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tunalm.records import Ranking, Response
 from tunalm.store import read_rows, write_rows
 
 MODULE = """
+from tunalm.data import load
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.ranking.base import with_scores
 
@@ -33,6 +34,19 @@ class Shortest:
         return {"sign": self._sign}
 
 
+class Short:
+    metric = "shortness"
+
+    def __init__(self, settings):
+        self._settings = settings
+
+    def rows(self):
+        return load(self._settings.data)
+
+    def score(self, prediction):
+        return float(len(prediction.prediction) <= self._settings.custom.options["longest"])
+
+
 def parrot(settings, *, trust_remote_code=False):
     return ScriptedEngine.from_function(lambda request: settings.options["word"], "parrot")
 """
@@ -42,6 +56,8 @@ shortest = extension_of_a_test:Shortest
 gone = extension_of_a_test:Nothing
 [tunalm.engines]
 parrot = extension_of_a_test:parrot
+[tunalm.benchmarks]
+short = extension_of_a_test:Short
 """
 
 
@@ -94,6 +110,27 @@ def test_an_engine_of_another_package_answers(tmp_path: Path) -> None:
     run_recipe(build_recipe(tree), tmp_path / "run")
     (row,) = read_rows(tmp_path / "run" / "own" / "responses.jsonl", Ranking)
     assert {response.text for response in row.responses} == {"hello"}
+
+
+def benchmark(tmp_path: Path, **options: Any) -> dict[str, Any]:
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say so.", "output": "x"}\n', encoding="utf-8")
+    custom = {"name": "custom", "custom": {"name": "short", "options": options}, "data": str(tmp_path / "rows.jsonl")}
+    models = {"parrot": {"kind": "custom", "name": "parrot", "options": {"word": "hello"}}}
+    scores = {"kind": "evaluate", "models": models, "benchmarks": [custom], "bootstrap_samples": 100}
+    return {"name": "x", "stages": {"scores": scores}}
+
+
+def test_a_benchmark_of_another_package_scores(tmp_path: Path) -> None:
+    for longest, value in ((3, 0.0), (5, 100.0)):
+        states = run_recipe(build_recipe(benchmark(tmp_path, longest=longest)), tmp_path / "run")
+        assert states["scores"]["details"]["short"] == {"parrot": value}
+
+
+def test_a_benchmark_of_another_package_is_named(tmp_path: Path) -> None:
+    tree = benchmark(tmp_path)
+    (tree["stages"]["scores"]["benchmarks"][0]).pop("custom")
+    with pytest.raises(RecipeError, match="go together"):
+        build_recipe(tree)
 
 
 def test_what_nobody_offers_is_refused_and_the_nearest_named() -> None:

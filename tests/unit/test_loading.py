@@ -151,3 +151,18 @@ def test_yaml_cannot_make_objects(recipe: Path) -> None:
     recipe.write_text("name: !!python/object/apply:os.getcwd []\n", encoding="utf-8")
     with pytest.raises(RecipeError, match="plain YAML"):
         load_recipe(recipe)
+
+
+@pytest.mark.parametrize("rows", [":3", "-3:", "1:30", ":"])
+def test_a_slice_can_be_given_as_it_is_written(recipe: Path, rows: str) -> None:
+    teacher = load_recipe(recipe, [f"stages.teacher.data.rows={rows}"]).stages["teacher"]
+    assert teacher.model_dump()["data"]["rows"] == rows
+
+
+def test_a_stage_can_be_named_where_null_is_allowed(recipe: Path) -> None:
+    sft = "  again: {kind: sft, model: owner/name, data: 'checkable:train', responses: RESPONSES}\n"
+    recipe.write_text(RECIPE + sft.replace("RESPONSES", "teacher"), encoding="utf-8")
+    assert "again" in load_recipe(recipe).stages
+    recipe.write_text(RECIPE + sft.replace("RESPONSES", "teachr"), encoding="utf-8")
+    with pytest.raises(RecipeError, match="'teacher'"):
+        load_recipe(recipe)

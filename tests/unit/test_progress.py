@@ -48,3 +48,12 @@ def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str], monk
         advance(2)
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0].strip() for line in lines] == ["work: 1/3", "more: 1/2"]
+
+
+def test_a_log_of_work_without_an_end_says_how_much_is_done(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 0.0)
+    with progress("reading", None) as advance:
+        advance(3)
+    assert capsys.readouterr().err.splitlines() == ["  reading: 3"]

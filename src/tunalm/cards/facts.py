@@ -9,7 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from tunalm.cards import public
-from tunalm.recipe import Data, Evaluate, Local, Rank, Recipe, Sample, Settings, Sft, Source, Train, map_sources
+from tunalm.data.sources import is_hub_dataset
+from tunalm.recipe import (
+    Data,
+    Evaluate,
+    FromLists,
+    Local,
+    Rank,
+    Recipe,
+    Reinforce,
+    Sample,
+    Settings,
+    Sft,
+    Source,
+    map_sources,
+)
+
+Trained = Sft | FromLists | Reinforce
+"""Stages that make a model."""
 
 States = Mapping[str, Mapping[str, Any]]
 """What stage.json says, by stage: counts and details."""
@@ -95,7 +112,7 @@ def training_line(recipe: Recipe, states: States, name: str) -> tuple[str, list[
     source = name
     while source in recipe.stages:
         stage = recipe.stages[source]
-        assert isinstance(stage, Sft | Train)
+        assert isinstance(stage, Trained)
         start = stage.model if isinstance(stage, Sft) else stage.start
         started = public.model_name(start, recipe.stages)
         steps.append(Step(source, stage.kind, started, states.get(source, {}).get("details") or {}))
@@ -118,7 +135,7 @@ def instructions(recipe: Recipe, names: list[str]) -> list[Rows]:
 def hub_datasets(recipe: Recipe, names: list[str]) -> list[str]:
     """Ids of data sets of the hub that some stages read."""
     sources = [data.source for name in names for data in _data_in(recipe.stages[name])]
-    return list(dict.fromkeys(source for source in sources if public.is_hub_dataset(source)))
+    return list(dict.fromkeys(source for source in sources if is_hub_dataset(source)))
 
 
 def _data_in(value: Any) -> Iterator[Data]:
@@ -152,7 +169,7 @@ def _ranked_by(stage: Rank, recipe: Recipe) -> str:
         "likelihood": f"their log-probability{scorer}, divided by length^{stage.length_penalty:g} (Eq. 3)",
         "judge": f"a judge, {engine}",
         "verifier": "a program that checks them",
-        "proxy": "a proxy ranking model",
+        "proxy": f"a proxy ranking model, {public.model_name(stage.model, recipe.stages) if stage.model else '-'}",
         "custom": f"the ranker {stage.custom.name if stage.custom else ''} of another package",
     }
     text = says.get(stage.by, stage.by)
@@ -165,7 +182,7 @@ def lists_behind(recipe: Recipe, states: States, names: list[str]) -> list[Lists
     found: dict[str, None] = {}
     for name in names:
         stage = recipe.stages[name]
-        if isinstance(stage, Train):
+        if isinstance(stage, FromLists):
             found |= dict.fromkeys(part.source for part in stage.rankings)
         elif isinstance(stage, Sft) and stage.responses is not None:
             found[stage.responses] = None

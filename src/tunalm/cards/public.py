@@ -109,7 +109,9 @@ def plain_knobs(settings: Settings) -> dict[str, Any]:
     for name, info in type(settings).model_fields.items():
         value = getattr(settings, name)
         named = any(isinstance(each, Source) for each in info.metadata)
-        if name == "kind" or name in settings.not_hashed or named or isinstance(value, Settings | dict | list):
+        if name == "kind" or name in settings.not_hashed or named:
+            continue
+        if value is None or isinstance(value, Settings | dict | list):
             continue
         if not (isinstance(value, str) and is_place(value)):
             knobs[name] = value

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tunalm import __version__
 from tunalm.cards import facts, public
-from tunalm.cards.facts import States
-from tunalm.recipe import Rank, Recipe, Sample, Sft, Train
+from tunalm.cards.facts import States, Trained
+from tunalm.recipe import Proxy, Rank, Recipe, Reinforce, Sample, Sft, Train
 from tunalm.redaction import without_keys
 from tunalm.store import CARD, write_text
 
@@ -36,7 +36,7 @@ def write_card(recipe: Recipe, name: str, states: States, run: Path) -> None:
         run: folder of the run.
     """
     folder = run / name
-    if recipe.stages[name].produces == "model":
+    if recipe.stages[name].produces in ("model", "proxy"):
         folder /= "model"
     elif recipe.stages[name].produces not in FILES:
         return
@@ -50,7 +50,7 @@ def write_card(recipe: Recipe, name: str, states: States, run: Path) -> None:
 def card_of(recipe: Recipe, name: str, states: States, run: Path) -> str:
     """The text of a card; arguments as in `write_card`."""
     stage = recipe.stages[name]
-    if isinstance(stage, Sft | Train):
+    if isinstance(stage, Trained):
         text = _model_card(recipe, name, stage, states, run)
     else:
         assert isinstance(stage, Sample | Rank)
@@ -58,19 +58,25 @@ def card_of(recipe: Recipe, name: str, states: States, run: Path) -> str:
     return without_keys(text)
 
 
-def _model_card(recipe: Recipe, name: str, stage: Sft | Train, states: States, run: Path) -> str:
+def _model_card(recipe: Recipe, name: str, stage: Trained, states: States, run: Path) -> str:
     root, steps = facts.training_line(recipe, states, name)
     known = facts.ancestors(recipe, name)
     hub_id, licence = public.hub_model(root), public.model_license(root)
     datasets = facts.hub_datasets(recipe, known)
-    ranked = any(step.kind == "train" for step in steps)
+    ranked = any(step.kind != "sft" for step in steps)
+    writes = stage.produces == "model"
     head = {
         "library_name": "transformers",
-        "pipeline_tag": "text-generation",
+        **({"pipeline_tag": "text-generation"} if writes else {}),
         **licence,
         **({"base_model": hub_id, "base_model_relation": "finetune"} if hub_id else {}),
         **({"datasets": datasets} if datasets else {}),
-        "tags": ["tunalm", "instruction-tuning", *(["ranking-feedback"] if ranked else [])],
+        "tags": [
+            "tunalm",
+            "instruction-tuning",
+            *(["ranking-feedback"] if ranked else []),
+            *([] if writes else ["reward-model"]),
+        ],
     }
     return _render(
         "model_card.md.j2",
@@ -82,13 +88,30 @@ def _model_card(recipe: Recipe, name: str, stage: Sft | Train, states: States, r
         licence=licence.get("license_name", licence.get("license")),
         steps=steps,
         ranked=ranked,
-        imitates=isinstance(stage, Sft) or stage.mle_weight > 0,
+        writes=writes,
+        method=_method(stage),
+        imitates=not isinstance(stage, Train) or stage.mle_weight > 0,
         knobs=yaml.safe_dump(public.plain_knobs(stage), sort_keys=False, allow_unicode=True),
         details=states.get(name, {}).get("details") or {},
         instructions=facts.instructions(recipe, known),
         lists=facts.lists_behind(recipe, states, known),
         scores=facts.scores(recipe, states, run, name),
     )
+
+
+def _method(stage: Trained) -> str:
+    """How the model of a stage was trained, as the end of a sentence."""
+    if isinstance(stage, Sft):
+        return "imitates responses (Eq. 1-2)"
+    if isinstance(stage, Proxy):
+        return "gives responses scores, so that their order is that of a judge: a proxy ranking model"
+    if isinstance(stage, Reinforce):
+        return f"was reinforced by the scores of a proxy ranking model ({stage.method})"
+    assert isinstance(stage, Train)
+    if stage.loss != "margin":
+        return f"was trained on ranked lists with the loss {stage.loss} in the place of Eq. 4-5"
+    own = " as the authors' released trainer has it" if stage.convention == "lmops" else " (Eq. 4-6)"
+    return f"was trained on ranked lists with the loss of the paper{own}"
 
 
 def _lists_card(recipe: Recipe, name: str, stage: Sample | Rank, states: States) -> str:
@@ -122,7 +145,7 @@ def _lists_card(recipe: Recipe, name: str, stage: Sample | Rank, states: States)
 def _render(template: str, head: Mapping[str, Any], **known: Any) -> str:
     page = _environment().get_template(template)
     entries = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True)
-    return page.render(head=entries, version=__version__, keep=KEEP, **known).rstrip() + "\n"
+    return page.render(head=entries, version=version("tunalm"), keep=KEEP, **known).rstrip() + "\n"
 
 
 def _environment() -> Environment:

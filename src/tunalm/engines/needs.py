@@ -16,7 +16,7 @@ from tunalm.records import Message
 KNOWN = "gives"
 """Name under which the journal keeps what an engine was found to give."""
 QUESTION = [Message(role="user", content="Name an animal.")]
-FEW_TOKENS = 4
+FEW_TOKENS = 8
 REFUSALS = ("http-400", "http-422", "http-501")
 
 WAYS_OUT = {

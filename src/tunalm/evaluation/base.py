@@ -1,8 +1,9 @@
 """What every benchmark looks like to the evaluation: instructions to answer, and a score for every answer.
 
-To add one, write a class with the three members of `Benchmark`, give it a row in `BENCHMARKS` and its name in
-`tunalm.recipe.Benchmark`. One that scores answers beside those of another model is a `Comparing` instead; one whose
-headline is more than a mean over rows has the members of `WithTotals` as well.
+To add one, write a class that is made from its settings and has the three members of `Benchmark`, give it a row in
+`BENCHMARKS` and its name in `tunalm.recipe.Benchmark`; from another package, an entry point in the group
+`tunalm.benchmarks`, for a recipe's `name: custom`. One that scores answers beside those of another model is a
+`Comparing` instead; one whose headline is more than a mean over rows has the members of `WithTotals` as well.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import Field
 
 from tunalm.data import data_identity
+from tunalm.extensions import extension_identity, load_extension
 from tunalm.recipe import Benchmark as BenchmarkSettings
 from tunalm.records import Instruction, Prediction, Verdict
 from tunalm.store import StageContext, digest, file_digest
@@ -29,6 +31,9 @@ BENCHMARKS = {
 }
 """Name in a recipe -> module:class; the module is imported when the benchmark is opened, not before."""
 
+GROUP = "tunalm.benchmarks"
+"""Of the entry points by which other packages bring benchmarks."""
+
 LARGE_FILE = 1 << 20  # bytes
 
 
@@ -41,6 +46,10 @@ class Question(Instruction):
     """The instruction is the whole prompt, and no template is put around it."""
     num_examples: int | None = None
     """Worked examples in the prompt."""
+    template: str | None = None
+    """What is put around the question, where the benchmark leaves a choice."""
+    prompt_cut: bool = False
+    """The prompt was too long and lost its end."""
     weight: float | None = None
     """Of the row in the mean of the benchmark, if not all are equal; 1 on average."""
 
@@ -93,14 +102,23 @@ class WithTotals(Protocol):
         """How the questions were asked and how many of them: what a number must not be quoted without."""
 
     def totals(self, answers: Sequence[tuple[Prediction, Verdict]]) -> dict[str, Any]:
-        """The content of a results file (see `harness.document`) for one model's answers."""
+        """The content of a results file (see `harness.document`) for one model's answers, the whole benchmark first."""
+
+    def metrics(self, prediction: Prediction, verdict: Verdict) -> dict[str, float | None]:
+        """All that one answer scored, by metric; that of the verdict is among them."""
 
     def files(self) -> list[Path]:
         """The files that the questions come from."""
 
 
 def benchmark_identity(settings: BenchmarkSettings) -> str:
-    """What the questions are, for fingerprints; large files go by size and time."""
+    """What the questions are, for fingerprints; large files go by size and time, code of others by its version.
+
+    Raises:
+        RecipeError: no installed package brings the benchmark that is named.
+    """
+    if settings.custom is not None:
+        return digest([extension_identity(GROUP, settings.custom), data_identity(settings.data)])
     benchmark = open_benchmark(settings)
     if not isinstance(benchmark, WithTotals):
         return data_identity(settings.data)
@@ -113,7 +131,15 @@ def _content(path: Path) -> object:
 
 
 def open_benchmark(settings: BenchmarkSettings) -> Benchmark | Comparing:
-    """Make the benchmark that `settings` describe."""
-    module, name = BENCHMARKS[settings.name].split(":")
-    make = cast(Callable[[BenchmarkSettings], Benchmark | Comparing], getattr(import_module(module), name))
+    """Make the benchmark that `settings` describe.
+
+    Raises:
+        RecipeError: no installed package brings the benchmark that is named.
+    """
+    make: Callable[[BenchmarkSettings], Benchmark | Comparing]
+    if settings.custom is not None:
+        make = load_extension(GROUP, settings.custom.name)
+    else:
+        module, name = BENCHMARKS[settings.name].split(":")
+        make = getattr(import_module(module), name)
     return make(settings)

@@ -10,8 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tunalm.records import Prediction, Verdict
+from tunalm.records import Prediction
 from tunalm.store import canonical, write_text
+
+FILTER = "none"
+"""Answers are scored as they are."""
 
 Metrics = Mapping[str, Any]
 """Value by name of the metric; the standard error of `x` is `x_stderr`."""
@@ -54,9 +57,60 @@ def document(tasks: Mapping[str, TaskResult], **more: Any) -> dict[str, Any]:
     }
 
 
-def sample(number: int, answer: tuple[Prediction, Verdict]) -> dict[str, Any]:
-    """Make one row of a samples file out of the answer at a place (from 0) of a benchmark."""
-    prediction, verdict = answer
+def for_harness(
+    results: Mapping[str, Any], model: str, identity: str, samples: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A results file as lm-evaluation-harness itself writes and reads it.
+
+    There every metric has the name of a filter behind it, an unknown standard error is "N/A", and results are numbers
+    alone; whatever else is known of a task goes to its config.
+
+    Args:
+        results: content of a results file, see `document`.
+        model: name of the model.
+        identity: what it is.
+        samples: of all its answers.
+    """
+    found: dict[str, Any] = {}
+    configs: dict[str, Any] = {}
+    for task, metrics in results["results"].items():
+        numbers = {name: value for name, value in metrics.items() if _is_number(value)}
+        errors = {f"{name}_stderr" for name in numbers} & metrics.keys()
+        found[task] = {
+            "alias": metrics["alias"],
+            **{f"{name},{FILTER}": value for name, value in numbers.items()},
+            **{f"{name},{FILTER}": "N/A" for name in sorted(errors - numbers.keys())},
+        }
+        rest = {name: value for name, value in metrics.items() if name not in {"alias", *numbers, *errors}}
+        configs[task] = {**results["configs"][task], "results": rest} if rest else results["configs"][task]
+    better = {
+        task: {name: True for name in metrics if f"{name}_stderr" in metrics}
+        for task, metrics in results["results"].items()
+    }
+    hashes = "".join(f"{each['doc_hash']}{each['prompt_hash']}{each['target_hash']}" for each in samples)
+    return {
+        **results,
+        "results": found,
+        "configs": configs,
+        "higher_is_better": better,
+        "config": {"model": "tunalm", "model_args": identity},
+        "task_hashes": {next(iter(found)): _hash(hashes)},
+        "model_name": model,
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def sample(number: int, prediction: Prediction, metrics: Mapping[str, float | None]) -> dict[str, Any]:
+    """Make one row of a samples file.
+
+    Args:
+        number: place of the answer in the benchmark, from 0.
+        prediction: the answer.
+        metrics: what it scored.
+    """
     target = prediction.references[0] if prediction.references else ""
     doc = {"id": prediction.id, "task": prediction.task, "references": prediction.references}
     return {
@@ -66,12 +120,12 @@ def sample(number: int, answer: tuple[Prediction, Verdict]) -> dict[str, Any]:
         "arguments": {"gen_args_0": {"arg_0": prediction.instruction}},
         "resps": [[prediction.prediction]],
         "filtered_resps": [prediction.prediction],
-        "filter": "none",
-        "metrics": [verdict.metric],
+        "filter": FILTER,
+        "metrics": list(metrics),
         "doc_hash": _hash(canonical(doc)),
         "prompt_hash": prediction.prompt_sha256,
         "target_hash": _hash(target),
-        verdict.metric: verdict.score,
+        **metrics,
     }
 
 

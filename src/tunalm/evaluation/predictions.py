@@ -21,7 +21,10 @@ def read_predictions(path: Path, benchmark: str, model: str | None) -> list[RawR
     Raises:
         DataError: a row is wrong (it is named), no row is left, or several models are.
     """
-    rows = [row for row in read_raw(existing_file(str(path))) if _field(row, "benchmark", benchmark) == benchmark]
+    everything = read_raw(existing_file(str(path)))
+    rows = [row for row in everything if _field(row, "benchmark", benchmark) == benchmark]
+    if everything and not rows:
+        raise other_benchmarks(path, everything, benchmark)
     models = dict.fromkeys(name for row in rows if (name := _field(row, "model", None)) is not None)
     if model is None and len(models) > 1:
         raise DataError(
@@ -43,6 +46,17 @@ def read_predictions(path: Path, benchmark: str, model: str | None) -> list[RawR
         text(row, "id")
         text(row, "prediction", empty=True)
     return rows
+
+
+def other_benchmarks(path: str | Path, rows: Sequence[RawRow], wanted: str) -> DataError:
+    """The error for a file all of whose rows name other benchmarks than the one that is wanted."""
+    others = dict.fromkeys(str(row.value["benchmark"]) for row in rows)
+    return DataError(
+        path,
+        found=f"predictions for {', '.join(others)}",
+        expected=f"some for {wanted}",
+        fix="Choose one with --benchmark, or give another file.",
+    )
 
 
 def text(row: RawRow, name: str, *, empty: bool = False) -> str:

@@ -19,7 +19,7 @@ from tunalm.engines.asking import complete
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.errors import EngineError
 from tunalm.evaluation.base import Benchmark, Comparing, Question, WithTotals, open_benchmark
-from tunalm.evaluation.harness import sample, write_jsonl
+from tunalm.evaluation.harness import for_harness, sample, write_jsonl
 from tunalm.evaluation.results import Answers, summarise
 from tunalm.progress import progress
 from tunalm.recipe import EngineSettings, Evaluate
@@ -61,8 +61,7 @@ def run(settings: Evaluate, context: StageContext) -> Summary:
     for prediction, verdict in zip(predictions, verdicts, strict=True):
         answers[prediction.model, prediction.benchmark].append((prediction, verdict))
     results = summarise(answers, identities, settings)
-    names = {each.label: each.name for each in settings.benchmarks}
-    _add_totals(results, answers, benchmarks, names, context.folder / "harness")
+    _add_totals(results, answers, benchmarks, context.folder / "harness")
     write_json(context.folder / "results.json", results)
     return Summary.of([verdict.failure for verdict in verdicts], _values(results))
 
@@ -125,9 +124,7 @@ def request_for(benchmark: str, row: Instruction, settings: Evaluate) -> Request
     )
 
 
-def _add_totals(
-    results: dict[str, Any], answers: Answers, benchmarks: Benchmarks, names: Mapping[str, str], folder: Path
-) -> None:
+def _add_totals(results: dict[str, Any], answers: Answers, benchmarks: Benchmarks, folder: Path) -> None:
     """Add the published totals to the results, and write them with their samples for other tools."""
     for (model, label), answered in answers.items():
         benchmark = benchmarks[label]
@@ -135,11 +132,16 @@ def _add_totals(
             totals = benchmark.totals(answered)
             results["models"][model]["results"][label] |= {
                 "note": benchmark.note,
-                "totals": totals["results"][names[label]],
+                "totals": next(iter(totals["results"].values())),
             }
             place = folder / model.replace("/", "__")
-            write_json(place / f"results_{label}.json", {**totals, "model_name": model})
-            write_jsonl(place / f"samples_{label}.jsonl", [sample(*each) for each in enumerate(answered)])
+            samples = [
+                sample(number, prediction, benchmark.metrics(prediction, verdict))
+                for number, (prediction, verdict) in enumerate(answered)
+            ]
+            identity = results["models"][model]["identity"]
+            write_json(place / f"results_{label}.json", for_harness(totals, model, identity, samples))
+            write_jsonl(place / f"samples_{label}.jsonl", samples)
 
 
 def _longest_answer(benchmark: str, settings: Evaluate) -> int:
@@ -175,6 +177,8 @@ def _prediction(model: str, benchmark: str, row: Instruction, request: Request, 
         num_tokens=answer.num_tokens,
         prompt_tokens=answer.prompt_tokens,
         num_examples=question.num_examples,
+        template=question.template,
+        prompt_cut=question.prompt_cut,
         weight=question.weight,
         failure=answer.failure,
     )

@@ -21,6 +21,7 @@ from tunalm.store import StageContext
 RANKERS = {
     "likelihood": "tunalm.ranking.likelihood:LikelihoodRanker",
     "judge": "tunalm.ranking.judge.ranker:JudgeRanker",
+    "proxy": "tunalm.ranking.proxy:ProxyRanker",
     "verifier": "tunalm.ranking.verifier:VerifierRanker",
 }
 """`by` in a recipe -> module:class; the module is imported when the stage runs, not before."""

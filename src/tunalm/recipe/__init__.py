@@ -16,6 +16,7 @@ from tunalm.recipe.base import (
     Lists,
     ModelSource,
     Produces,
+    ProxySource,
     RankingsSource,
     ResponsesSource,
     Settings,
@@ -36,10 +37,18 @@ from tunalm.recipe.engines import (
 )
 from tunalm.recipe.evaluation import Benchmark, Evaluate
 from tunalm.recipe.feedback import Rank, Sample
-from tunalm.recipe.training import Sft, Train, Training
+from tunalm.recipe.training import FromLists, Proxy, Reinforce, Sft, Train, Training
 
-AnyStage = Annotated[Sft | Sample | Rank | Train | Evaluate, Field(discriminator="kind")]
-STAGES: dict[str, type[Stage]] = {"sft": Sft, "sample": Sample, "rank": Rank, "train": Train, "evaluate": Evaluate}
+AnyStage = Annotated[Sft | Sample | Rank | Train | Proxy | Reinforce | Evaluate, Field(discriminator="kind")]
+STAGES: dict[str, type[Stage]] = {
+    "sft": Sft,
+    "sample": Sample,
+    "rank": Rank,
+    "train": Train,
+    "proxy": Proxy,
+    "rl": Reinforce,
+    "evaluate": Evaluate,
+}
 
 
 class Recipe(Settings):
@@ -79,14 +88,18 @@ __all__ = [
     "EngineSettings",
     "Evaluate",
     "Extension",
+    "FromLists",
     "HuggingFaceSettings",
     "Lists",
     "Local",
     "ModelSource",
     "Produces",
+    "Proxy",
+    "ProxySource",
     "Rank",
     "RankingsSource",
     "Recipe",
+    "Reinforce",
     "ResponsesSource",
     "Sample",
     "ScriptedSettings",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
-Produces = Literal["model", "responses", "rankings", "results"]
+Produces = Literal["model", "proxy", "responses", "rankings", "results"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Source:
 
 ModelSource = Annotated[str, Source(("model",))]
 """A stage that trains a model, a Hugging Face folder, a hub id `owner/name`, or `embedded:smollm2`."""
+ProxySource = Annotated[str, Source(("proxy",))]
+"""A stage that trains a proxy, a Hugging Face folder or a hub id of a model that scores responses."""
 ResponsesSource = Annotated[str, Source(("responses", "rankings"))]
 RankingsSource = Annotated[str, Source(("rankings",))]
 
@@ -119,7 +122,7 @@ def map_sources(value: Any, change: Callable[[str, Source, str], str], where: st
         updates = {}
         for name, info in type(value).model_fields.items():
             current = getattr(value, name)
-            source = next((meta for meta in info.metadata if isinstance(meta, Source)), None)
+            source = _source_of(info)
             path = f"{where}.{name}"
             if source is not None and isinstance(current, str):
                 updates[name] = change(current, source, path)
@@ -131,3 +134,10 @@ def map_sources(value: Any, change: Callable[[str, Source, str], str], where: st
     if isinstance(value, list):
         return [map_sources(item, change, f"{where}[{index}]") for index, item in enumerate(value)]
     return value
+
+
+def _source_of(info: FieldInfo) -> Source | None:
+    """The mark of a field, also of one that may be null."""
+    optional = [part.__metadata__ for part in get_args(info.annotation) if get_origin(part) is Annotated]
+    marks = [mark for metadata in (info.metadata, *optional) for mark in metadata]
+    return next((mark for mark in marks if isinstance(mark, Source)), None)

@@ -6,19 +6,22 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunalm.recipe.base import Data, ModelSource, Produces, Settings, Stage
+from tunalm.recipe.base import Data, Extension, ModelSource, Produces, Settings, Stage
 from tunalm.recipe.engines import EngineSettings, spelled_out
 
 
 class Benchmark(Settings):
     """One benchmark of an evaluation. A plain string is the `name`."""
 
-    name: Literal["checkable", "reference", "superni", "lmentry", "vicuna", "pairwise"]
+    name: Literal["checkable", "reference", "superni", "lmentry", "vicuna", "pairwise", "custom"]
     """`checkable`: share of responses that the built-in checkers accept; `reference`: ROUGE-L with the references;
     `superni` and `lmentry`: the published benchmarks, scored as published; `vicuna` and, for any other questions,
-    `pairwise`: a judge compares the answers with those of another model."""
+    `pairwise`: a judge compares the answers with those of another model; `custom`: a benchmark that another package
+    brings."""
+    custom: Extension | None = None
+    """The benchmark of another package (`custom`), by an entry point in the group `tunalm.benchmarks`."""
     title: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
-    """What it is called in tables; null is `name`. Two with the same name need it."""
+    """What it is called in tables; null is `name`, or that of the other package's. Two with the same name need it."""
     data: Data
     """Held-out instructions; `checkable` has its own, `checkable:heldout`. For `superni` and `lmentry` a clone of their
     repository or a folder with its data; `limit` then takes rows from all tasks in turn."""
@@ -62,7 +65,13 @@ class Benchmark(Settings):
     @property
     def label(self) -> str:
         """What it is called in tables and files."""
-        return self.title or self.name
+        return self.title or (self.custom.name if self.custom else self.name)
+
+    @model_validator(mode="after")
+    def _names_its_extension(self) -> Benchmark:
+        if (self.name == "custom") != (self.custom is not None):
+            raise ValueError("name: custom and custom: {name: ...} go together")
+        return self
 
     @model_validator(mode="after")
     def _own_template(self) -> Benchmark:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunalm.recipe.base import Data, Extension, Produces, ResponsesSource, Sliced, Stage
+from tunalm.recipe.base import Data, Extension, Produces, ProxySource, ResponsesSource, Sliced, Stage
 from tunalm.recipe.engines import EngineSettings, spelled_out
 
 
@@ -47,9 +47,10 @@ class Rank(Stage, Sliced):
 
     produces: ClassVar[Produces] = "rankings"
     kind: Literal["rank"] = "rank"
-    by: Literal["likelihood", "judge", "verifier", "custom"]
-    """`likelihood`: Eq. 3 (section 2.2); `judge`: a model scores them in context (section 2.3); `verifier`: a program
-    checks them; `custom`: a ranker that another package brings."""
+    by: Literal["likelihood", "judge", "proxy", "verifier", "custom"]
+    """`likelihood`: Eq. 3 (section 2.2); `judge`: a model scores them in context (section 2.3); `proxy`: a
+    small model that has learned from a judge scores them; `verifier`: a program checks them; `custom`: a ranker that
+    another package brings."""
     responses: ResponsesSource
     """A stage that samples, or a file of its rows."""
     length_penalty: float = Field(1.3, ge=0)
@@ -59,6 +60,8 @@ class Rank(Stage, Sliced):
     engine: EngineSettings | None = None
     """The judge (`by: judge`, `fallback: judge`); or the teacher that scores the responses anew, where its
     log-probabilities shall count and not those that were kept (`by: likelihood`)."""
+    model: ProxySource | None = None
+    """A stage of kind proxy, or the folder or hub id of a model that scores responses (`by: proxy`)."""
     rank_reference: bool = False
     """Score the reference too and add it to its list as one more candidate, for Eq. 4 as for any other; Eq. 6 learns it
     all the same (`by: likelihood` with an engine)."""
@@ -114,6 +117,8 @@ class Rank(Stage, Sliced):
             raise ValueError("veto: verifier adds nothing to by: verifier")
         if self.fallback is not None and self.by not in ("proxy", "custom"):
             raise ValueError(f"fallback needs a ranker that says how sure it is (by: proxy), not by: {self.by}")
+        if (self.by == "proxy") != (self.model is not None):
+            raise ValueError("by: proxy and model: ... go together")
         if (self.by == "custom") != (self.custom is not None):
             raise ValueError("by: custom and custom: {name: ...} go together")
         return self

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunalm.recipe.base import Data, Lists, ModelSource, Produces, ResponsesSource, Stage
+from tunalm.recipe.base import Data, Lists, ModelSource, Produces, ProxySource, ResponsesSource, Stage
 
 
 class Training(Stage):
@@ -81,19 +81,36 @@ class Sft(Training):
     """Peak learning rate of AdamW with betas (0.9, 0.999)."""
 
 
-BETAS = {"plackett_luce": 1.0, "dpo": 0.1, "simpo": 2.0}
-"""Losses that scale their values, and by how much if nothing is said."""
+class FromLists(Training):
+    """Train on ranked lists."""
 
-
-class Train(Training):
-    """Train on ranked lists: L = L_rank + lambda L_MLE (Eq. 4-6)."""
-
-    kind: Literal["train"] = "train"
     start: ModelSource
     """The model to start from."""
     rankings: list[Lists]
     """Ranked lists: a stage that ranks, a file of ranked rows, a part of either (`{source: ..., rows: ":13000"}`), or a
     list of such, which are put one after the other."""
+
+    @field_validator("rankings", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+    @field_validator("rankings")
+    @classmethod
+    def _some(cls, value: list[Lists]) -> list[Lists]:
+        if not value:
+            raise ValueError("rankings is empty: name at least one stage that ranks, or a file")
+        return value
+
+
+BETAS = {"plackett_luce": 1.0, "dpo": 0.1, "simpo": 2.0}
+"""Losses that scale their values, and by how much if nothing is said."""
+
+
+class Train(FromLists):
+    """Train on ranked lists: L = L_rank + lambda L_MLE (Eq. 4-6)."""
+
+    kind: Literal["train"] = "train"
     margin: float = Field(0.1, ge=0)
     """Margin m of Eq. 5 between neighbouring ranks."""
     mle_weight: float = Field(1.0, ge=0)
@@ -110,18 +127,6 @@ class Train(Training):
     pairs: Literal["all", "best_worst"] = "all"
     """That `dpo` and `simpo` look at. The `margin` of `simpo` is its gamma."""
 
-    @field_validator("rankings", mode="before")
-    @classmethod
-    def _several(cls, value: Any) -> Any:
-        return value if isinstance(value, list) else [value]
-
-    @field_validator("rankings")
-    @classmethod
-    def _some(cls, value: list[Lists]) -> list[Lists]:
-        if not value:
-            raise ValueError("rankings is empty: name at least one stage that ranks, or a file")
-        return value
-
     @model_validator(mode="after")
     def _one_loss(self) -> Train:
         if self.loss != "margin" and self.convention != "paper":
@@ -129,3 +134,50 @@ class Train(Training):
         if self.beta is not None and self.loss not in BETAS:
             raise ValueError(f"beta belongs to {', '.join(BETAS)}, not to loss: {self.loss}")
         return self
+
+
+class Proxy(FromLists):
+    """Train a small model to rank as a judge does (the PRM of section 3): a head that gives every response a score,
+    and the likelihood of the judge's order under these scores (ListMLE)."""
+
+    produces: ClassVar[Produces] = "proxy"
+    kind: Literal["proxy"] = "proxy"
+    held_out: float = Field(0.1, ge=0, lt=1)
+    """Share of the instructions whose lists are not trained on: they show how far the proxy agrees with the judge. 0
+    keeps none."""
+    held_out_rankings: Lists | None = None
+    """Other ranked lists to show it on, in place of a share; those of an instruction that stands in them are not
+    trained on."""
+
+
+class Reinforce(Stage):
+    """Reinforcement learning against a proxy, by TRL (extra `baselines`): a baseline for training on lists."""
+
+    produces: ClassVar[Produces] = "model"
+    kind: Literal["rl"] = "rl"
+    start: ModelSource
+    """The model to start from, and to stay near to."""
+    reward: ProxySource
+    """A stage that trains a proxy, or a model that scores responses."""
+    data: Data
+    """Instructions to answer."""
+    method: Literal["rloo", "grpo"] = "rloo"
+    """`rloo`: REINFORCE with the other responses as the baseline; `grpo`: advantages in units of their deviation."""
+    num_responses: int = Field(4, ge=2)
+    """Responses drawn to each instruction."""
+    max_new_tokens: int = Field(256, ge=1)
+    """A response is cut after so many tokens."""
+    temperature: float = Field(1.0, gt=0)
+    """At which responses are drawn."""
+    kl_weight: float = Field(0.05, ge=0)
+    """Weight of the divergence from the start."""
+    learning_rate: float = Field(1e-6, ge=0)
+    """Peak learning rate of AdamW."""
+    batch_size: int = Field(32, ge=1)
+    """Instructions per optimizer step and process."""
+    epochs: float = Field(1.0, gt=0)
+    """Passes over the instructions."""
+    max_steps: int = Field(-1, ge=-1)
+    """Stop after so many optimizer steps; -1 goes by `epochs`."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto` is bf16 autocast over fp32 weights where the hardware computes it fast, else fp32."""

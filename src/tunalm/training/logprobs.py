@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 import torch.nn.functional as F
@@ -53,13 +53,26 @@ class Logprobs:
     """[R], log p(response | prompt)."""
     lengths: torch.Tensor
     """[R], tokens of each response, end token included."""
-    last: torch.Tensor
-    """[R], log p of each response's last token."""
+    last: torch.Tensor | None
+    """[R], log p of each response's last token; None where nobody looks at it."""
 
     @property
     def means(self) -> torch.Tensor:
         """[R], v of Eq. 4: the log-probability divided by the length."""
         return self.sums / self.lengths
+
+
+class Read(Protocol):
+    """Reads the sequences of some groups by a route; `sequence_logprobs` is one."""
+
+    def __call__(
+        self, model: Any, groups: Sequence[Group], route: Route, pad_id: int, *, always_share: bool = False
+    ) -> Logprobs:
+        """Values of the targets of all groups, in their order."""
+
+
+OfBatch = Callable[[Any, Batch, Route], Logprobs]
+"""Runs a model over one batch."""
 
 
 def reading(model: Any, route: Route) -> AbstractContextManager[None]:
@@ -68,29 +81,43 @@ def reading(model: Any, route: Route) -> AbstractContextManager[None]:
 
 
 def sequence_logprobs(
-    model: Callable[..., Any], groups: Sequence[Group], route: Route, pad_id: int, *, always_share: bool = False
+    model: Any, groups: Sequence[Group], route: Route, pad_id: int, *, always_share: bool = False
 ) -> Logprobs:
-    """Run the model over some groups, within `reading`.
+    """Run the model over some groups, within `reading`; see `read_groups`."""
+    return read_groups(model, groups, route, pad_id, logprobs_of_batch, always_share=always_share)
+
+
+def read_groups(
+    model: Any,
+    groups: Sequence[Group],
+    route: Route,
+    pad_id: int,
+    of_batch: OfBatch,
+    *,
+    always_share: bool = False,
+) -> Logprobs:
+    """Lay groups out by a route and run a model over them, within `reading`.
 
     Args:
-        model: a causal language model of transformers, wrapped (DDP, FSDP, peft) or not.
+        model: of transformers, wrapped (DDP, FSDP, peft) or not.
         groups: each with at least one target.
         route: how they are read.
         pad_id: stands where nothing does.
+        of_batch: what is wanted of the model.
         always_share: let a route that can share do so where it does not pay, too.
 
     Returns:
-        Log-probabilities of the targets of all groups, in their order.
+        Values of the targets of all groups, in their order.
     """
     if route.name == "rows":
-        return _by_length(model, groups, route, pad_id)
+        return _by_length(model, groups, route, pad_id, of_batch)
     if route.kernel is None:
-        return _of_batch(model, collate(groups, "rows", pad_id), route)
+        return of_batch(model, collate(groups, "rows", pad_id), route)
     share = route.shares and (always_share or sharing_pays(groups))
-    return _of_batch(model, collate(groups, "packed", pad_id, share=share), route)
+    return of_batch(model, collate(groups, "packed", pad_id, share=share), route)
 
 
-def _by_length(model: Callable[..., Any], groups: Sequence[Group], route: Route, pad_id: int) -> Logprobs:
+def _by_length(model: Any, groups: Sequence[Group], route: Route, pad_id: int, of_batch: OfBatch) -> Logprobs:
     """One call for all sequences of a length."""
     single = [Group(group.id, group.prompt, [target]) for group in groups for target in group.targets]
     lengths = [separate_tokens(each) for each in single]
@@ -98,15 +125,21 @@ def _by_length(model: Callable[..., Any], groups: Sequence[Group], route: Route,
     parts = []
     for length in sorted(set(lengths)) or [0]:
         alike = [single[number] for number in order if lengths[number] == length]
-        parts.append(_of_batch(model, collate(alike, "rows", pad_id), route))
+        parts.append(of_batch(model, collate(alike, "rows", pad_id), route))
     back = torch.tensor(order, dtype=torch.long).argsort().to(parts[0].sums.device)
-    return Logprobs(*(torch.cat([getattr(part, name) for part in parts])[back] for name in ("sums", "lengths", "last")))
+    joined = {
+        name: torch.cat([getattr(part, name) for part in parts])[back]
+        for name, value in vars(parts[0]).items()
+        if value is not None
+    }
+    return replace(parts[0], **joined)
 
 
-def _of_batch(model: Callable[..., Any], batch: Batch, route: Route) -> Logprobs:
+def logprobs_of_batch(model: Any, batch: Batch, route: Route) -> Logprobs:
+    """Run a causal language model over a batch."""
     inner = unwrapped(model)
     batch = batch.to(device_of(inner))
-    inputs = _inputs(batch, route, inner.config._attn_implementation)
+    inputs = inputs_of(batch, route, inner.config._attn_implementation)
     if route.head == "logits":
         tokens = _from_logits(model(**inputs, **_wanted(inner, batch), use_cache=False).logits, batch)
     else:
@@ -118,7 +151,7 @@ def _of_batch(model: Callable[..., Any], batch: Batch, route: Route) -> Logprobs
     return Logprobs(sums, lengths, tokens[lengths.cumsum(0) - 1])
 
 
-def _inputs(batch: Batch, route: Route, attention: str) -> dict[str, Any]:
+def inputs_of(batch: Batch, route: Route, attention: str) -> dict[str, Any]:
     """What the model reads: tokens, and what each of them may see."""
     if batch.trees is None:
         columns = torch.arange(batch.input_ids.shape[1], device=batch.lengths.device)

@@ -58,7 +58,8 @@ def observe_list(means: Means, scores: Iterable[float], ranks: Iterable[int], ma
 
 def observe_batch(means: Means, outcome: Outcome, groups: Sequence[Group], margin: float) -> None:
     """Count a micro-batch: its lists as `observe_list` does, `v_reference`, and over all sequences `response_tokens`
-    and the log-probability of ending where the response ends (`eos_logprob`; cut responses have no end).
+    and the log-probability of ending where the response ends (`eos_logprob`; cut responses have no end, and a model
+    that does not write knows of none).
 
     `live_fraction` is the share of responses, references included, that move the weights; `live_tokens` the share of
     the tokens read that a pass over these alone would read.
@@ -75,9 +76,12 @@ def observe_batch(means: Means, outcome: Outcome, groups: Sequence[Group], margi
     for reference in share.references.tolist():
         if reference != ABSENT:
             means.add("v_reference", values[reference])
-    targets = (target for group in groups for target in group.targets)
-    for target, length, last in zip(targets, logprobs.lengths.tolist(), logprobs.last.tolist(), strict=True):
+    for length in logprobs.lengths.tolist():
         means.add("response_tokens", length)
+    if logprobs.last is None:
+        return
+    targets = (target for group in groups for target in group.targets)
+    for target, last in zip(targets, logprobs.last.tolist(), strict=True):
         if target.ended:
             means.add("eos_logprob", last)
 

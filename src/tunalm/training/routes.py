@@ -14,12 +14,13 @@ from typing import Any, Literal
 import torch
 
 from tunalm.training.encoding import Group
-from tunalm.training.logprobs import Route, RouteName, device_of, reading, sequence_logprobs, unwrapped
+from tunalm.training.logprobs import Read, Route, RouteName, device_of, reading, sequence_logprobs, unwrapped
 
 Asked = Literal["auto"] | RouteName
 
 AGREEMENT = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.03}
-"""Nats per token by which two routes may differ through rounding, by the precision of the computation."""
+"""Nats per token, or units of the score, by which two routes may differ through rounding, by the precision of the
+computation."""
 PLAIN = Route("padded", None, "logits")
 
 
@@ -40,6 +41,7 @@ def choose_route(
     precision: torch.dtype = torch.float32,
     processes: int = 1,
     largest: Callable[[float], float] = lambda value: value,
+    read: Read = sequence_logprobs,
 ) -> Choice:
     """Try routes in order of speed and take the first one that agrees with the plain way.
 
@@ -51,15 +53,16 @@ def choose_route(
         precision: of the computation.
         processes: that train together; all of them must call this at the same time.
         largest: the largest of a number over all processes.
+        read: gives the values that are compared.
     """
     sample = _sample(groups)
     longest = max(len(group.prompt) + len(target.tokens) for group in groups for target in group.targets)
     refused: list[str] = []
     with _evaluating(model):
-        plain = _means(model, sample, PLAIN, pad_id)
+        plain = _means(model, sample, PLAIN, pad_id, read)
         for route in _candidates(unwrapped(model), asked, processes):
             reason = _known(unwrapped(model), route, longest) or _disagreement(
-                model, sample, route, pad_id, plain, AGREEMENT[precision], largest
+                model, sample, route, pad_id, plain, AGREEMENT[precision], largest, read
             )
             if reason is None:
                 return Choice(route, refused)
@@ -106,22 +109,23 @@ def _disagreement(
     plain: torch.Tensor,
     tolerance: float,
     largest: Callable[[float], float],
+    read: Read,
 ) -> str | None:
     """Why a route is not taken: it differs from the plain way, or the model refuses it."""
     problem = None
     try:
-        difference = float((_means(model, sample, route, pad_id) - plain).abs().max())
+        difference = float((_means(model, sample, route, pad_id, read) - plain).abs().max())
     except (TypeError, ValueError, RuntimeError, IndexError, AttributeError, NotImplementedError) as error:
         problem, difference = str(error).strip().split("\n")[0][:120] or type(error).__name__, float("inf")
     difference = largest(difference)
     if difference <= tolerance:
         return None
-    return problem or f"differs from the plain forward pass by {difference:.2g} nats per token"
+    return problem or f"differs from the plain forward pass by {difference:.2g}"
 
 
-def _means(model: Any, groups: Sequence[Group], route: Route, pad_id: int) -> torch.Tensor:
+def _means(model: Any, groups: Sequence[Group], route: Route, pad_id: int, read: Read) -> torch.Tensor:
     with reading(model, route):
-        return sequence_logprobs(model, groups, route, pad_id, always_share=True).means
+        return read(model, groups, route, pad_id, always_share=True).means
 
 
 def has_dropout(model: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The stages `sft` and `train`: settings in, a saved model out.
+"""The stages `sft` and `train`, and what all training stages share: settings in, a saved model out.
 
 A stage folder holds `checkpoints/` while it is trained, `metrics.jsonl`, and `model/` once it is done. `model/` is
 written under another name and renamed when it is whole, so it exists or it does not; a run that was killed goes on from
@@ -17,10 +17,10 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import transformers
 from transformers.trainer import TRAINING_ARGS_NAME
@@ -31,7 +31,7 @@ from tunalm.data import imitated, load, require_references
 from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer
 from tunalm.errors import DataError
 from tunalm.progress import is_main_process, progress
-from tunalm.recipe import Sft, Train, Training
+from tunalm.recipe import Lists, Sft, Train, Training
 from tunalm.recipe.training import BETAS
 from tunalm.records import Ranking
 from tunalm.store import StageContext, Summary, read_rows, sync_folder, write_json
@@ -41,6 +41,26 @@ from tunalm.training.encoding import Encoded
 from tunalm.training.logprobs import unwrapped
 from tunalm.training.metrics import MetricsFile, read_metrics
 from tunalm.training.trainer import RankingConfig, RankingTrainer
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """What kind of model a stage trains."""
+
+    load: Callable[[str, bool], Any]
+    """Loads it in float32 from a source; the flag allows it to run code of its own."""
+    trainer: type[RankingTrainer]
+    adapters: Literal["CAUSAL_LM", "SEQ_CLS"]
+    """The task for which peft puts adapters on it."""
+    measure: Callable[[RankingTrainer], dict[str, Any]] = lambda trainer: {}
+    """What is found out about the trained model and kept in `details`; all processes take part."""
+
+
+def _load_language_model(source: str, trust_remote_code: bool) -> Any:
+    return load_model(source, precision="fp32", trust_remote_code=trust_remote_code)
+
+
+LANGUAGE_MODEL = ModelKind(_load_language_model, RankingTrainer, "CAUSAL_LM")
 
 
 def run_sft(settings: Sft, context: StageContext) -> Summary:
@@ -59,7 +79,7 @@ def run_sft(settings: Sft, context: StageContext) -> Summary:
     rows = [Ranking.model_validate({**row.model_dump(), "responses": []}) for row in instructions]
     if settings.responses is not None:
         rows += imitated(read_rows(Path(settings.responses), Ranking))
-    return _run(settings, settings.model, rows, {}, context)
+    return run_training(settings, settings.model, rows, {}, context)
 
 
 def run_train(settings: Train, context: StageContext) -> Summary:
@@ -76,14 +96,7 @@ def run_train(settings: Train, context: StageContext) -> Summary:
         ModelError: the model or its template cannot be used.
         TrainingError: a loss that is not finite.
     """
-    parts = []
-    for lists in settings.rankings:
-        part = read_rows(Path(lists.source), Ranking)[lists.select()]
-        _require_lists(part, lists.source)
-        if settings.mle_weight > 0 and settings.loss != "rrhf":
-            require_references(part, lists.source)
-        parts.append(part)
-    rows = parts[0] if len(parts) == 1 else [_renamed(row, number) for number, part in enumerate(parts) for row in part]
+    rows, parts = read_lists(settings.rankings, need_references=settings.mle_weight > 0 and settings.loss != "rrhf")
     objective = {
         "margin": settings.margin,
         "mle_weight": settings.mle_weight,
@@ -92,8 +105,28 @@ def run_train(settings: Train, context: StageContext) -> Summary:
         "beta": settings.beta or BETAS.get(settings.loss, 1.0),
         "pairs": settings.pairs,
     }
-    summary = _run(settings, settings.start, rows, objective, context)
-    return replace(summary, details={"lists": [len(part) for part in parts], **summary.details})
+    summary = run_training(settings, settings.start, rows, objective, context)
+    return replace(summary, details={"lists": parts, **summary.details})
+
+
+def read_lists(sources: Sequence[Lists], *, need_references: bool = False) -> tuple[list[Ranking], list[int]]:
+    """Read ranked lists to train on, one part after the other.
+
+    Returns:
+        All rows, with ids that differ, and how many each part has.
+
+    Raises:
+        DataError: a part has nothing to rank, an id stands twice in it, or a reference is missing that is needed.
+    """
+    parts = []
+    for lists in sources:
+        part = read_rows(Path(lists.source), Ranking)[lists.select()]
+        _require_lists(part, lists.source)
+        if need_references:
+            require_references(part, lists.source)
+        parts.append(part)
+    rows = parts[0] if len(parts) == 1 else [_renamed(row, number) for number, part in enumerate(parts) for row in part]
+    return rows, [len(part) for part in parts]
 
 
 def _renamed(row: Ranking, number: int) -> Ranking:
@@ -121,18 +154,34 @@ def _require_lists(rows: Sequence[Ranking], where: str) -> None:
         )
 
 
-def _run(
-    settings: Training, source: str, rows: Sequence[Ranking], objective: dict[str, Any], context: StageContext
+def run_training(
+    settings: Training,
+    source: str,
+    rows: Sequence[Ranking],
+    objective: dict[str, Any],
+    context: StageContext,
+    kind: ModelKind = LANGUAGE_MODEL,
 ) -> Summary:
-    """Train on encoded rows and publish the model, or find that this was done before."""
+    """Train on rows and publish the model, or find that this was done before.
+
+    Args:
+        settings: of the stage.
+        source: the model to start from.
+        rows: ranked lists; those without responses train their reference alone.
+        objective: arguments of `RankingConfig` that say what is learned.
+        context: of the stage.
+        kind: of the model.
+    """
     record = context.folder / "training.json"
     if not (context.folder / "model").is_dir():
         with _quiet_transformers(), full_disk_explained(context.folder):
-            trainer = _make_trainer(settings, source, rows, objective, context)
+            trainer = _make_trainer(settings, source, rows, objective, context, kind)
             _train(trainer, settings, context)
+            measured = kind.measure(trainer)
             if is_main_process():
-                write_json(record, _counts(len(rows), trainer.encoded, context.folder / "metrics.jsonl"))
-            _publish(trainer, settings, source, context)
+                counts = _counts(len(rows), trainer.encoded, context.folder / "metrics.jsonl")
+                write_json(record, counts | measured)
+            _publish(trainer, settings, source, context, kind)
     if is_main_process():
         shutil.rmtree(context.folder / "checkpoints", ignore_errors=True)
     details = json.loads(record.read_text(encoding="utf-8"))
@@ -140,15 +189,20 @@ def _run(
 
 
 def _make_trainer(
-    settings: Training, source: str, rows: Sequence[Ranking], objective: dict[str, Any], context: StageContext
+    settings: Training,
+    source: str,
+    rows: Sequence[Ranking],
+    objective: dict[str, Any],
+    context: StageContext,
+    kind: ModelKind,
 ) -> RankingTrainer:
     transformers.set_seed(settings.seed)
     remote = context.trust_remote_code
     tokenizer = load_tokenizer(source, trust_remote_code=remote)
-    model = load_model(source, precision="fp32", trust_remote_code=remote)
+    model = kind.load(source, remote)
     if settings.lora_rank:
-        model = _with_adapters(model, settings)
-    return RankingTrainer(
+        model = _with_adapters(model, settings, kind)
+    return kind.trainer(
         model=model,
         args=_config(settings, objective, context.folder / "checkpoints"),
         train_dataset=rows,
@@ -193,7 +247,7 @@ def _config(settings: Training, objective: dict[str, Any], folder: Path) -> Rank
     )
 
 
-def _with_adapters(model: Any, settings: Training) -> Any:
+def _with_adapters(model: Any, settings: Training, kind: ModelKind) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
@@ -201,7 +255,7 @@ def _with_adapters(model: Any, settings: Training) -> Any:
         lora_alpha=settings.lora_alpha,
         lora_dropout=settings.lora_dropout,
         target_modules="all-linear",
-        task_type="CAUSAL_LM",
+        task_type=kind.adapters,
     )
     return get_peft_model(model, config)
 
@@ -234,7 +288,7 @@ class _Advance(transformers.TrainerCallback):
         self.advance(1)
 
 
-def _publish(trainer: RankingTrainer, settings: Training, source: str, context: StageContext) -> None:
+def _publish(trainer: RankingTrainer, settings: Training, source: str, context: StageContext, kind: ModelKind) -> None:
     """Save the finished model under a name that nobody reads, then rename it. All processes take part."""
     unwrapped(trainer.model).config.use_cache = True
     if trainer.is_fsdp_enabled:
@@ -247,7 +301,7 @@ def _publish(trainer: RankingTrainer, settings: Training, source: str, context: 
         _settle(draft, context.folder / name)
         if settings.lora_rank:
             merged = _draft(context.folder / "model")
-            _merge(trainer, source, context, merged)
+            _merge(trainer, source, context, merged, kind)
             _settle(merged, context.folder / "model")
     trainer.accelerator.wait_for_everyone()
 
@@ -264,13 +318,14 @@ def _settle(draft: Path, folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def _merge(trainer: RankingTrainer, source: str, context: StageContext, folder: Path) -> None:
+def _merge(trainer: RankingTrainer, source: str, context: StageContext, folder: Path, kind: ModelKind) -> None:
     """Save the base model with the adapters added to its weights, from the files: the trained one may be sharded."""
     from peft import PeftModel
 
-    base = load_model(source, precision="fp32", trust_remote_code=context.trust_remote_code)
+    base = kind.load(source, context.trust_remote_code)
     merged = PeftModel.from_pretrained(base, context.folder / "adapter").merge_and_unload()
-    merged.generation_config = unwrapped(trainer.model).generation_config
+    if merged.can_generate():
+        merged.generation_config = unwrapped(trainer.model).generation_config
     merged.save_pretrained(folder)
     cast(Any, trainer.processing_class).save_pretrained(folder)
 

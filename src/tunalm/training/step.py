@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from tunalm.training.encoding import Group
-from tunalm.training.logprobs import Logprobs, Route, reading, sequence_logprobs
+from tunalm.training.logprobs import Logprobs, Read, Route, reading, sequence_logprobs
 from tunalm.training.objective import Objective, Share, share_of_step
 from tunalm.training.packing import pack
 
@@ -73,6 +73,7 @@ class RankingStep:
         token_budget: of a pass with gradients, where a micro-batch is read in two phases.
         synchronised: the context of a pass with gradients, told whether it is the last one of an optimizer step.
         largest: the largest of a number over all processes, for these must make as many passes as each other.
+        read: gives the values of sequences that the loss looks at.
     """
 
     model: Any
@@ -82,6 +83,7 @@ class RankingStep:
     token_budget: int = 1024
     synchronised: Callable[[bool], AbstractContextManager[Any]] = lambda last: nullcontext()
     largest: Callable[[float], float] = lambda value: value
+    read: Read = sequence_logprobs
 
     def __call__(
         self,
@@ -120,11 +122,11 @@ class RankingStep:
             return outcome
 
     def _logprobs(self, groups: Sequence[Group]) -> Logprobs:
-        return sequence_logprobs(self.model, groups, self.route, self.pad_id)
+        return self.read(self.model, groups, self.route, self.pad_id)
 
     def _outcome(self, logprobs: Logprobs, groups: Sequence[Group], lists: float, tokens: float) -> Outcome:
         sums = logprobs.sums.detach().requires_grad_()
-        known = Logprobs(sums, logprobs.lengths, logprobs.last.detach())
+        known = replace(logprobs, sums=sums, last=None if logprobs.last is None else logprobs.last.detach())
         with torch.enable_grad():
             share = share_of_step(known, groups, self.objective, lists=lists, tokens=tokens)
         if not torch.isfinite(share.loss):
@@ -134,7 +136,7 @@ class RankingStep:
         live = _live_part(groups, coefficients)
         return Outcome(
             share,
-            Logprobs(sums.detach(), known.lengths, known.last),
+            replace(known, sums=sums.detach()),
             coefficients,
             tokens=sum(map(self.route.tokens, groups)),
             live_tokens=sum(self.route.tokens(group) for group, _ in live),

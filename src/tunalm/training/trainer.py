@@ -28,7 +28,7 @@ from tunalm.records import Ranking
 from tunalm.training import checkpoints
 from tunalm.training.batches import Step, StepSampler
 from tunalm.training.encoding import encode_rows
-from tunalm.training.logprobs import Route, reading, sequence_logprobs, unwrapped
+from tunalm.training.logprobs import Read, Route, reading, sequence_logprobs, unwrapped
 from tunalm.training.losses import Convention
 from tunalm.training.metrics import Means, observe_batch
 from tunalm.training.objective import Objective, RankingLoss
@@ -115,6 +115,8 @@ class RankingTrainer(transformers.Trainer):
     args: RankingConfig
     model: Any
     objective: Objective
+    read: Read = staticmethod(sequence_logprobs)
+    """Gives the values of sequences that the loss looks at."""
 
     def __init__(
         self,
@@ -129,11 +131,12 @@ class RankingTrainer(transformers.Trainer):
         encoder = PromptEncoder(processing_class, args.template, where)
         if args.template == "alpaca":
             processing_class.chat_template = encoder.template_text
-        unwrapped(model).generation_config = transformers.GenerationConfig(
-            bos_token_id=processing_class.bos_token_id,
-            eos_token_id=list(encoder.stop_ids),
-            pad_token_id=processing_class.pad_token_id,
-        )
+        if unwrapped(model).can_generate():
+            unwrapped(model).generation_config = transformers.GenerationConfig(
+                bos_token_id=processing_class.bos_token_id,
+                eos_token_id=list(encoder.stop_ids),
+                pad_token_id=processing_class.pad_token_id,
+            )
         self.encoder = encoder
         self.encoded = encode_rows(
             train_dataset,
@@ -199,6 +202,7 @@ class RankingTrainer(transformers.Trainer):
             precision=torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else torch.float32,
             processes=self.args.world_size,
             largest=self._largest,
+            read=self.read,
         )
 
     def _note_start(self) -> None:
@@ -249,6 +253,7 @@ class RankingTrainer(transformers.Trainer):
             self._token_budget,
             synchronised=self._synchronised,
             largest=self._largest,
+            read=self.read,
         )
         self._steps += 1
         micro_batches, lists, tokens = astuple(inputs["step"])

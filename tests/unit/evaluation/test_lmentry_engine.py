@@ -29,7 +29,7 @@ FIRST_LETTER = {"word": "garden", "answer": "g"}
 LAST_LETTER = {"word": "garden", "answer": "n"}
 WORD = {"word": "garden"}
 LETTER = {"letter": "t"}
-PROMPT = 'Write a word that doesn\'t contain the letter "t":\n'
+PROMPT = 'Think of a word that can do without "t":\n'
 
 SURE, UNSURE, WRONG, SURELY_WRONG = (1, 1), (1, 0), (0, 0), (0, 1)
 
@@ -138,7 +138,7 @@ CASES: list[tuple[str, dict[str, Any], str, tuple[int, int]]] = [
     ("word_not_containing", LETTER, "sea", SURE),
     ("word_not_containing", LETTER, "sea sea", WRONG),
     ("word_not_containing", LETTER, "water", SURELY_WRONG),
-    ("word_not_containing", LETTER, 'Write a word that doesn\'t contain the letter "q":', SURELY_WRONG),
+    ("word_not_containing", LETTER, 'Think of a word that can do without "q":', SURELY_WRONG),
     ("word_not_containing", LETTER, "a word without t is sea", WRONG),
     ("word_not_containing", LETTER, "sea is a word without t", SURE),
     # Sentences to be written.

@@ -57,6 +57,41 @@ def test_saved_predictions_are_scored_again_without_a_model(tmp_path: Path) -> N
     assert again == results["models"]["yes"]["results"]["superni"]["totals"]
 
 
+@pytest.fixture
+def two_shots(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    """An evaluation with one benchmark under two titles: its folder and its results."""
+    data = superni(tmp_path / "ni")
+    task = json.loads((data / "tasks.jsonl").read_text(encoding="utf-8"))
+    task["positive_examples"] = [{"input": word, "output": "Yes"} for word in ("So?", "Truly?")]
+    (data / "tasks.jsonl").write_text(json.dumps(task), encoding="utf-8")
+    asked = [{"name": "superni", "title": f"superni {n}-shot", "data": str(data), "shots": n} for n in (0, 2)]
+    return tmp_path, evaluate(tmp_path, *asked)
+
+
+def test_one_benchmark_stands_in_an_evaluation_twice_under_two_titles(two_shots: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = two_shots
+    titles = ["superni 0-shot", "superni 2-shot"]
+    found = results["models"]["yes"]["results"]
+    assert list(found) == titles
+    assert [found[title]["note"][8:27] for title in titles] == ["0.00 examples shown", "2.00 examples shown"]
+    assert [found[title]["totals"]["exact_match"] for title in titles] == [100.0, 100.0]
+    assert [pair["benchmark"] for pair in results["comparisons"]] == titles
+    for title, shots in zip(titles, (0, 2), strict=True):
+        written = json.loads((folder / "harness" / "yes" / f"results_{title}.json").read_text(encoding="utf-8"))
+        assert written["results"]["superni"]["exact_match,none"] == 100.0
+        assert set(written["n-shot"].values()) == {shots}
+        assert (folder / "harness" / "yes" / f"samples_{title}.jsonl").is_file()
+
+
+def test_predictions_under_a_title_are_scored_again(two_shots: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = two_shots
+    saved = folder / "predictions.jsonl"
+    again = score_superni(saved, benchmark="superni 2-shot", model="yes")[0]["results"]["superni"]
+    assert again == results["models"]["yes"]["results"]["superni 2-shot"]["totals"]
+    with pytest.raises(DataError, match="predictions for superni 0-shot, superni 2-shot; expected some for superni"):
+        score_superni(saved, model="yes")
+
+
 def test_every_core_task_of_lmentry_counts_the_same_and_the_other_sets_not_at_all(tmp_path: Path) -> None:
     sets = ("first_letter", "sentence_containing", "more_letters_length_diff_1")
     data = lmentry(tmp_path / "lm", *sets)

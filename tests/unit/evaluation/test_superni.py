@@ -163,6 +163,18 @@ def test_totals_over_rows_tasks_and_categories(tmp_path: Path) -> None:
     assert overall["rougeL_stderr"] == pytest.approx(28.8675, abs=1e-4)
 
 
+def test_predictions_of_an_evaluation_say_how_they_were_asked_for(tmp_path: Path) -> None:
+    asked = {"template": "tk-instruct", "prompt_cut": True}
+    rows = [row(1, NLI, "a", "a") | asked | {"num_examples": 2}, row(2, NLI, "a", "b") | asked | {"num_examples": 1}]
+    found, _ = score_file(save(tmp_path / "p.jsonl", *rows))
+    config = found["configs"]["superni"]
+    assert (config["template"], config["shots"], config["examples_shown"]) == ("tk-instruct", 2, 1.5)
+    assert (config["prompts_cut"], found["n-shot"]["superni"]) == (2, 2)
+    files = ["--output", str(tmp_path / "o.json"), "--rows", str(tmp_path / "r.jsonl")]
+    done = CliRunner().invoke(app, ["score", "superni", "--predictions", str(tmp_path / "p.jsonl"), *files])
+    assert "asked with template tk-instruct, 1.50 examples shown, 2 prompts cut" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
@@ -205,7 +217,7 @@ def test_questions_have_the_template_asked_for(tmp_path: Path) -> None:
     assert plain.rows()[0].raw
     assert plain.rows()[0].instruction.endswith("Input: a demo 0.\nOutput: ")
     assert all(each.rows()[0].num_examples == 1 for each in (chat, alpaca, plain))
-    assert "1-shot (1.00 examples shown), template alpaca, prompts of no limit, 2 of 119 tasks" in alpaca.note
+    assert "1-shot (1.00 examples shown), template alpaca, prompts of any length, 2 of 119 tasks" in alpaca.note
 
 
 def test_a_limit_takes_rows_from_all_tasks(tmp_path: Path) -> None:

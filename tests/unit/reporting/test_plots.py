@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from xml.etree import ElementTree
 
-import matplotlib
+import matplotlib.image
+import numpy as np
 import pytest
 
-from tunalm.reporting.plots import MOST_POINTS, curves, histogram, interval_plot
+from tunalm.reporting.plots import MOST_POINTS, curves, histogram, interval_plot, interval_png
 
 NAMES = ["base", "a<b>&\"c'", "$x^$", "_hidden", "\u5c0f\u91d1\u67aa", "two\nlines\x00", "long " * 20]
 
@@ -46,3 +48,13 @@ def test_colours_are_those_of_the_page_and_nothing_global_changes() -> None:
     assert "currentColor" in svg
     assert "<style" not in svg
     assert "<metadata" not in svg
+
+
+def test_a_figure_without_a_page_is_a_png_in_the_colours_of_paper() -> None:
+    rows = [("base", 20.0, [15.0, 25.0]), ("tuna", 30.0, None)]
+    drawn = interval_png(rows, "share, %")
+    assert drawn.startswith(b"\x89PNG")
+    assert drawn == interval_png(rows, "share, %")
+    pixels = matplotlib.image.imread(io.BytesIO(drawn))[..., :3]
+    wanted = np.array([0x0B, 0x6F, 0xB8]) / 255
+    assert (np.abs(pixels - wanted).max(axis=2) < 0.01).any(), "the second series is blue"

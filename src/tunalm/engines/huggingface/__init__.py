@@ -6,8 +6,18 @@ from tunalm.engines.huggingface.weights import (
     fast_bf16,
     hardware,
     load_model,
+    load_scorer,
     load_tokenizer,
     resolve_model,
 )
 
-__all__ = ["HuggingFaceEngine", "device", "fast_bf16", "hardware", "load_model", "load_tokenizer", "resolve_model"]
+__all__ = [
+    "HuggingFaceEngine",
+    "device",
+    "fast_bf16",
+    "hardware",
+    "load_model",
+    "load_scorer",
+    "load_tokenizer",
+    "resolve_model",
+]

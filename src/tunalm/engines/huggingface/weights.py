@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from tunalm.engines.models import EMBEDDED, converted_folder, embedded_folder, model_identity
@@ -72,15 +72,55 @@ def load_model(source: str, *, precision: Literal["fp32", "bf16"], trust_remote_
     Raises:
         ModelError: it cannot be found or loaded, or asks to run code of its own that the user has not allowed.
     """
-    resolved = resolve_model(source)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return _load(AutoModelForCausalLM, source, dtype=dtype, trust_remote_code=trust_remote_code)
+
+
+def load_scorer(source: str, *, trained: bool, trust_remote_code: bool = False) -> Any:
+    """Load a decoder with a head `score` that gives one number, in float32, on the CPU.
+
+    Args:
+        source: a model.
+        trained: whether the head must be among its weights; else any language model gets a random one.
+        trust_remote_code: whether the model may run code of its own.
+
+    Raises:
+        ModelError: it cannot be found or loaded, has no such head, or asks to run code of its own that the user has not
+            allowed.
+    """
+    model, report = _load(
+        AutoModelForSequenceClassification,
+        source,
+        num_labels=1,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        dtype=torch.float32,
+        trust_remote_code=trust_remote_code,
+    )
+    if not isinstance(getattr(model, "score", None), torch.nn.Linear):
+        found = f"a {type(model).__name__}, which has no linear head 'score'"
+    elif trained and any(
+        "score." in str(name) for part in ("missing_keys", "mismatched_keys") for name in report[part]
+    ):
+        found = "a model that was not trained to score: it has no head with one number"
+    else:
+        return model
+    raise ModelError(
+        source,
+        found=found,
+        expected="a decoder of transformers for sequence classification with one label",
+        fix="Train one with a stage of kind proxy, or name another model.",
+    )
+
+
+def _load(kind: Any, source: str, **options: Any) -> Any:
+    """Load a model as one of the automatic classes of transformers, silently."""
+    resolved = resolve_model(source)
     shown = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
         with _no_transformers_bar():
-            return AutoModelForCausalLM.from_pretrained(
-                resolved, dtype=dtype, trust_remote_code=trust_remote_code, use_safetensors=True
-            )
+            return kind.from_pretrained(resolved, use_safetensors=True, **options)
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(source, "model", error) from error
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 from tunalm.evaluation.harness import TaskResult, document
 from tunalm.evaluation.judge_check.figures import Judged, figures
-from tunalm.evaluation.judge_check.pairs import Choice, KnownPair
+from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar
 from tunalm.evaluation.pairwise.comparisons import Comparison, Outcome, Pair, Rules, compare
 from tunalm.evaluation.pairwise.judges import judge_through
 from tunalm.recipe import EngineSettings
@@ -53,10 +53,12 @@ def check_judge(
     judged = [Judged(pair, _verdicts(comparison)) for pair, comparison in zip(pairs, comparisons, strict=True)]
     config = {"judge": judge.model_dump(mode="json"), "ties": ties, "max_review_tokens": max_review_tokens}
     subsets = list(dict.fromkeys(pair.subset for pair in pairs if pair.subset))
-    tasks = {"judge": _task(judged, config, samples, seed, [f"judge_{name}" for name in subsets])}
-    for name in subsets:
-        own = [each for each in judged if each.pair.subset == name]
-        tasks[f"judge_{name}"] = _task(own, config, samples, seed)
+    groups = {name: [each for each in judged if each.pair.subset == name] for name in subsets}
+    of_llmbar = [each for each in judged if is_of_llmbar(each.pair.subset)]
+    if 0 < len(of_llmbar) < len(judged):
+        groups = {"llmbar": of_llmbar, **groups}
+    tasks = {"judge": _task(judged, config, samples, seed, [f"judge_{name}" for name in groups])}
+    tasks |= {f"judge_{name}": _task(own, config, samples, seed) for name, own in groups.items()}
     rows = [
         {**comparison.model_dump(mode="json", exclude_none=True), "label": pair.label, "subset": pair.subset}
         for pair, comparison in zip(pairs, comparisons, strict=True)

@@ -22,6 +22,8 @@ FAIREVAL_LABEL = "human_gpt35_vs_vicuna13b"
 FAIREVAL_MODELS = ("gpt35", "vicuna-13b")
 FAIREVAL_LABELS: dict[str, Choice] = {"CHATGPT": "first", "VICUNA13B": "second", "TIE": "tie"}
 FILES = ("llmbar.jsonl.gz", "llmbar.jsonl", "faireval.jsonl.gz", "faireval.jsonl")
+LLMBAR = ("natural", "neighbor", "gptinst", "gptout", "manual")
+"""How the subsets that LLMBar is made of end; its other four are taken from elsewhere."""
 PATTERN = "a pair {input, output_1, output_2, label}, label 1, 2 or tie, or a row of FairEval"
 
 
@@ -52,6 +54,11 @@ def load_pairs(source: Path) -> list[KnownPair]:
             if pairs.setdefault(pair.question.id, pair) is not pair:
                 raise _wrong(row, f"id {pair.question.id} a second time")
     return list(pairs.values())
+
+
+def is_of_llmbar(subset: str) -> bool:
+    """Whether a subset is one of those that the published figures of LLMBar are about."""
+    return subset.lower().endswith(LLMBAR)
 
 
 def _files(source: Path) -> list[tuple[Path, str]]:

@@ -50,7 +50,16 @@ class LMentryBenchmark:
             if self._settings.template == "alpaca":
                 text = alpaca_text([Message(role="user", content=text.strip())])
             weight = len(self._asked) / (len(sizes) * sizes[name]) if name in sizes else 0.0
-            rows.append(Question(id=f"{name}/{number}", instruction=text, task=name, raw=raw, weight=weight))
+            rows.append(
+                Question(
+                    id=f"{name}/{number}",
+                    instruction=text,
+                    task=name,
+                    raw=raw,
+                    weight=weight,
+                    template=self._settings.template,
+                )
+            )
         return rows
 
     def score(self, prediction: Prediction) -> float:
@@ -62,6 +71,10 @@ class LMentryBenchmark:
         scored = [self._scored(prediction) for prediction, _ in answers]
         config = {"mode": "published", "truncate": False, "subset": True, "template": self._settings.template}
         return results(scored, self._questions, config)
+
+    def metrics(self, prediction: Prediction, verdict: Verdict) -> dict[str, float | None]:
+        """Whether the answer is right, and whether that is certain."""
+        return {"accuracy": verdict.score, "certainty": float(self._scored(prediction).certainty)}
 
     def _scored(self, prediction: Prediction) -> Scored:
         assert prediction.task is not None

@@ -55,6 +55,7 @@ def score_file(
     predictions: Path,
     data: Path,
     *,
+    benchmark: str = "lmentry",
     model: str | None = None,
     truncate: bool = False,
     strict: bool = False,
@@ -65,6 +66,7 @@ def score_file(
     Args:
         predictions: rows `{task, id, prediction}`.
         data: folder of the questions; see `load_questions`.
+        benchmark: what an evaluation called it, where the file is its predictions.
         model: whose predictions, where the file has several models.
         truncate: see `judge`.
         strict: see `judge`.
@@ -77,7 +79,7 @@ def score_file(
         DataError: the files cannot be read, or a prediction is of no question or of one that has one already.
     """
     questions = load_questions(data)
-    rows = read_predictions(predictions, "lmentry", model)
+    rows = read_predictions(predictions, benchmark, model)
     places = {row.where: _place(row, questions, data) for row in rows}
     require_distinct(rows, lambda row: "/".join(places[row.where]))
     scored: list[Scored] = []

@@ -15,6 +15,7 @@ from typing import Any
 
 from tunalm.data.files import RawRow, existing_file, read_raw
 from tunalm.errors import DataError, did_you_mean
+from tunalm.evaluation.predictions import other_benchmarks
 from tunalm.records import Prediction
 
 IDS = ("id", "question_id", "index")
@@ -37,7 +38,10 @@ def read_answers(path: str | Path, model: str | None = None, benchmark: str = "a
     Raises:
         DataError: a row is wrong (it is named), a question is answered twice, or no answer is left.
     """
-    rows = [row for row in read_raw(existing_file(str(path))) if _object(row).get("benchmark", benchmark) == benchmark]
+    everything = read_raw(existing_file(str(path)))
+    rows = [row for row in everything if _object(row).get("benchmark", benchmark) == benchmark]
+    if everything and not rows:
+        raise other_benchmarks(path, everything, benchmark)
     model = model or _only_model(path, rows)
     answers: dict[str, Prediction] = {}
     for place, row in enumerate(rows):

@@ -67,6 +67,10 @@ class PairwiseBenchmark:
         whole = VICUNA_QUESTIONS if settings.name == "vicuna" else None
         return results(settings.name, {"": comparisons}, config, original=whole)
 
+    def metrics(self, prediction: Prediction, verdict: Verdict) -> dict[str, float | None]:
+        """What the answer won: 1, 1/2 for a tie, 0."""
+        return {METRIC: verdict.score}
+
     @property
     def _rules(self) -> Rules:
         return Rules(self._settings.mode, self._settings.max_review_tokens)

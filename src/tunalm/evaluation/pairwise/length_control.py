@@ -39,10 +39,10 @@ def length_controlled(
 
     Returns:
         The win rate at no difference and the ends of its 95 % percentile interval, 0-100; None where lengths say
-        nothing: fewer than two questions, or all differences equal.
+        nothing of it: fewer than two questions, all differences equal, or one model's answers always the longer ones.
     """
     targets, lengths = np.asarray(points, dtype=np.float64), np.asarray(differences, dtype=np.float64)
-    if len(lengths) < 2 or np.ptp(lengths) == 0:
+    if len(lengths) < 2 or np.ptp(lengths) == 0 or lengths.min() > 0 or lengths.max() < 0:
         return None
     features = np.stack([np.ones_like(lengths), np.tanh(lengths / lengths.std(ddof=1))], axis=1)
     value = _win_rates(features, targets, np.ones((1, len(targets))))[0]

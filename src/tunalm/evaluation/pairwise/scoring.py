@@ -28,6 +28,8 @@ def score_answers(
     judge: EngineSettings,
     rules: Rules,
     context: StageContext,
+    *,
+    title: str | None = None,
 ) -> Scored:
     """Have one model's answers compared with another's. Reviews that are in the ledger are not asked for again.
 
@@ -39,12 +41,13 @@ def score_answers(
         judge: who compares.
         rules: how it is asked.
         context: where its reviews are kept, and what they may cost.
+        title: what an evaluation called it, where a file is its predictions; null is `name`.
 
     Raises:
         DataError: a file is wrong, or lacks the answer to a question.
         EngineError: the judge cannot answer any request.
     """
-    answers = read_answers(*split_name(predictions), name), read_answers(*split_name(against), name)
+    answers = [read_answers(*split_name(source), title or name) for source in (predictions, against)]
     for source, found in zip((predictions, against), answers, strict=True):
         check_answers(source, found, questions)
     mine, others = ({row.id: found[row.id] for row in questions} for found in answers)

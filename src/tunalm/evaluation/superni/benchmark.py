@@ -39,7 +39,9 @@ class SuperNIBenchmark:
         """Shots, template, limits, examples really shown, and coverage."""
         covered, settings = self._coverage(), self._settings
         shown = fmean(question.num_examples or 0 for question in self.rows())
-        room = f"{settings.max_prompt_tokens} tokens" if settings.tokenizer else "no limit"
+        cut = sum(question.prompt_cut for question in self.rows())
+        room = f"at most {settings.max_prompt_tokens} tokens" if settings.tokenizer else "any length"
+        room += f" ({cut} cut)" if cut else ""
         return (
             f"{settings.shots}-shot ({shown:.2f} examples shown), template {settings.template}, prompts of {room},"
             f" {covered['tasks']} tasks, {covered['rows']} rows"
@@ -73,8 +75,15 @@ class SuperNIBenchmark:
             "template": self._settings.template,
             "max_prompt_tokens": self._settings.max_prompt_tokens if self._settings.tokenizer else None,
             "examples_shown": self._examples_shown(),
+            "prompts_cut": sum(question.prompt_cut for question in self.rows()),
         }
         return results([prediction.task or "" for prediction, _ in answers], scores, config)
+
+    def metrics(self, prediction: Prediction, verdict: Verdict) -> dict[str, float | None]:
+        """ROUGE-L and exact match, 0-1."""
+        if prediction.failure is not None:
+            return dict.fromkeys(RowScore._fields)
+        return score_row(prediction.prediction, prediction.references)._asdict()
 
     def _question(self, task: TestTask, row: Instance, tokenizer: Tokenizer | None) -> Question:
         count: Callable[[str], int] | None = None if tokenizer is None else lambda text: len(tokenizer.encode(text).ids)
@@ -94,6 +103,8 @@ class SuperNIBenchmark:
             task=task.name,
             raw=settings.template != "chat",
             num_examples=shown.num_examples,
+            template=settings.template,
+            prompt_cut=shown.cut,
         )
 
     def _coverage(self) -> dict[str, Any]:
@@ -115,7 +126,7 @@ def _cut(shown: Shown, tokenizer: Tokenizer, room: int) -> Shown:
     ids = tokenizer.encode(shown.instruction).ids
     if len(ids) <= room:
         return shown
-    return Shown(tokenizer.decode(ids[:room], skip_special_tokens=True), "", shown.num_examples)
+    return Shown(tokenizer.decode(ids[:room], skip_special_tokens=True), "", shown.num_examples, cut=True)
 
 
 def _open_tokenizer(model: str) -> Tokenizer:

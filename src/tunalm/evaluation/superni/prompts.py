@@ -25,6 +25,8 @@ class Shown:
     input: str
     num_examples: int
     """Examples for which there was room."""
+    cut: bool = False
+    """There was no room for the rest, which lost its end."""
 
 
 def tk_instruct(task: TestTask, text: str, shots: int, room: int, count_tokens: CountTokens | None) -> Shown:

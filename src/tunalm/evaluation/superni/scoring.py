@@ -24,11 +24,14 @@ VERSION = 1
 Baseline = Literal["copy-input", "copy-demo"]
 
 
-def score_file(predictions: Path, *, model: str | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def score_file(
+    predictions: Path, *, benchmark: str = "superni", model: str | None = None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Score a file of predictions.
 
     Args:
         predictions: rows `{id, task_id, references, prediction}`.
+        benchmark: what an evaluation called it, where the file is its predictions.
         model: whose predictions, where the file has several models.
 
     Returns:
@@ -37,10 +40,10 @@ def score_file(predictions: Path, *, model: str | None = None) -> tuple[dict[str
     Raises:
         DataError: the file cannot be read, a row lacks something, or two rows of a task have one id.
     """
-    rows = read_predictions(predictions, "superni", model)
+    rows = read_predictions(predictions, benchmark, model)
     require_distinct(rows, lambda row: (_task(row), text(row, "id")))
     wanted = [(row.value["id"], _task(row), row.value["prediction"], _references(row)) for row in rows]
-    return score_rows(wanted, {})
+    return score_rows(wanted, _how_asked(rows))
 
 
 def score_baseline(tasks: Sequence[TestTask], baseline: Baseline) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -97,15 +100,17 @@ def results(tasks: Sequence[str], scores: Sequence[RowScore], config: Mapping[st
     parts = {_slug(category): members for category, members in by_category.items()}
     groups = [f"superni_{slug}" for slug in sorted(parts)]
     overall = {"complete": covered["complete"], **_metrics(scores), **_macro(by_task)}
-    found = {"superni": TaskResult(overall, VERSION, NUM_INSTANCES, len(scores), config, [*groups, *names])}
+    shots = config["shots"] or 0
+    found = {"superni": TaskResult(overall, VERSION, NUM_INSTANCES, len(scores), config, [*groups, *names], shots)}
     for category in sorted(by_category):
         members = by_category[category]
         headline = "exact_match" if category in BY_EXACT_MATCH else "rougeL"
         found[f"superni_{_slug(category)}"] = TaskResult(
-            {"headline": headline, **_metrics(members)}, VERSION, len(members), len(members)
+            {"headline": headline, **_metrics(members)}, VERSION, len(members), len(members), shots=shots
         )
     for task in sorted(by_task):
-        found[f"superni_{task}"] = TaskResult(_metrics(by_task[task]), VERSION, len(by_task[task]), len(by_task[task]))
+        rows = by_task[task]
+        found[f"superni_{task}"] = TaskResult(_metrics(rows), VERSION, len(rows), len(rows), shots=shots)
     return document(found)
 
 
@@ -132,6 +137,20 @@ def _slug(category: str) -> str:
 
 def _task(row: RawRow) -> str:
     return text(row, "task_id" if "task_id" in row.value else "task")
+
+
+def _how_asked(rows: Sequence[RawRow]) -> dict[str, Any]:
+    """What the rows of an evaluation say of their prompts; empty for rows that say nothing."""
+    templates = dict.fromkeys(row.value["template"] for row in rows if row.value.get("template"))
+    if not templates:
+        return {}
+    shown = [row.value.get("num_examples") or 0 for row in rows]
+    return {
+        "template": ", ".join(map(str, templates)),
+        "shots": max(shown),
+        "examples_shown": fmean(shown),
+        "prompts_cut": sum(bool(row.value.get("prompt_cut")) for row in rows),
+    }
 
 
 def _references(row: RawRow) -> list[str]:

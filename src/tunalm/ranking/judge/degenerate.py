@@ -95,8 +95,13 @@ def _reason(text: str, asked: set[str], constant: set[str]) -> str | None:
 def _repeats(plain: str) -> bool:
     if len(plain) < SHORTEST_REPETITION:
         return False
-    shingles = [plain[start : start + SHINGLE] for start in range(len(plain) - SHINGLE + 1)]
-    return len(set(shingles)) <= NEW_SHINGLES * len(shingles)
+    total = len(plain) - SHINGLE + 1
+    different: set[str] = set()
+    for start in range(total):
+        different.add(plain[start : start + SHINGLE])
+        if len(different) > NEW_SHINGLES * total:
+            return False
+    return True
 
 
 def _constant_texts(rows: Sequence[Ranking]) -> set[str]:

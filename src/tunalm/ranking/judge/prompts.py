@@ -64,7 +64,7 @@ equal sums yourself.
 Answer in exactly this form, without a word before or after it:
 kind: open-ended or close-ended
 reference: your own response, on as many lines as it needs
-duplicates: none, or for each one left out its label = the label of the one kept, such as R3=R1, R4=R1
+duplicates: none, or for each one left out its label = the label of the one kept, such as R2=R1, R3=R1
 marks:
 R1: accuracy detail relevance-or-clarity, three digits with spaces between them; one such line for each response that \
 is left and one for {{own}}, in the order of their numbers

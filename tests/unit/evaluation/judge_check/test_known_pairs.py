@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from tunalm.cli import app
 from tunalm.engines.base import Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
-from tunalm.errors import EXIT_FAILED_ROWS, DataError
+from tunalm.errors import EXIT_FAILED_ROWS, DataError, RecipeError
 from tunalm.evaluation.judge_check.check import check_judge
 from tunalm.evaluation.judge_check.figures import Judged, figures
-from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, load_pairs
+from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar, load_pairs
 from tunalm.evaluation.pairwise import judges
 from tunalm.recipe import ScriptedSettings
 from tunalm.records import Instruction
@@ -59,6 +59,14 @@ def test_a_clone_of_llmbar_names_its_subsets(tmp_path: Path) -> None:
         row = {"input": "?", "output_1": "a", "output_2": "b", "label": 1}
         (tmp_path / subset / "dataset.json").write_text(json.dumps([row]), encoding="utf-8")
     assert [each.subset for each in load_pairs(tmp_path)] == ["Adversarial/Manual", "Natural"]
+
+
+@pytest.mark.parametrize(
+    ("subset", "own"),
+    [("natural", True), ("adv_gptout", True), ("LLMBar/Adversarial/Neighbor", True), ("Processed/MTBench", False)],
+)
+def test_the_subsets_that_llmbar_is_made_of(subset: str, own: bool) -> None:
+    assert is_of_llmbar(subset) is own
 
 
 @pytest.mark.parametrize("change", [{"label": 3}, {"label": None}, {"output_2": None}, {"label": [1]}])
@@ -147,6 +155,18 @@ def test_verdicts_are_mapped_back_from_both_orders(tmp_path: Path, judge: Script
     assert len(asked) == 4
 
 
+def test_llmbar_stands_apart_from_what_it_took_from_elsewhere(tmp_path: Path, judge: Scripted) -> None:
+    judge(finds_gold)
+    pairs = [pair("first", "gold", "brass", name) for name in ("natural", "adv_manual")]
+    wrong = pair("second", "gold", "brass", "mtbench")
+    found = check_judge([*pairs, wrong], ScriptedSettings(), context(tmp_path), samples=200)[0]["results"]
+    assert list(found) == ["judge", "judge_llmbar", "judge_natural", "judge_adv_manual", "judge_mtbench"]
+    assert (found["judge_llmbar"]["pairs"], found["judge_llmbar"]["accuracy"]) == (2, 100.0)
+    assert found["judge"]["accuracy"] == pytest.approx(66.6667)
+    alone = check_judge(pairs, ScriptedSettings(), context(tmp_path), samples=200)[0]["results"]
+    assert "judge_llmbar" not in alone
+
+
 def test_ties_are_offered_only_where_labels_have_some(tmp_path: Path, judge: Scripted) -> None:
     asked = judge(finds_gold)
     check_judge([pair("first", "gold", "brass")], ScriptedSettings(), context(tmp_path), samples=200)
@@ -161,6 +181,25 @@ def test_nobody_is_asked_twice(tmp_path: Path, judge: Scripted) -> None:
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ("model", "command line: found 'model'; expected key=value. For instance --judge base_url="),
+        (
+            "kind=scrited",
+            "command line: --judge: found kind 'scrited'; expected a known kind. Did you mean 'scripted'?",
+        ),
+        ("modle=x", "command line: modle: found unknown key 'modle'"),
+    ],
+)
+def test_a_wrong_setting_of_the_judge_is_named_as_it_was_given(tmp_path: Path, setting: str, line: str) -> None:
+    data = rows(tmp_path / "pairs.jsonl", LLMBAR)
+    arguments = ["--data", str(data), "--judge", setting, "--output", "r.json", "--rows", "rows.jsonl"]
+    with pytest.raises(RecipeError) as caught:
+        CliRunner().invoke(app, ["evaluate-judge", *arguments], catch_exceptions=False, standalone_mode=False)
+    assert str(caught.value).startswith(line)
+
+
 def test_the_command(tmp_path: Path, judge: Scripted) -> None:
     judge(lambda request: "[[A]]" if request.key.endswith("/0") else "I cannot say.")
     data = rows(tmp_path / "pairs.jsonl", LLMBAR, {**LLMBAR, "index": 5, "label": 1})
@@ -170,5 +209,6 @@ def test_the_command(tmp_path: Path, judge: Scripted) -> None:
     )
     assert done.exit_code == EXIT_FAILED_ROWS
     assert "2 of 2 without a verdict" in done.output
+    assert "  judge_natural: accuracy 25.00, both_correct 0.00, positional_agreement 0.00" in done.output
     found = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["results"]["judge"]
     assert (found["accuracy_given"], found["accuracy_swapped"], found["unparsed"]) == (50.0, 0.0, 2)

@@ -11,8 +11,10 @@ from scipy.special import expit
 
 from tunalm.evaluation.pairwise.length_control import RIDGE, length_controlled
 
-ROWS = st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(-2000, 2000)), min_size=4, max_size=60).filter(
-    lambda rows: len({length for _, length in rows}) > 1
+ROWS = (
+    st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(-2000, 2000)), min_size=4, max_size=60)
+    .filter(lambda rows: min(length for _, length in rows) <= 0 <= max(length for _, length in rows))
+    .filter(lambda rows: len({length for _, length in rows}) > 1)
 )
 
 
@@ -63,6 +65,13 @@ def test_verdicts_that_are_all_alike_have_a_value() -> None:
 def test_equal_lengths_say_nothing() -> None:
     assert length_controlled([1.0, 0.0], [5.0, 5.0], 50, 0) is None
     assert length_controlled([1.0], [5.0], 50, 0) is None
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_answers_that_are_always_longer_say_nothing_of_equal_ones(sign: float) -> None:
+    rows = ([1.0, 0.0, 0.5] * 10, [sign * (5 + number) for number in range(30)])
+    assert length_controlled(*rows, 50, 0) is None
+    assert length_controlled([*rows[0], 1.0], [*rows[1], -sign], 50, 0) is not None
 
 
 def test_equal_seeds_give_equal_intervals() -> None:

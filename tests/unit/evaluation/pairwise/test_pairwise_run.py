@@ -170,6 +170,29 @@ def test_saved_answers_are_scored_and_their_reviews_scored_again(tmp_path: Path)
     assert (tmp_path / "rows.jsonl").read_text(encoding="utf-8") == rows
 
 
+def test_two_modes_of_judging_stand_side_by_side_under_titles(tmp_path: Path, context: StageContext) -> None:
+    models = {name: {"kind": "scripted", "replies": [name]} for name in ("base", "tuna")}
+    vicuna = {"name": "vicuna", "data": jsonl(tmp_path / "questions.jsonl", QUESTIONS)}
+    sound = {**vicuna, "title": "in both orders", "judge": {"kind": "scripted", "replies": ["[[A]]"]}}
+    scorer = {"kind": "scripted", "replies": ["6 9"]}
+    paper = {**vicuna, "title": "as published", "mode": "paper", "against": "base", "judge": scorer}
+    tree = {"kind": "evaluate", "models": models, "benchmarks": [sound, paper], "bootstrap_samples": 200}
+    run(Evaluate.model_validate(tree), context)
+    found = outcome(context)["models"]["tuna"]["results"]
+    assert {title: result["value"] for title, result in found.items()} == {
+        "in both orders": 50.0,
+        "as published": 100.0,
+    }
+    assert [result["totals"]["win"] for result in found.values()] == [0.0, 100.0]
+    written = context.folder / "harness" / "tuna" / "results_as published.json"
+    assert json.loads(written.read_text(encoding="utf-8"))["configs"]["vicuna"]["mode"] == "paper"
+    saved = str(context.folder / "predictions.jsonl")
+    judge = ["--judge", "kind=scripted", "--judge", 'replies=["6 9"]', "--mode", "paper"]
+    answers = ["--predictions", f"{saved}#tuna", "--against", f"{saved}#base", "--benchmark", "as published"]
+    code, _, again = scored(tmp_path, *answers, *judge)
+    assert (code, again["vicuna"]) == (0, found["as published"]["totals"])
+
+
 def test_reviews_without_scores_are_counted_and_end_with_their_exit_code(tmp_path: Path) -> None:
     reviews = [{"question_id": 1, "text": "8 9\nso"}, {"question_id": 2, "text": "Both are fine."}]
     code, output, results = scored(tmp_path, "--reviews", jsonl(tmp_path / "reviews.jsonl", reviews))

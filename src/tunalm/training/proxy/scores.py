@@ -1,0 +1,73 @@
+"""Scores of responses: what the head of a sequence classification model says at the last token of each.
+
+Sequences are read by the same routes as for log-probabilities, so a prompt may be read once for all its responses. The
+end token is a target and never an input (see `layouts`), so the last token that is read is the last one of the text,
+which is where transformers looks for the score of a padded sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tunalm.training.encoding import Group
+from tunalm.training.layouts import Batch
+from tunalm.training.logprobs import Logprobs, Route, device_of, inputs_of, read_groups, unwrapped
+
+
+@dataclass(frozen=True)
+class Scores(Logprobs):
+    """Of R sequences, in fp32; they stand where log-probabilities do, so that the same steps train on them."""
+
+    @property
+    def means(self) -> torch.Tensor:
+        """[R], the scores: unlike a log-probability, a score is not divided by the length."""
+        return self.sums
+
+
+def sequence_scores(
+    model: Any, groups: Sequence[Group], route: Route, pad_id: int, *, always_share: bool = False
+) -> Logprobs:
+    """Score the targets of some groups, within `logprobs.reading`; see `logprobs.read_groups`."""
+    return read_groups(model, groups, route, pad_id, _scores_of_batch, always_share=always_share)
+
+
+def _scores_of_batch(model: Any, batch: Batch, route: Route) -> Logprobs:
+    inner = unwrapped(model)
+    batch = batch.to(device_of(inner))
+    lengths = torch.bincount(batch.sequences, minlength=batch.num_sequences)
+    last_places = batch.kept[batch.sources[lengths.cumsum(0) - 1]]
+    with _answering(inner, last_places):
+        pooled = model(**inputs_of(batch, route, inner.config._attn_implementation), use_cache=False).logits
+    return Scores(pooled[0], lengths, None)
+
+
+@contextmanager
+def _answering(model: Any, places: torch.Tensor) -> Iterator[None]:
+    """Let the head of a model answer hidden states [B, T, H] with the scores [R] of these places.
+
+    The model then picks one token of each row, so the scores are handed to it at every token: [B, T, R]. They are
+    computed in fp32, under autocast too: neighbouring bfloat16 numbers are too far apart to rank by.
+
+    Args:
+        model: with a linear head `score`.
+        places: [R], in the flattened rows.
+    """
+    head = model.score
+    score_of = head.forward
+
+    def forward(hidden: torch.Tensor) -> torch.Tensor:
+        rows = hidden.reshape(-1, hidden.shape[-1])[places]
+        with torch.autocast(rows.device.type, enabled=False):
+            scores = score_of(rows.float())[:, 0]
+        return torch.as_tensor(scores).expand(*hidden.shape[:2], -1)
+
+    head.forward = forward
+    try:
+        yield
+    finally:
+        del head.forward

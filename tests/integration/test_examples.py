@@ -1,0 +1,38 @@
+"""Every example runs by itself, in a folder of its own, and shows what it promises."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+SHOWN = {
+    "rank_by_likelihood": r"^  0  score +-0\.055 .*It is Paris, on the Seine\.$",
+    "rank_by_judge": r"^0  11\.0  It is Paris, the capital since 987\.$",
+    "train_on_lists": r"^epoch 1: .* in order 0\.\d+\nepoch 20: .* in order 1\.00$",
+    "custom_ranker": r"^0  The whale is a large mammal",
+    "custom_benchmark": r"^terse: 100\.0 .*\necho: \d",
+    "score_saved_predictions": r"^all: ROUGE-L 55\.6, exact match 33\.3$",
+}
+NEEDS_A_SERVER = {"serve_smollm2"}
+
+
+def test_every_example_is_run() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == SHOWN.keys() | NEEDS_A_SERVER
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_an_example_shows_what_it_promises(name: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(EXAMPLES / f"{name}.py")]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(SHOWN[name], done.stdout, re.MULTILINE), done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]

@@ -1,0 +1,94 @@
+"""Every recipe of the paper's systems, run whole on random models of a few thousand weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.servers.judge import length_judge
+from tests.published import lmentry, superni
+from tunalm.loading import load_recipe
+from tunalm.pipeline import run_recipe
+from tunalm.recipe import Evaluate, Recipe
+from tunalm.sweeps import read_label
+
+RECIPES = Path(__file__).resolve().parents[2] / "recipes"
+QUICK = {
+    "sft": ["batch_size=4"],
+    "proxy": ["batch_size=4"],
+    "train": ["batch_size=4"],
+    "sample": ["max_new_tokens=8"],
+    "rank": ["canaries=0"],
+    "evaluate": ["max_new_tokens=8", "bootstrap_samples=100"],
+}
+"""What the stages of a kind are given."""
+PARTS = ("alpaca", "alpaca_mul", "tuna_p", "tuna_c", "tuna_c_prm", "tuna_cp", "mix_tuna")
+
+
+@pytest.fixture(scope="module")
+def inputs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    folder = tmp_path_factory.mktemp("inputs")
+    rows = [{"instruction": f"Name the number {number}.", "output": str(number)} for number in range(12)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    asked = [{"question_id": number, "text": f"Why {number}?", "category": "generic"} for number in range(3)]
+    (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
+    with length_judge() as url:
+        yield [
+            *(f"{model}={tiny_model}" for model in ("base", "teacher", "prm")),
+            *(f"instructions={folder / 'rows.jsonl'}", f"vicuna={folder / 'questions.jsonl'}"),
+            *(f"judge.base_url={url}", "judge.model=length"),
+            *(f"superni={superni(folder / 'superni')}", f"lmentry={lmentry(folder / 'lmentry', 'first_letter')}"),
+            *("template=chat", "first=:8", "rest=-4:"),
+        ]
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("paper") / "run"
+
+
+def load(name: str, inputs: list[str]) -> Recipe:
+    path = RECIPES / f"{name}.yaml"
+    stages = {read_label(stage)[0]: each.kind for stage, each in load_recipe(path, inputs).stages.items()}
+    return load_recipe(
+        path, inputs + [f"stages.{name}.{knob}" for name, kind in stages.items() for knob in QUICK[kind]]
+    )
+
+
+def ran(name: str, inputs: list[str], run_dir: Path) -> set[str]:
+    """Run a recipe, look at its results, and tell which stages had to be run."""
+    recipe = load(name, inputs)
+    before = states(run_dir)
+    for stage, state in run_recipe(recipe, run_dir).items():
+        assert (state["failed"], state["unknown"]) == (0, 0), stage
+    scores = recipe.stages["scores"]
+    assert isinstance(scores, Evaluate)
+    results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))
+    assert list(results["models"]) == list(scores.models)
+    for model in results["models"].values():
+        assert list(model["results"]) == [benchmark.label for benchmark in scores.benchmarks]
+    return {stage for stage, state in states(run_dir).items() if state != before.get(stage)}
+
+
+def states(run_dir: Path) -> dict[str, str]:
+    return {path.parent.name: path.read_text(encoding="utf-8") for path in run_dir.glob("*/stage.json")}
+
+
+@pytest.mark.slow
+def test_the_whole_paper_runs_and_its_parts_are_shared(inputs: list[str], run_dir: Path) -> None:
+    assert ran("paper", inputs, run_dir) == load("paper", inputs).stages.keys()
+    counts = json.loads((run_dir / "mix_tuna_104k" / "training.json").read_text(encoding="utf-8"))
+    assert counts["rows"] == 8 + 4 + 12
+    for name in PARTS:
+        assert ran(name, inputs, run_dir) == {"scores"}, "everything else was made by the whole recipe"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "variants"), [("figure2", 5), ("figure3", 3)])
+def test_a_figure_trains_its_variants_and_nothing_else(
+    name: str, variants: int, inputs: list[str], run_dir: Path
+) -> None:
+    assert sum("~" in stage for stage in ran(name, inputs, run_dir)) == variants

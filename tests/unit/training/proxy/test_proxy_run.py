@@ -1,0 +1,169 @@
+"""The stage `proxy`, from ranked lists to a folder that transformers loads, and the figures of what it learned."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from tunalm.data.prompts import PromptEncoder
+from tunalm.errors import DataError
+from tunalm.recipe import Lists, Proxy
+from tunalm.records import Ranking, Response
+from tunalm.store import StageContext, Summary, write_rows
+from tunalm.training import run_proxy, runs
+from tunalm.training.encoding import encode_row
+from tunalm.training.logprobs import Route
+from tunalm.training.metrics import read_metrics
+from tunalm.training.proxy.scores import sequence_scores
+
+WORDS = ["ash", "elm", "fir", "oak", "box"]
+
+
+def planted(count: int, seed: int = 0) -> list[Ranking]:
+    """Lists of three texts of equal length in which the one that says 'yew' more often is better."""
+    draw = random.Random(seed)
+    rows = []
+    for number in range(count):
+        responses = []
+        for rank, times in enumerate((4, 2, 0)):
+            words = ["yew"] * times + draw.choices(WORDS, k=5 - times)
+            draw.shuffle(words)
+            responses.append(Response(text=" ".join(words), rank=rank))
+        draw.shuffle(responses)
+        rows.append(Ranking(id=f"{seed}-{number}", instruction=f"Name trees, {number}.", responses=responses))
+    return rows
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> StageContext:
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    return StageContext(folder, tmp_path / "ledger.sqlite")
+
+
+@pytest.fixture
+def train(tmp_path: Path, model_folder: Path, rows: list[Ranking], context: StageContext) -> Callable[..., Summary]:
+    """Runs the stage on the tiny model; changes go to its settings."""
+
+    def run(data: list[Ranking] | None = None, **changes: Any) -> Summary:
+        path = tmp_path / "lists.jsonl"
+        write_rows(path, rows if data is None else data)
+        settings = {"batch_size": 4, "learning_rate": 1e-2, **changes}
+        return run_proxy(Proxy(start=str(model_folder), rankings=[Lists(source=str(path))], **settings), context)
+
+    return run
+
+
+def load(folder: Path) -> Any:
+    return AutoModelForSequenceClassification.from_pretrained(folder)
+
+
+def weights(folder: Path) -> torch.Tensor:
+    return torch.cat([value.detach().flatten() for value in load(folder).parameters()])
+
+
+def test_it_learns_a_planted_rule(train: Callable[..., Summary], context: StageContext) -> None:
+    summary = train(planted(120), held_out=0.25, epochs=4, batch_size=8, learning_rate=5e-3)
+    figures = summary.details["held_out"]
+    assert figures["lists"] == 30
+    assert figures["pair_accuracy"]["proxy"]["value"] > 0.9
+    assert figures["top1"]["proxy"]["value"] > 0.9
+    assert figures["kendall_tau"]["gain"]["value"] > 0.8
+    assert figures["kendall_tau"]["length"]["value"] == 0
+    assert summary.details["trained"] == 90
+    losses = [line["loss"] for line in read_metrics(context.folder / "metrics.jsonl")]
+    assert losses[-1] < losses[0]
+
+
+def test_the_saved_folder_scores_a_conversation_by_transformers_alone(
+    train: Callable[..., Summary], context: StageContext, rows: list[Ranking]
+) -> None:
+    train(max_length=64)
+    assert sorted(path.name for path in context.folder.iterdir()) == ["metrics.jsonl", "model", "training.json"]
+    model, tokenizer = load(context.folder / "model").eval(), AutoTokenizer.from_pretrained(context.folder / "model")
+    assert (model.dtype, model.config.num_labels, tokenizer.model_max_length) == (torch.float32, 1, 64)
+    encoder = PromptEncoder(tokenizer, "chat", "proxy")
+    group = encode_row(rows[2].model_copy(update={"reference": None}), encoder, 64)
+    assert group is not None
+    texts = []
+    for target in group.targets:
+        answer = {"role": "assistant", "content": rows[2].responses[target.number or 0].text}
+        turns = [{"role": "user", "content": rows[2].instruction}, answer]
+        texts.append(tokenizer.apply_chat_template(turns, tokenize=False).removesuffix(tokenizer.eos_token))
+    with torch.no_grad():
+        padded = model(**tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt")).logits[:, 0]
+        ours = sequence_scores(model, [group], Route("padded", None), encoder.end_id).means
+    assert torch.allclose(padded, ours, atol=1e-5)
+
+
+def test_the_same_settings_give_the_same_bits_and_the_seed_changes_them(
+    train: Callable[..., Summary], context: StageContext
+) -> None:
+    found = []
+    for seed in (0, 0, 1):
+        train(seed=seed, held_out=0)
+        found.append(weights(context.folder / "model"))
+        (context.folder / "model").rename(context.folder / f"{len(found)}")
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_at_the_same_bits(
+    train: Callable[..., Summary], context: StageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = train()
+    expected = weights(context.folder / "model")
+    (context.folder / "model").rename(context.folder / "straight")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_publish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(save_steps=2)
+    again = train(save_steps=2)
+    assert again.details["held_out"] == straight.details["held_out"]
+    assert torch.equal(weights(context.folder / "model"), expected)
+    assert train(save_steps=2) == again
+
+
+def test_lists_may_be_held_out_by_a_file(train: Callable[..., Summary], tmp_path: Path, rows: list[Ranking]) -> None:
+    other = tmp_path / "other.jsonl"
+    write_rows(other, rows[:2])
+    held_out = Lists(source=str(other))
+    with pytest.raises(DataError, match="held out"):
+        train(rows[:2], held_out_rankings=held_out)
+    details = train(held_out_rankings=held_out).details
+    assert (details["held_out"]["lists"], details["rows"]) == (2, len(rows) - 2)
+
+
+def test_lists_that_cannot_show_anything_are_counted(train: Callable[..., Summary], tmp_path: Path) -> None:
+    data = planted(4)
+    data[0].responses = [each.model_copy(update={"rank": 0}) for each in data[0].responses]
+    data[1] = data[1].model_copy(update={"instruction": "long " * 100})
+    other = tmp_path / "other.jsonl"
+    write_rows(other, data)
+    found = train(held_out_rankings=Lists(source=str(other)), max_length=128).details["held_out"]
+    assert (found["lists"], found["left_out"]) == (2, 2)
+
+
+def test_nothing_need_be_held_out(train: Callable[..., Summary], rows: list[Ranking]) -> None:
+    details = train(held_out=0).details
+    assert (details["held_out"]["lists"], details["rows"]) == (0, len(rows))
+
+
+def test_adapters_end_in_a_model_that_scores(train: Callable[..., Summary], context: StageContext) -> None:
+    details = train(planted(40), lora_rank=4, epochs=3, held_out=0.2).details
+    assert (context.folder / "adapter" / "adapter_model.safetensors").is_file()
+    model = load(context.folder / "model")
+    assert model.config.num_labels == 1
+    assert details["held_out"]["lists"] == 8
+
+
+def test_a_list_without_weight_teaches_nothing(train: Callable[..., Summary]) -> None:
+    data = planted(6)
+    data[0].weight = 0.0
+    assert train(data, held_out=0).details["idle"] == 1
