@@ -169,6 +169,7 @@ def rank(
 
 _stage_command("train", "Train a model on ranked lists.")
 _stage_command("proxy", "Train a small model to rank as ranked lists do.")
+_stage_command("rl", "Train a model against a proxy by reinforcement learning, with TRL.")
 _stage_command("evaluate", "Score models on held-out instructions.")
 
 

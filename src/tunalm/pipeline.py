@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
+from pydantic import ValidationError
 
 from tunalm.cards import write_card
 from tunalm.data import data_identity
@@ -54,6 +55,7 @@ RUNNERS = {
     "rank": "tunalm.ranking:run",
     "train": "tunalm.training:run_train",
     "proxy": "tunalm.training:run_proxy",
+    "rl": "tunalm.training:run_rl",
     "evaluate": "tunalm.evaluation:run",
 }
 """Kind of stage -> module:function; imported when the stage runs."""
@@ -67,7 +69,7 @@ MADE = {
 }
 """What a stage makes -> its name in the stage's folder."""
 
-ALL_PROCESSES = {"sft", "train", "proxy"}
+ALL_PROCESSES = {"sft", "train", "proxy", "rl"}
 """Kinds in which every process of a multi-process launch takes part; the main one does the others alone."""
 
 PACKAGES = ("tunalm", "torch", "transformers", "accelerate", "peft", "datasets", "openai", "pydantic", "numpy")
@@ -352,14 +354,22 @@ def stored_recipe(run: RunFolder) -> Recipe:
     """The recipe as it was run.
 
     Raises:
-        StoreError: the folder is not a run.
+        StoreError: the folder is not a run, or one of another version of tunalm.
     """
     config = run.path / "config.yaml"
     if not config.is_file():
         raise StoreError(
             run.path, found="no config.yaml", expected="the folder of a run", fix="Give the --run-dir of tunalm run."
         )
-    return Recipe.model_validate(yaml.safe_load(config.read_text(encoding="utf-8")))
+    try:
+        return Recipe.model_validate(yaml.safe_load(config.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StoreError(
+            config,
+            found=f"a recipe that cannot be read ({type(error).__name__})",
+            expected="what this version of tunalm has written",
+            fix="Run the recipe again in this folder: what is still valid is not done twice.",
+        ) from error
 
 
 def report_again(run_dir: Path) -> dict[str, dict[str, Any]]:

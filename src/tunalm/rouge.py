@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import string
 import unicodedata
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -23,8 +24,9 @@ LONGEST_UNSTEMMED = 3
 MOST_WORDS = 1 << 18
 """Words that are remembered from one comparison to the next."""
 
-_SEPARATED = bytes(code if chr(code) in string.ascii_lowercase + string.digits else ord(" ") for code in range(256))
-"""Turns every byte that is no letter or digit into a blank."""
+_KEPT = string.ascii_letters + string.digits
+_SEPARATED = bytes(ord(chr(code).lower()) if chr(code) in _KEPT else ord(" ") for code in range(256))
+"""Turns letters into lower case, and every byte that is no letter or digit into a blank."""
 _BOUNDARY = regex.compile(r"\b", flags=regex.V1 | regex.WORD)
 _WORD_OR_SYMBOL = regex.compile(r"[^\p{P}\p{Z}\p{C}]")
 _VISIBLE = regex.compile(r"[^\p{Z}\p{Cc}\p{Cf}]")
@@ -38,12 +40,26 @@ def rouge_l(a: str, b: str, *, tokenizer: Tokenizer = "rouge") -> float:
     """
     if len(_LETTER_OF) > MOST_WORDS:
         forget()
-    first, second = tokenize(a, tokenizer), tokenize(b, tokenizer)
-    if not first or not second:
+    return _f1(tokenize(a, tokenizer), tokenize(b, tokenizer))
+
+
+def best_rouge_l(text: str, references: Iterable[str]) -> float:
+    """Return the largest `rouge_l` of a text with one of some references, in the published tokens.
+
+    Nothing but words is remembered: right for many texts that are compared once.
+    """
+    if len(_LETTER_OF) > MOST_WORDS:
+        forget()
+    letters = _letters(text)
+    return max(_f1(letters, _letters(reference)) for reference in references)
+
+
+def _f1(first: Sequence[str], second: Sequence[str]) -> float:
+    common = LCSseq.similarity(first, second) if first and second else 0
+    if not common:
         return 0.0
-    common = LCSseq.similarity(first, second)
     precision, recall = common / len(first), common / len(second)
-    return 2 * precision * recall / (precision + recall) if common else 0.0
+    return 2 * precision * recall / (precision + recall)
 
 
 @lru_cache(maxsize=4096)
@@ -82,7 +98,9 @@ _LETTER_OF = _Letters()
 
 
 def _letters(text: str) -> str:
-    words = text.lower().encode("ascii", "replace").translate(_SEPARATED).split()
+    if not text.isascii():
+        text = text.lower()  # some letters of other scripts have lower cases in a-z
+    words = text.encode("ascii", "replace").translate(_SEPARATED).split()
     return "".join(map(_LETTER_OF.__getitem__, words))
 
 

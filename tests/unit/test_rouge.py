@@ -18,7 +18,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from tunalm import rouge
-from tunalm.rouge import rouge_l
+from tunalm.rouge import best_rouge_l, rouge_l
 
 ALPACA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "alpaca" / "alpaca_18k.jsonl.gz"
 
@@ -95,6 +95,12 @@ ENGLISH_LIKE = st.lists(
 @settings(max_examples=300, deadline=None)
 def test_scores_are_the_published_ones_on_any_text(a: str, b: str) -> None:
     assert rouge_l(a, b) == oracle(a, b)
+
+
+@given(text=ENGLISH_LIKE, references=st.lists(st.text(max_size=40) | ENGLISH_LIKE, min_size=1, max_size=3))
+@settings(deadline=None)
+def test_the_best_of_several_references_counts(text: str, references: list[str]) -> None:
+    assert best_rouge_l(text, references) == max(rouge_l(text, reference) for reference in references)
 
 
 def test_scores_are_the_published_ones_on_alpaca() -> None:

@@ -38,13 +38,14 @@ from tunalm.recipe import (
     Data,
     EngineSettings,
     Evaluate,
+    FromLists,
     Local,
+    Proxy,
     Rank,
     Recipe,
     Sample,
     Served,
     Sft,
-    Train,
 )
 from tunalm.records import Instruction, Ranking
 from tunalm.sampling.sampler import first_requests
@@ -95,7 +96,7 @@ class _Estimator:
     def stage(self, step: Step) -> StageEstimate:
         """Estimate a stage; those that it reads come before it."""
         settings = self._recipe.stages[step.name]
-        if isinstance(settings, Sft | Train):
+        if isinstance(settings, Sft | FromLists):
             return self._training(step, settings)
         asked: list[Asking] = []
         notes: list[str] = []
@@ -112,7 +113,7 @@ class _Estimator:
         disk = sum(one.completion_tokens.expected * each + one.calls.expected * BYTES_PER_ANSWER for one in asked)
         return StageEstimate(step.name, step.kind, "to run", tuple(asked), disk=disk, notes=tuple(notes))
 
-    def _training(self, step: Step, settings: Sft | Train) -> StageEstimate:
+    def _training(self, step: Step, settings: Sft | FromLists) -> StageEstimate:
         if step.done:
             return StageEstimate(step.name, step.kind, "done")
         if isinstance(settings, Sft):
@@ -121,6 +122,8 @@ class _Estimator:
                 rows += imitated(self._rows(settings.responses))
         else:
             rows = [row for lists in settings.rankings for row in self._rows(lists.source)[lists.select()]]
+            if isinstance(settings, Proxy) and settings.held_out_rankings is None:
+                rows = rows[: round((1 - settings.held_out) * len(rows))]
         source = self._origin(step.name)
         needs = training_needs(settings, rows, source)
         notes = () if needs.memory else (f"the files of {source} are not on this machine: memory and disk not known",)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from tunalm.engines.models import local_folder
 from tunalm.estimate.figures import TrainingNeeds
 from tunalm.estimate.tokens import TokenCounter, counter_of
-from tunalm.recipe import Train, Training
+from tunalm.recipe import Proxy, Train, Training
 from tunalm.records import Ranking
 
 BYTES = 4
@@ -106,7 +106,7 @@ def _list_tokens(row: Ranking, settings: Training, counter: TokenCounter) -> int
     room = settings.max_length - prompt
     if room <= 0:
         return 0
-    imitates = not isinstance(settings, Train) or settings.mle_weight > 0
+    imitates = settings.mle_weight > 0 if isinstance(settings, Train) else not isinstance(settings, Proxy)
     texts = [response.text for response in row.responses if response.failure is None]
     texts += [row.reference] if imitates and row.reference is not None else []
     return prompt + sum(min(counter.text(text) + 1, room) for text in texts)

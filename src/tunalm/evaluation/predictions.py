@@ -55,7 +55,7 @@ def other_benchmarks(path: str | Path, rows: Sequence[RawRow], wanted: str) -> D
         path,
         found=f"predictions for {', '.join(others)}",
         expected=f"some for {wanted}",
-        fix="Choose one with --benchmark, or give another file.",
+        fix="Name one: --benchmark, or `title` in a recipe; or give another file.",
     )
 
 

@@ -15,6 +15,7 @@ from tunalm.reporting.files import read_objects, read_records
 from tunalm.reporting.formats import percent
 from tunalm.reporting.judges import Line, judge_lines
 from tunalm.reporting.plots import Points, Svg, curves, histogram
+from tunalm.reporting.proxies import Comparison, comparisons
 
 NUM_LISTS = 3
 """Ranked lists that are shown."""
@@ -69,6 +70,7 @@ class StageView:
     figures: list[Figure] = field(default_factory=list)
     ranks: list[RankLength] = field(default_factory=list)
     judge: list[Line] = field(default_factory=list)
+    proxy: list[Comparison] = field(default_factory=list)
     lists: list[Ranking] = field(default_factory=list)
 
 
@@ -96,6 +98,14 @@ PANELS = (
     Panel("Learning rate", "learning rate", r"(learning_rate)"),
 )
 
+PROXY_PANELS = (
+    Panel("Loss: minus the log-likelihood of the judge's order", "loss", r"(loss)"),
+    Panel("Pairs in which the better response scores higher", "share", r"(pair_accuracy)"),
+    Panel("The same by the distance between the ranks", "share", r"pair_accuracy_(gap_\d+)"),
+    Panel("Mean score by rank", "score", r"v_(.+)"),
+    *PANELS[-2:],
+)
+
 
 def stage_view(folder: Path, name: str, settings: Mapping[str, Any], state: Mapping[str, Any]) -> StageView:
     """Gather what is known of a stage; `settings` and `state` may lack anything."""
@@ -119,14 +129,25 @@ def _calls(accounts: Any) -> list[Calls]:
     ]
 
 
-def _fill_training(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:
+def _fill_proxy(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:
+    held_out = view.facts.pop("held_out", None)
+    view.proxy = comparisons(held_out)
+    if isinstance(held_out, Mapping):
+        names = {"lists": "held-out lists", "left_out": "held-out lists left out", "length_prefers": "length baseline"}
+        view.facts |= {label: held_out[name] for name, label in names.items() if name in held_out}
+    _fill_training(view, folder, settings, PROXY_PANELS)
+
+
+def _fill_training(
+    view: StageView, folder: Path, settings: Mapping[str, Any], panels: Sequence[Panel] = PANELS
+) -> None:
     metrics: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for line in read_objects(folder / "metrics.jsonl"):
         numbers = {key: float(value) for key, value in line.items() if isinstance(value, int | float)}
         if (step := numbers.pop("step", None)) is not None:
             for key, value in numbers.items():
                 metrics[key].append((step, value))
-    for panel in PANELS:
+    for panel in panels:
         series: dict[str, Points] = {
             found[1].replace("_", " "): points
             for key, points in sorted(metrics.items())
@@ -187,6 +208,8 @@ def ranked_responses(row: Ranking) -> list[Response]:
 _FILL: dict[str, Callable[[StageView, Path, Mapping[str, Any]], None]] = {
     "sft": _fill_training,
     "train": _fill_training,
+    "proxy": _fill_proxy,
+    "rl": _fill_training,
     "sample": _fill_sampling,
     "rank": _fill_ranking,
 }

@@ -174,7 +174,7 @@ def run_training(
     """
     record = context.folder / "training.json"
     if not (context.folder / "model").is_dir():
-        with _quiet_transformers(), full_disk_explained(context.folder):
+        with quiet_transformers(), full_disk_explained(context.folder):
             trainer = _make_trainer(settings, source, rows, objective, context, kind)
             _train(trainer, settings, context)
             measured = kind.measure(trainer)
@@ -269,11 +269,11 @@ def _train(trainer: RankingTrainer, settings: Training, context: StageContext) -
     if not settings.save_steps:
         trainer.add_callback(CheckpointTimes(steps))
     with progress("training", steps) as advance:
-        trainer.add_callback(_Advance(advance))
+        trainer.add_callback(Advance(advance))
         trainer.train(resume_from_checkpoint=True)
 
 
-class _Advance(transformers.TrainerCallback):
+class Advance(transformers.TrainerCallback):
     """Moves the progress bar."""
 
     def __init__(self, advance: Callable[[int], None]) -> None:
@@ -294,23 +294,24 @@ def _publish(trainer: RankingTrainer, settings: Training, source: str, context: 
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     name = "adapter" if settings.lora_rank else "model"
-    draft = _draft(context.folder / name)
+    draft = partial_folder(context.folder / name)
     trainer.save_model(str(draft))
     if is_main_process():
         (draft / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-        _settle(draft, context.folder / name)
+        settle(draft, context.folder / name)
         if settings.lora_rank:
-            merged = _draft(context.folder / "model")
+            merged = partial_folder(context.folder / "model")
             _merge(trainer, source, context, merged, kind)
-            _settle(merged, context.folder / "model")
+            settle(merged, context.folder / "model")
     trainer.accelerator.wait_for_everyone()
 
 
-def _draft(folder: Path) -> Path:
+def partial_folder(folder: Path) -> Path:
+    """Where a folder is written that shall be whole or absent."""
     return folder.with_name(f".{folder.name}.partial")
 
 
-def _settle(draft: Path, folder: Path) -> None:
+def settle(draft: Path, folder: Path) -> None:
     """Give a folder that is whole, and on disk, its name."""
     sync_tree(draft)
     shutil.rmtree(folder, ignore_errors=True)
@@ -350,7 +351,7 @@ def _counts(rows: int, encoded: Encoded, metrics: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Iterator[None]:
     """Leave speaking to us: no bars, log lines or deprecation warnings of transformers and its kin."""
     shown, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.published import lmentry, superni
+from tunalm.cli import app
 from tunalm.engines.base import Completion, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import DataError, EngineError
@@ -86,7 +88,11 @@ def test_one_benchmark_stands_in_an_evaluation_twice_under_two_titles(two_shots:
 def test_predictions_under_a_title_are_scored_again(two_shots: tuple[Path, dict[str, Any]]) -> None:
     folder, results = two_shots
     saved = folder / "predictions.jsonl"
-    again = score_superni(saved, benchmark="superni 2-shot", model="yes")[0]["results"]["superni"]
+    files = ["--output", str(folder / "o.json"), "--rows", str(folder / "r.jsonl")]
+    chosen = ["--predictions", str(saved), "--benchmark", "superni 2-shot", "--model", "yes"]
+    done = CliRunner().invoke(app, ["score", "superni", *chosen, *files], catch_exceptions=False)
+    assert done.exit_code == 0
+    again = json.loads((folder / "o.json").read_text(encoding="utf-8"))["results"]["superni"]
     assert again == results["models"]["yes"]["results"]["superni 2-shot"]["totals"]
     with pytest.raises(DataError, match="predictions for superni 0-shot, superni 2-shot; expected some for superni"):
         score_superni(saved, model="yes")

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tunalm.cli import app
@@ -133,6 +135,14 @@ def test_without_examples_the_instruction_is_the_definition() -> None:
 )
 def test_a_row_is_worth_its_best_reference(said: str, references: list[str], rouge: float, exact: float) -> None:
     assert score_row(said, references) == pytest.approx((rouge, exact))
+
+
+@given(st.text(st.characters(max_codepoint=127)), st.text(st.sampled_from("aB.! \t\x1c\x1f\x0b\x00'")))
+def test_plain_ascii_is_matched_like_any_other_text(said: str, other: str) -> None:
+    """A letter of another script makes a text go the general way."""
+    for one, two in ((said, other), (said, said.swapcase()), (other, f" {other}.")):
+        marked = score_row(f"{one} \u0436", [f"{two} \u0436"]).exact_match
+        assert score_row(f"{one} z", [f"{two} z"]).exact_match == marked
 
 
 def test_means_have_four_decimals() -> None:

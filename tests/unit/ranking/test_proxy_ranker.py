@@ -69,7 +69,7 @@ def test_responses_are_ranked_by_what_transformers_says_of_them(
         expected = []
         for response in row.responses:
             turns = [{"role": "user", "content": row.instruction}, {"role": "assistant", "content": response.text}]
-            text = tokenizer.apply_chat_template(turns, tokenize=False).removesuffix(tokenizer.eos_token)
+            text = str(tokenizer.apply_chat_template(turns, tokenize=False)).removesuffix(tokenizer.eos_token)
             with torch.no_grad():
                 expected.append(float(model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits))
         assert [each.score for each in row.responses] == pytest.approx(expected, abs=1e-5)
@@ -88,7 +88,7 @@ def test_equal_texts_tie_and_unusable_ones_are_not_ranked(make_ranker: Callable[
     [row] = ranker.rank([Ranking(id="a", instruction="Say", responses=texts)])
     assert row.responses[0].rank == row.responses[1].rank is not None
     assert row.responses[2].rank is row.responses[2].score is None
-    assert sorted({row.responses[0].rank, row.responses[3].rank}) == [0, 1]
+    assert {row.responses[0].rank, row.responses[3].rank} == {0, 1}
     assert ranker.figures() == {
         "mean_confidence": pytest.approx(row.judgement["confidence"], abs=1e-3) if row.judgement else None,
         "proxy_reads_tokens": 80,

@@ -166,6 +166,7 @@ def test_the_last_token_has_its_own_log_probability() -> None:
     shorter = Group("shorter", GROUPS[0].prompt, [target(8, 9)])
     with reading(model, route):
         found, before = (sequence_logprobs(model, [group], route, 0) for group in (GROUPS[0], shorter))
+    assert found.last is not None
     assert found.last[0].item() == pytest.approx((found.sums[0] - before.sums[0]).item(), abs=1e-4)
 
 

@@ -21,8 +21,9 @@ def win_rates(comparisons: Sequence[Comparison], samples: int, seed: int) -> dic
     to answer is lost. `adjusted_win_rate` is the share of the judged questions that are won, a tie as half a win; its
     p-value is that of a paired permutation test against 50. `length_controlled_win_rate` is the same for answers of
     equal length; it is a guess from afar where `longer`, the share of questions on which the model's answer is the
-    longer one, is near 0 or 100, and null at 0 and 100. `swap_consistency` is the share of the questions judged in both orders on which both
-    verdicts agree; `first_slot` and `second_slot` count those where the answer shown first, or second, won both times.
+    longer one, is near 0 or 100, and None at 0 and 100. `swap_consistency` is the share of the questions judged in both
+    orders on which both verdicts agree; `first_slot` and `second_slot` count those where the answer shown first, or
+    second, won both times.
 
     Args:
         comparisons: of one model with one other; at least one.

@@ -7,9 +7,12 @@ import string
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tunalm.rouge import rouge_l
+from tunalm.rouge import best_rouge_l
 
 _PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]+")
+_PUNCTUATION_BYTES = string.punctuation.encode()
+_GAPS = bytes.maketrans(b"\x1c\x1d\x1e\x1f", b"    ")
+"""What a split of text takes for gaps beyond what a split of bytes does."""
 
 
 class RowScore(NamedTuple):
@@ -27,7 +30,7 @@ def score_row(prediction: str, references: Sequence[str]) -> RowScore:
     """
     said = _plain(prediction)
     return RowScore(
-        max(rouge_l(prediction, reference) for reference in references),
+        best_rouge_l(prediction, references),
         float(any(said == _plain(reference) for reference in references)),
     )
 
@@ -42,4 +45,6 @@ def mean_score(scores: Sequence[RowScore]) -> RowScore:
 
 
 def _plain(text: str) -> str:
+    if text.isascii():
+        return b" ".join(text.encode().lower().translate(_GAPS, _PUNCTUATION_BYTES).split()).decode()
     return " ".join(_PUNCTUATION.sub("", text.lower()).split())

@@ -95,7 +95,7 @@ def test_the_saved_folder_scores_a_conversation_by_transformers_alone(
     for target in group.targets:
         answer = {"role": "assistant", "content": rows[2].responses[target.number or 0].text}
         turns = [{"role": "user", "content": rows[2].instruction}, answer]
-        texts.append(tokenizer.apply_chat_template(turns, tokenize=False).removesuffix(tokenizer.eos_token))
+        texts.append(str(tokenizer.apply_chat_template(turns, tokenize=False)).removesuffix(tokenizer.eos_token))
     with torch.no_grad():
         padded = model(**tokenizer(texts, padding=True, add_special_tokens=False, return_tensors="pt")).logits[:, 0]
         ours = sequence_scores(model, [group], Route("padded", None), encoder.end_id).means

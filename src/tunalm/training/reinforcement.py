@@ -1,0 +1,128 @@
+"""The stage `rl`: reinforcement learning against a proxy, as a baseline for training on lists.
+
+The reward of a response is the score that the proxy gives it, and a penalty on the divergence from the start keeps the
+model near it. RLOO (Ahmadian et al. 2024) and GRPO (Shao et al. 2024) compare the responses drawn to one instruction
+with each other. All of that is TRL's (extra `baselines`); here are the settings, the checkpoints and the figures.
+"""
+
+from __future__ import annotations
+
+import shutil
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from datasets import Dataset
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINING_ARGS_NAME
+
+from tunalm.data import load
+from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer, resolve_model
+from tunalm.errors import TrainingError
+from tunalm.progress import is_main_process, progress
+from tunalm.recipe import Reinforce
+from tunalm.records import Instruction
+from tunalm.store import StageContext, Summary
+from tunalm.training import checkpoints
+from tunalm.training.batches import optimizer_steps
+from tunalm.training.metrics import MetricsFile, read_metrics
+from tunalm.training.runs import Advance, partial_folder, quiet_transformers, settle
+
+CHECKPOINTS_KEPT = 2
+
+
+def run_rl(settings: Reinforce, context: StageContext) -> Summary:
+    """Train a model to get higher scores from a proxy.
+
+    Returns:
+        The instructions; `details` has the optimizer steps and the mean reward in the first and the last of them.
+
+    Raises:
+        DataError: the instructions cannot be read.
+        ModelError: a model cannot be loaded.
+        TrainingError: TRL is not installed.
+    """
+    if find_spec("trl") is None:
+        raise TrainingError(
+            "kind: rl",
+            found="no package trl",
+            expected="the extra `baselines`",
+            fix="Run: pip install 'tunalm[baselines]'",
+        )
+    rows, metrics, model = load(settings.data), context.folder / "metrics.jsonl", context.folder / "model"
+    if not model.is_dir():
+        with quiet_transformers(), checkpoints.full_disk_explained(context.folder):
+            trainer = _make_trainer(settings, rows, context, metrics)
+            newest = checkpoints.newest_checkpoint(context.folder / "checkpoints")
+            steps = optimizer_steps(len(rows), settings.batch_size, settings.epochs, settings.max_steps)
+            with progress("reinforcing", steps) as advance:
+                trainer.add_callback(Advance(advance))
+                trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+            folder = partial_folder(model)
+            trainer.save_model(str(folder))
+            if is_main_process():
+                (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+                settle(folder, model)
+            trainer.accelerator.wait_for_everyone()
+    if is_main_process():
+        shutil.rmtree(context.folder / "checkpoints", ignore_errors=True)
+    return Summary(requested=len(rows), ok=len(rows), details=_figures(len(rows), read_metrics(metrics)))
+
+
+def _make_trainer(settings: Reinforce, rows: list[Instruction], context: StageContext, metrics: Path) -> Any:
+    trl: Any = import_module("trl")  # takes many seconds to import
+    rloo = settings.method == "rloo"
+    make, config = (trl.RLOOTrainer, trl.RLOOConfig) if rloo else (trl.GRPOTrainer, trl.GRPOConfig)
+    remote = context.trust_remote_code
+    prompts = [{"prompt": [{"role": each.role, "content": each.text} for each in row.messages()]} for row in rows]
+    return make(
+        model=load_model(settings.start, precision="fp32", trust_remote_code=remote),
+        reward_funcs=str(resolve_model(settings.reward)),
+        args=config(
+            output_dir=str(context.folder / "checkpoints"),
+            num_generations=settings.num_responses,
+            max_completion_length=settings.max_new_tokens,
+            temperature=settings.temperature,
+            beta=settings.kl_weight,
+            learning_rate=settings.learning_rate,
+            per_device_train_batch_size=settings.num_responses,
+            gradient_accumulation_steps=settings.batch_size,
+            num_train_epochs=settings.epochs,
+            max_steps=settings.max_steps if settings.max_steps > 0 else -1,
+            bf16=settings.precision == "bf16" or (settings.precision == "auto" and fast_bf16()),
+            use_cpu=device().type == "cpu",
+            seed=settings.seed,
+            save_strategy="steps",
+            save_steps=0.1,
+            save_total_limit=CHECKPOINTS_KEPT,
+            logging_steps=1,
+            report_to="none",
+            disable_tqdm=True,
+            log_level="error",
+        ),
+        train_dataset=Dataset.from_list(prompts),
+        processing_class=load_tokenizer(settings.start, trust_remote_code=remote),
+        reward_processing_classes=load_tokenizer(settings.reward, trust_remote_code=remote),
+        callbacks=[MetricsFile(metrics), _Seal()],
+    )
+
+
+class _Seal(TrainerCallback):
+    """Declares a checkpoint complete once it is."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        checkpoints.seal(Path(str(args.output_dir)) / f"{checkpoints.PREFIX}{state.global_step}")
+
+
+def _figures(rows: int, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the report tells: the mean reward of the first and the last tenth of the steps."""
+    rewards = [line["reward"] for line in lines]
+    part = max(1, len(rewards) // 10)
+    return {
+        "rows": rows,
+        "steps": len(rewards),
+        "reward_at_first": round(fmean(rewards[:part]), 4) if rewards else None,
+        "reward_at_last": round(fmean(rewards[-part:]), 4) if rewards else None,
+    }
