@@ -7,7 +7,13 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 END = "<|end|>"
 TEMPLATE = (
@@ -46,5 +52,15 @@ def save_tiny_model(folder: Path, **changes: Any) -> Path:
         "bos_token_id": None,
     }
     LlamaForCausalLM(LlamaConfig(**shape | changes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_tiny_scorer(folder: Path, language_model: Path, max_length: int) -> Path:
+    """Write a model that has a random head with one output on a language model, and reads so many tokens."""
+    torch.manual_seed(0)
+    AutoModelForSequenceClassification.from_pretrained(language_model, num_labels=1).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(language_model)
+    tokenizer.model_max_length = max_length
     tokenizer.save_pretrained(folder)
     return folder

@@ -105,7 +105,7 @@ def test_many_kills_while_saving_do_not_change_the_model(
     for child, folder in ((undisturbed, peaceful), (start(killed), killed)):
         child.join()
         assert child.exitcode == 0, folder
-    assert torn >= kills // 5, "the kills missed the saving"
+    assert torn > kills // 5, "the kills missed the saving"
     expected, found = (load_file(folder / "model" / "model.safetensors") for folder in (peaceful, killed))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)

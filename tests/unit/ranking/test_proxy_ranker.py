@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from tests.tiny import save_tiny_model
+from tests.tiny import save_tiny_model, save_tiny_scorer
 from tunalm.errors import ModelError
 from tunalm.ranking import proxy
 from tunalm.ranking.proxy import KEPT, ProxyRanker, confidence
@@ -30,13 +30,7 @@ def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def folder(language_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random scorer."""
-    made = tmp_path_factory.mktemp("proxy") / "prm" / "model"
-    torch.manual_seed(0)
-    AutoModelForSequenceClassification.from_pretrained(language_model, num_labels=1).save_pretrained(made)
-    tokenizer = AutoTokenizer.from_pretrained(language_model)
-    tokenizer.model_max_length = 80
-    tokenizer.save_pretrained(made)
-    return made
+    return save_tiny_scorer(tmp_path_factory.mktemp("proxy") / "prm" / "model", language_model, max_length=80)
 
 
 @pytest.fixture

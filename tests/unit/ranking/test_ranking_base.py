@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tiny import save_tiny_model, save_tiny_scorer
 from tunalm import ranking
 from tunalm.errors import DataError
 from tunalm.ranking.base import RANKERS, assign_ranks
@@ -65,8 +66,10 @@ def test_ranks_order_as_scores_do(scores: list[float | None]) -> None:
 
 
 def test_every_ranker_of_the_table_can_be_opened(tmp_path: Path) -> None:
+    proxy = save_tiny_scorer(tmp_path / "proxy", save_tiny_model(tmp_path / "base"), max_length=64)
+    knobs = {**KNOBS, "proxy": {"model": str(proxy)}}
     for by in RANKERS:
-        settings = Rank.model_validate({"by": by, "responses": "x", **KNOBS.get(by, {})})
+        settings = Rank.model_validate({"by": by, "responses": "x", **knobs.get(by, {})})
         ranker = open_ranker(settings, StageContext(tmp_path, tmp_path / "ledger.sqlite"))
         assert ranker.name.startswith(by)
         assert ranker.rank([]) == []
