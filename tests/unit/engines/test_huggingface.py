@@ -53,6 +53,17 @@ def close(found: list[float] | None, expected: list[float] | None) -> bool:
 REQUESTS = [request(prompt, seed) for prompt in WORDS for seed in range(3)]
 
 
+def test_units_of_long_requests_are_smaller(engine: HuggingFaceEngine) -> None:
+    short = [request(f"{number}", number) for number in range(20)]
+    assert [len(unit) for unit in engine.batches(short)] == [16, 4]
+    long = [request(f"{number:03}" * 1000, number) for number in range(20)]
+    units = engine.batches(long)
+    assert {len(unit) for unit in units[:-1]} == {7}  # of 16 x 512 tokens, each about 1040
+    mixed = engine.batches([*short, *long])
+    assert sorted(one.key for unit in mixed for one in unit) == sorted(one.key for one in [*short, *long])
+    assert [len(unit) for unit in engine.batches([request("x" * 60_000, 0)])] == [1]
+
+
 def test_responses_end_at_the_end_token_or_at_the_limit(engine: HuggingFaceEngine) -> None:
     found = answers(engine, REQUESTS).values()
     assert {completion.finish_reason for completion in found} == {"stop", "length"}

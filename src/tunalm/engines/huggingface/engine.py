@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -19,6 +19,10 @@ from tunalm.progress import progress
 from tunalm.recipe import HuggingFaceSettings
 from tunalm.store import canonical
 
+LONG = 512
+"""Tokens of prompt and response: a batch of longer ones has no more tokens than one of `batch_size` of these."""
+CHARACTERS_PER_TOKEN = 3
+
 
 class HuggingFaceEngine:
     """Samples from a Hugging Face model in this process; the model is loaded by the first request."""
@@ -32,7 +36,10 @@ class HuggingFaceEngine:
         self.capabilities = Capabilities(logprobs=True, seeded=True, scores=True, raw=True)
 
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
-        """Units of at most `batch_size` requests that share earlier turns and are of about the same length."""
+        """Units of at most `batch_size` requests that share earlier turns and are of about the same length.
+
+        Those of long requests are smaller, because what a batch takes grows with the product.
+        """
 
         def shared(request: Request) -> tuple[int, str]:
             return request.max_new_tokens, canonical([message.model_dump() for message in request.messages[:-1]])
@@ -42,10 +49,9 @@ class HuggingFaceEngine:
             return shared(request), len(last), last, request.key
 
         size = self._settings.batch_size
-        units = []
+        units: list[list[Request]] = []
         for _, group in groupby(sorted(requests, key=order), key=shared):
-            members = list(group)
-            units += [members[start : start + size] for start in range(0, len(members), size)]
+            units += _filled(group, size)
         return units
 
     def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
@@ -112,3 +118,17 @@ class HuggingFaceEngine:
             )
             for request, prompt, (tokens, logprobs) in zip(unit, prompts, written, strict=True)
         ]
+
+
+def _filled(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:
+    """Fill units with requests that come in the order of their lengths."""
+    unit: list[Request] = []
+    for request in requests:
+        characters = sum(len(message.text) for message in request.messages)
+        tokens = characters / CHARACTERS_PER_TOKEN + request.max_new_tokens
+        if unit and (len(unit) == size or (len(unit) + 1) * tokens > size * LONG):
+            yield unit
+            unit = []
+        unit.append(request)
+    if unit:
+        yield unit
