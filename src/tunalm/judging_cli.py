@@ -165,8 +165,8 @@ def _write(output: Path, rows: Path, results: dict[str, Any], lines: Sequence[Ma
             )
             print(f"{name}: {', '.join(shown)}")
         elif len(results["group_subtasks"]) == 1:
-            shown = (f"{key} {figures[key]:.2f}" for key in OF_PARTS if isinstance(figures.get(key), float))
-            print(f"  {name}: {', '.join(shown)}, n {results['n-samples'][name]['effective']}")
+            shown = (f"{key} {figures[key]:.2f}, " for key in OF_PARTS if isinstance(figures.get(key), float))
+            print(f"  {name}: {''.join(shown)}n {results['n-samples'][name]['effective']}")
         if figures.get("complete") is False:
             counts = results["n-samples"][name]
             print(f"not the whole benchmark of {counts['original']} questions: do not compare with published numbers")
