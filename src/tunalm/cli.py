@@ -253,14 +253,41 @@ def _print_outcome(folder: Path, states: dict[str, dict[str, Any]]) -> None:
     screen.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
 
 
+PublishedFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--published", help="Numbers of others to show beside: a YAML list of benchmark, model, value, source."
+    ),
+]
+
+
 @app.command()
 def report(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    published: PublishedFile = None,
 ) -> None:
     """Write the report of a run again and print its results."""
     from tunalm.pipeline import report_again
+    from tunalm.reporting.published import read_published
 
-    _print_outcome(run_dir, report_again(run_dir))
+    numbers = read_published(published) if published else []
+    _print_outcome(run_dir, report_again(run_dir, numbers))
+
+
+@app.command()
+def compare(
+    run_dirs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for results.json and report.html.")] = Path(
+        "runs/comparison"
+    ),
+    published: PublishedFile = None,
+) -> None:
+    """Put several runs into one report: their models side by side, what differs between them, means over seeds."""
+    from tunalm.comparison import compare_runs
+    from tunalm.reporting.published import read_published
+
+    compare_runs(run_dirs, out, read_published(published) if published else [])
+    _print_outcome(out, {})
 
 
 @app.command()

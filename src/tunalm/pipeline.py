@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -337,7 +337,7 @@ def _git_commit() -> str | None:
     return answer.stdout.strip() or None
 
 
-def _publish(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, Any]]) -> None:
+def _publish(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, Any]], published: Sequence[Any] = ()) -> None:
     """Put the last evaluation's results at the top of the run folder, complete the cards and write the report."""
     for name, stage in recipe.stages.items():
         if states[name].get("status") == "done":
@@ -347,7 +347,7 @@ def _publish(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, Any]]) 
             shutil.copyfile(results, run.path / MADE["results"])
     from tunalm.reporting import write_report  # plots: slow to import
 
-    write_report(run.path, recipe.model_dump(mode="json"), states)
+    write_report(run.path, recipe.model_dump(mode="json"), states, published)
 
 
 def stored_recipe(run: RunFolder) -> Recipe:
@@ -372,8 +372,12 @@ def stored_recipe(run: RunFolder) -> Recipe:
         ) from error
 
 
-def report_again(run_dir: Path) -> dict[str, dict[str, Any]]:
+def report_again(run_dir: Path, published: Sequence[Any] = ()) -> dict[str, dict[str, Any]]:
     """Write the report of a finished or unfinished run anew from its files; returns the states of its stages.
+
+    Args:
+        run_dir: folder of the run.
+        published: numbers of others, as `tunalm.reporting.published.read_published` reads them.
 
     Raises:
         StoreError: the folder is not a run.
@@ -381,5 +385,5 @@ def report_again(run_dir: Path) -> dict[str, dict[str, Any]]:
     run = RunFolder(run_dir)
     recipe = stored_recipe(run)
     states = {name: run.state(name) for name in recipe.stages}
-    _publish(run, recipe, states)
+    _publish(run, recipe, states, published)
     return states

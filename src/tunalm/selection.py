@@ -41,7 +41,7 @@ def narrow(tree: Tree, where: str = "recipe") -> Tree:
     wanted = {name for name, stage in left.items() if name in only or (stage is not None and _is_evaluation(stage))}
     for name in reversed(left):
         if name in wanted:
-            wanted.update(_named(left[name], stages))
+            wanted.update(named_stages(left[name], stages))
     return {**tree, "only": [], "stages": {name: stage for name, stage in left.items() if name in wanted}}
 
 
@@ -54,20 +54,20 @@ def _with_wanted_models(stage: Any, only: list[str], stages: Tree) -> Any:
     if not _is_evaluation(stage) or not isinstance(stage.get("models"), dict | list):
         return stage
     models = stage["models"] if isinstance(stage["models"], dict) else {name: name for name in stage["models"]}
-    named = {name: set(_named(engine, stages)) for name, engine in models.items()}
+    named = {name: set(named_stages(engine, stages)) for name, engine in models.items()}
     if not any(made & set(only) for made in named.values()):
         return None
     return {**stage, "models": {name: engine for name, engine in models.items() if named[name] <= set(only)}}
 
 
-def _named(value: Any, stages: Tree) -> Iterator[str]:
-    """Stages that are named somewhere in some settings."""
+def named_stages(value: Any, stages: Tree) -> Iterator[str]:
+    """Stages that are named somewhere in some settings, which are plain values."""
     if isinstance(value, str) and value in stages:
         yield value
     elif isinstance(value, dict):
         for key, item in value.items():
             if key not in NO_SOURCES:
-                yield from _named(item, stages)
+                yield from named_stages(item, stages)
     elif isinstance(value, list):
         for item in value:
-            yield from _named(item, stages)
+            yield from named_stages(item, stages)

@@ -145,12 +145,20 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     Raises:
         DataError: the file does not exist, or a line is not a record of that kind (the line is named).
     """
-    rows = []
+    return list(iterate_rows(path, kind))
+
+
+def iterate_rows(path: Path, kind: type[Row]) -> Iterator[Row]:
+    """Read records from JSONL one after the other: a file may be larger than memory.
+
+    Raises:
+        DataError: as `read_rows`, when that line is reached.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    rows.append(_parse(kind, line, f"{path}:{number}"))
+                    yield _parse(kind, line, f"{path}:{number}")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             path,
@@ -158,7 +166,6 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
             expected=f"a UTF-8 JSONL file of {kind.__name__} rows",
             fix="Check the path, or run the stage that writes it.",
         ) from error
-    return rows
 
 
 def _parse(kind: type[Row], line: str, where: str) -> Row:

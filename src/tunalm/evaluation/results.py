@@ -47,11 +47,12 @@ def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluat
             models[model] = {"identity": identity, "results": results}
         comparisons = []
         for benchmark, model, against in comparable:
-            pair = _compare(answers[model, benchmark], answers[against, benchmark], settings)
+            new, old = answers[model, benchmark], answers[against, benchmark]
+            metric = new[0][1].metric
+            pair = compare(metric, _counted(new), _counted(old), settings.bootstrap_samples, settings.seed)
             comparisons.append({"benchmark": benchmark, "model": model, "against": against, **pair})
             advance(1)
-    for comparison, adjusted in zip(comparisons, holm([each["p_value"] for each in comparisons]), strict=True):
-        comparison["p_holm"] = round(adjusted, 6)
+    correct(comparisons)
     return {
         "schema_version": SCHEMA_VERSION,
         "baseline": next(iter(identities)),
@@ -71,14 +72,16 @@ def points(verdict: Verdict) -> float:
 
 
 def _result(answers: Sequence[tuple[Prediction, Verdict]], settings: Evaluate) -> dict[str, Any]:
-    verdicts = [verdict for prediction, verdict in answers if _counts(prediction, verdict)]
+    verdicts = [
+        verdict for prediction, verdict in answers if counted(prediction.failure is not None, verdict) is not None
+    ]
     given = [prediction for prediction, _ in answers if prediction.failure is None]
     values = [points(verdict) for verdict in verdicts]
     return {
         "metric": answers[0][1].metric,
         "value": _mean(values),
         "stderr": _round(standard_error(values)),
-        "ci95": _interval(values, settings),
+        "ci95": _interval(values, settings.bootstrap_samples, settings.seed),
         "n": len(values),
         "failed": sum(prediction.failure is not None for prediction, _ in answers),
         "unjudged": len(answers) - len(verdicts),
@@ -88,9 +91,8 @@ def _result(answers: Sequence[tuple[Prediction, Verdict]], settings: Evaluate) -
     }
 
 
-def _counts(prediction: Prediction, verdict: Verdict) -> bool:
-    """Whether an answer enters means: not if it was given and could not be judged."""
-    return verdict.failure is None or prediction.failure is not None
+def _counted(answers: Sequence[tuple[Prediction, Verdict]]) -> list[float | None]:
+    return [counted(prediction.failure is not None, verdict) for prediction, verdict in answers]
 
 
 def _by_task(verdicts: Sequence[Verdict]) -> dict[str, Any]:
@@ -102,19 +104,29 @@ def _by_task(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     return {task: {"value": _round(fmean(values)), "n": len(values)} for task, values in tasks.items()}
 
 
-def _compare(
-    model: Sequence[tuple[Prediction, Verdict]], against: Sequence[tuple[Prediction, Verdict]], settings: Evaluate
+def counted(failed: bool, verdict: Verdict) -> float | None:
+    """What an answer adds to a mean, see `points`; None if it was given and could not be judged."""
+    return points(verdict) if failed or verdict.failure is None else None
+
+
+def compare(
+    metric: str, model: Sequence[float | None], against: Sequence[float | None], samples: int, seed: int
 ) -> dict[str, Any]:
-    differences = [
-        points(new[1]) - points(old[1])
-        for new, old in zip(model, against, strict=True)
-        if _counts(*new) and _counts(*old)
-    ]
+    """What results.json says of a pair of models, but for the correction of its p-value.
+
+    Args:
+        metric: of the benchmark.
+        model: points of one model, in an order of the instructions; None leaves an instruction out.
+        against: points of the other one, in the same order.
+        samples: bootstrap resamples.
+        seed: of the resampling.
+    """
+    differences = [new - old for new, old in zip(model, against, strict=True) if new is not None and old is not None]
     return {
-        "metric": model[0][1].metric,
+        "metric": metric,
         "difference": _mean(differences),
-        "ci95": _interval(differences, settings),
-        "p_value": round(sign_flip_p_value(differences, settings.seed), 6),
+        "ci95": _interval(differences, samples, seed),
+        "p_value": round(sign_flip_p_value(differences, seed), 6),
         "p_holm": None,
         "wins": sum(difference > 0 for difference in differences),
         "losses": sum(difference < 0 for difference in differences),
@@ -122,8 +134,14 @@ def _compare(
     }
 
 
-def _interval(values: Sequence[float], settings: Evaluate) -> list[float] | None:
-    ends = mean_interval(values, settings.bootstrap_samples, settings.seed)
+def correct(comparisons: Sequence[dict[str, Any]]) -> None:
+    """Fill in `p_holm`: p-values corrected for being as many as there are."""
+    for comparison, adjusted in zip(comparisons, holm([each["p_value"] for each in comparisons]), strict=True):
+        comparison["p_holm"] = round(adjusted, 6)
+
+
+def _interval(values: Sequence[float], samples: int, seed: int) -> list[float] | None:
+    ends = mean_interval(values, samples, seed)
     return None if ends is None else [round(end, DIGITS) for end in ends]
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from tunalm.records import Prediction, Verdict
-from tunalm.reporting.files import read_records, read_results
+from tunalm.reporting.changes import Answers, Change, largest_changes
 from tunalm.reporting.formats import SIGNIFICANT, interval, number, p_value
-from tunalm.reporting.plots import Svg, interval_plot
+from tunalm.reporting.numbers import numbers_table, pairs_table, tasks_table
+from tunalm.reporting.plots import interval_plot, outcome_bars
+from tunalm.reporting.svg import Svg
+from tunalm.reporting.tables import Table
 
-NUM_EXAMPLES = 8
-CLEARLY = 0.5
-"""Answers to one instruction differ clearly when their scores (0-1) are so far apart."""
+MOST_TOLD = 5
+"""Models that are all spoken of; of more, only the first, the best and the last are, and the tables have the rest."""
 
 
 @dataclass(frozen=True)
@@ -39,73 +38,63 @@ def metric(name: str) -> Metric:
     return METRICS.get(name, Metric(f"{name}, 0-100", f"has a {name} of {{}}"))
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What one model said to an instruction."""
-
-    model: str
-    text: str
-    score: float | None
-    failure: str | None
-
-
-@dataclass(frozen=True)
-class Example:
-    """One instruction and what all models said."""
-
-    id: str
-    task: str | None
-    instruction: str
-    references: list[str]
-    answers: list[Answer]
-
-
 @dataclass
 class BenchmarkView:
     """What the report shows of one benchmark."""
 
     name: str
     metric: Metric
-    results: dict[str, dict[str, Any]]
-    """By model, in the order of the evaluation."""
-    comparisons: list[dict[str, Any]]
-    against_baseline: dict[str, dict[str, Any]]
-    """The comparison of each later model with the first."""
     sentences: list[str]
     plot: Svg
-    tasks: list[str]
-    examples: list[Example] = field(default_factory=list)
+    outcomes: Svg | None
+    """Wins, ties and losses against the first model."""
+    numbers: Table
+    pairs: Table
+    tasks: Table
+    changes: list[Change] = field(default_factory=list)
+    """Between the first model and the last."""
 
 
-def benchmark_views(folder: Path) -> list[BenchmarkView]:
-    """What an evaluation in a stage's folder found; nothing where it has not finished."""
-    results = read_results(folder / "results.json")
-    if results is None:
-        return []
-    views = [_view(name, results) for name in next(iter(results["models"].values()))["results"]]
-    examples = _examples(folder, list(results["models"]))
+def benchmark_views(results: dict[str, Any], sources: Sequence[Answers]) -> list[BenchmarkView]:
+    """What an evaluation found, benchmark by benchmark.
+
+    Args:
+        results: the content of results.json.
+        sources: where the answers of its models are.
+    """
+    views = [_view(name, results) for name in results["models"][results["baseline"]]["results"]]
+    last = list(results["models"])[-1]
+    changes = largest_changes(sources, last, results["baseline"])
     for view in views:
-        view.examples = examples.get(view.name, [])
+        view.changes = changes.get(view.name, [])
     return views
 
 
 def _view(benchmark: str, results: dict[str, Any]) -> BenchmarkView:
     by_model = {name: model["results"][benchmark] for name, model in results["models"].items()}
     comparisons = [each for each in results["comparisons"] if each["benchmark"] == benchmark]
-    kind = metric(next(iter(by_model.values()))["metric"])
+    against_first = {each["model"]: each for each in comparisons if each["against"] == results["baseline"]}
+    counts = {
+        model: (pair["wins"], pair["ties"], pair["losses"])
+        for model, pair in against_first.items()
+        if pair["wins"] + pair["ties"] + pair["losses"]
+    }
+    kind = metric(by_model[results["baseline"]]["metric"])
     return BenchmarkView(
         name=benchmark,
         metric=kind,
-        results=by_model,
-        comparisons=comparisons,
-        against_baseline={each["model"]: each for each in comparisons if each["against"] == results["baseline"]},
         sentences=list(sentences(by_model, comparisons, kind)),
         plot=interval_plot(
             [(name, result["value"], result["ci95"]) for name, result in by_model.items()],
             kind.label,
             f"{benchmark}: value and 95 % interval of every model; the table has the numbers",
         ),
-        tasks=list(dict.fromkeys(task for result in by_model.values() for task in result["by_task"])),
+        outcomes=outcome_bars(counts, f"{benchmark}: wins, ties and losses; the table has the numbers")
+        if counts
+        else None,
+        numbers=numbers_table(benchmark, by_model, against_first),
+        pairs=pairs_table(benchmark, comparisons),
+        tasks=tasks_table(benchmark, by_model),
     )
 
 
@@ -118,18 +107,25 @@ def sentences(
     """
     pairs = {(each["model"], each["against"]): each for each in comparisons}
     first, *others = by_model
+    if len(by_model) > MOST_TOLD:
+        best = max(others, key=lambda model: by_model[model]["value"] or 0.0)
+        others = list(dict.fromkeys([best, others[-1]]))
     baseline = by_model[first]
     yield f"{first} {kind.phrase.format(number(baseline['value']))}{_in_brackets(baseline['ci95'])}."
     for model in others:
         stated = f"{model} {kind.phrase.format(number(by_model[model]['value']))}"
         yield f"{stated}, {_difference(pairs[model, first], first)}."
     for model in others[:-1]:
-        yield f"{others[-1]} has {_difference(pairs[others[-1], model], model)}."
+        pair = pairs.get((others[-1], model))
+        if pair:
+            yield f"{others[-1]} has {_difference(pair, model)}."
     for model, result in by_model.items():
         if result["failed"]:
             yield f"{result['failed']} of {result['n']} answers of {model} failed; each counts as 0."
-        if left_out := result.get("unjudged"):
-            yield f"{left_out} answers of {model} could not be judged; they are left out of its {result['n']}."
+    left_out = {model: result["unjudged"] for model, result in by_model.items() if result.get("unjudged")}
+    if left_out:
+        counts = ", ".join(f"{count} of {model}" for model, count in left_out.items())
+        yield f"Answers that could not be judged, and are left out of the numbers: {counts}."
 
 
 def _difference(pair: dict[str, Any], against: str) -> str:
@@ -153,41 +149,3 @@ def _in_brackets(ends: list[float] | None, more: str = "") -> str:
     parts = [f"95\N{NO-BREAK SPACE}% interval {interval(ends)}" if ends else "", more]
     said = ", ".join(part for part in parts if part)
     return f" ({said})" if said else ""
-
-
-def _examples(folder: Path, models: list[str]) -> dict[str, list[Example]]:
-    """By benchmark, the first instructions on which the models' scores differ clearly, at most one per task."""
-    verdicts = {(row.benchmark, row.id, row.model): row.score for row in read_records(folder / "rows.jsonl", Verdict)}
-    scores: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
-    for (benchmark, row, _), score in verdicts.items():
-        scores[benchmark, row].append(score or 0.0)
-    chosen: dict[tuple[str, str], list[Prediction]] = {}
-    taken: defaultdict[str, list[str | None]] = defaultdict(list)
-    for prediction in read_records(folder / "predictions.jsonl", Prediction):
-        place = prediction.benchmark, prediction.id
-        tasks, values = taken[prediction.benchmark], scores.get(place, [0.0])
-        if place in chosen:
-            chosen[place].append(prediction)
-        elif (
-            prediction.model == models[0]
-            and len(tasks) < NUM_EXAMPLES
-            and max(values) - min(values) >= CLEARLY
-            and (prediction.task is None or prediction.task not in tasks)
-        ):
-            chosen[place] = [prediction]
-            tasks.append(prediction.task)
-    examples: defaultdict[str, list[Example]] = defaultdict(list)
-    for (benchmark, row), answers in chosen.items():
-        examples[benchmark].append(
-            Example(
-                id=row,
-                task=answers[0].task,
-                instruction=answers[0].instruction,
-                references=answers[0].references,
-                answers=[
-                    Answer(each.model, each.prediction, verdicts.get((benchmark, row, each.model)), each.failure)
-                    for each in answers
-                ],
-            )
-        )
-    return dict(examples)

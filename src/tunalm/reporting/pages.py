@@ -7,6 +7,7 @@ template engine, and only figures made here are put in as they are.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -42,7 +43,7 @@ def environment(package: str, **filters: Callable[..., Any]) -> Environment:
         "signed": formats.signed,
         **filters,
     }
-    made.globals["significant"] = formats.SIGNIFICANT
+    made.globals |= {"significant": formats.SIGNIFICANT, "minus": formats.MINUS, "serial": count(1).__next__}
     return made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,19 +14,13 @@ from tunalm.records import Ranking, Response
 from tunalm.reporting.files import read_objects, read_records
 from tunalm.reporting.formats import percent
 from tunalm.reporting.judges import Line, judge_lines
-from tunalm.reporting.plots import Points, Svg, curves, histogram
+from tunalm.reporting.plots import Points, columns, curves, histogram
 from tunalm.reporting.proxies import Comparison, comparisons
+from tunalm.reporting.svg import Drawing
 
+REASONS_SHOWN = 10
 NUM_LISTS = 3
 """Ranked lists that are shown."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """An SVG with the line under it."""
-
-    caption: str
-    svg: Svg
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,9 @@ class StageView:
     state: dict[str, Any]
     facts: dict[str, Any]
     calls: list[Calls] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
+    failures: dict[str, Any] = field(default_factory=dict)
+    """How many rows failed, by reason."""
+    figures: list[Drawing] = field(default_factory=list)
     ranks: list[RankLength] = field(default_factory=list)
     judge: list[Line] = field(default_factory=list)
     proxy: list[Comparison] = field(default_factory=list)
@@ -108,11 +104,13 @@ PROXY_PANELS = (
 
 
 def stage_view(folder: Path, name: str, settings: Mapping[str, Any], state: Mapping[str, Any]) -> StageView:
-    """Gather what is known of a stage; `settings` and `state` may lack anything."""
+    """Gather what is known of a stage from its folder; `settings` and `state` may lack anything."""
     kind = str(settings.get("kind", state.get("kind", "")))
     details = state.get("details")
     view = StageView(name, kind, dict(state), dict(details) if isinstance(details, dict) else {})
     view.calls = _calls(view.facts.pop("calls", {}))
+    failures = view.facts.pop("failures", {})
+    view.failures = failures if isinstance(failures, dict) else {}
     if kind in _FILL:
         _FILL[kind](view, folder, settings)
     return view
@@ -155,16 +153,19 @@ def _fill_training(
         }
         if series:
             svg = curves(series, panel.label, f"{view.name}: {panel.caption}")
-            view.figures.append(Figure(panel.caption, svg))
+            view.figures.append(Drawing(panel.caption, svg))
 
 
 def _fill_sampling(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:
     tokens: list[float] = []
     similarity: list[float] = []
     redrawn = total = 0
+    failures: Counter[str] = Counter()
     for row in read_records(folder / "responses.jsonl", Ranking):
         for response in row.responses:
             total += 1
+            if response.failure is not None:
+                failures[response.failure] += 1
             redrawn += (response.attempts or 1) > 1
             if response.failure is None and response.num_tokens is not None:
                 tokens.append(response.num_tokens)
@@ -173,14 +174,16 @@ def _fill_sampling(view: StageView, folder: Path, settings: Mapping[str, Any]) -
     limit = settings.get("max_rouge_l")
     if total and limit is not None:
         view.facts["responses drawn again"] = f"{redrawn} of {total} ({percent(redrawn / total)})"
+    if failures:
+        view.failures = dict(failures.most_common(REASONS_SHOWN))
     if tokens:
-        view.figures.append(Figure("Length of the responses", histogram(tokens, "tokens", f"{view.name}: lengths")))
+        view.figures.append(Drawing("Length of the responses", histogram(tokens, "tokens", f"{view.name}: lengths")))
     if similarity:
         caption = "Largest ROUGE-L with another response of the list"
         if limit is not None:
             caption += f"; the limit is {limit:g}"
         svg = histogram(similarity, "ROUGE-L F1", f"{view.name}: {caption}", mark=limit)
-        view.figures.append(Figure(caption, svg))
+        view.figures.append(Drawing(caption, svg))
 
 
 def _fill_ranking(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:
@@ -196,6 +199,9 @@ def _fill_ranking(view: StageView, folder: Path, settings: Mapping[str, Any]) ->
         view.ranks.append(RankLength(rank, len(responses), fmean(characters), _mean(tokens), _mean(scores)))
     if view.ranks:
         view.facts.pop("mean_characters_by_rank", None)
+        lengths = {str(line.rank): line.characters for line in view.ranks}
+        svg = columns(lengths, ("rank", "mean characters"), f"{view.name}: length by rank")
+        view.figures.append(Drawing("Length by rank (0 is best): a steady change is a sign of length bias", svg))
     view.judge = judge_lines(view.facts.pop("judge", None))
 
 

@@ -53,6 +53,19 @@ def mean_interval(values: Sequence[float], samples: int, seed: int) -> tuple[flo
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
+def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Student's t interval of a mean with 95 % confidence, for a handful of values such as one per seed.
+
+    Returns:
+        Both ends, or None for fewer than two values.
+    """
+    if len(values) < 2:
+        return None
+    half = float(stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    middle = float(np.mean(values))
+    return middle - half, middle + half
+
+
 def standard_error(values: Sequence[float]) -> float | None:
     """Standard error of a mean, or None for fewer than two rows."""
     return float(stats.sem(values)) if len(values) > 1 else None

@@ -16,7 +16,7 @@ from tunalm.store import write_json
 if TYPE_CHECKING:
     from tests.unit.reporting.conftest import FakeRun
 
-VOID = {"meta", "img", "br", "input", "link", "hr"}
+VOID = {"meta", "img", "br", "input", "link", "hr", "path", "rect"}
 
 
 class Page(HTMLParser):
@@ -65,17 +65,20 @@ def plain_run(fake_run: FakeRun) -> FakeRun:
 
 
 def test_every_part_is_there_in_the_order_of_reading(page: Page) -> None:
-    text = page.text.partition("Results: scores")[2].partition("How it was run")[2]
+    text = page.text.partition("How it was run")[2]
     parts = [
+        "Under each number its 95 % bootstrap interval",
         "base answers 20.0 % right",
         "Every pair of models",
         "By task",
         "Answers side by side",
+        "Pipeline",
         "requested",
         "responses drawn again",
         "mean characters",
         "Loss and its parts",
         "How it was run",
+        "tunalm run recipe.yaml",
         "abc123",
         "max_rouge_l: 0.8",
     ]
@@ -86,9 +89,11 @@ def test_every_part_is_there_in_the_order_of_reading(page: Page) -> None:
 
 def test_training_sampling_and_results_are_drawn(page: Page) -> None:
     figures = [attributes["aria-label"] or "" for tag, attributes in page.tags if tag == "svg"]
-    assert sum(label.startswith("checkable:") for label in figures) == 1
+    assert sum(label.startswith("checkable:") for label in figures) == 2
     assert sum(label.startswith("tuna:") for label in figures) == 8
     assert sum(label.startswith("own:") for label in figures) == 2
+    assert sum(label.startswith("by_checker: length") for label in figures) == 1
+    assert sum(label.startswith("own (sample) reads no stage") for label in figures) == 1
 
 
 def test_the_page_is_well_formed(page: Page) -> None:
@@ -153,7 +158,7 @@ def test_damaged_files_are_left_out(fake_run: FakeRun, content: str) -> None:
     for path in fake_run.path.rglob("*.json*"):
         path.write_text(content, encoding="utf-8")
     page = page_of(fake_run)
-    assert [tag for tag, _ in page.tags if tag == "svg"] == []
+    assert [attributes.get("class") for tag, attributes in page.tags if tag == "svg"] == ["flow"]
     assert "How it was run" in page.text
 
 
@@ -188,8 +193,8 @@ def test_failed_rows_stand_above_the_results(plain_run: FakeRun) -> None:
 
 def test_side_by_side_answers_follow_the_rule(page: Page) -> None:
     text = page.text
-    assert "of held-7" in text
-    assert "of held-8" not in text
+    assert "of held-4" in text
+    assert "of held-5" not in text
 
 
 def test_runs_without_a_clear_difference_have_no_side_by_side(plain_run: FakeRun) -> None:

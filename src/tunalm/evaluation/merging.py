@@ -1,0 +1,147 @@
+"""Results of several runs put together: all their models, compared on the instructions that both of a pair have."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from tunalm.errors import DataError
+from tunalm.evaluation.results import SCHEMA_VERSION, compare, correct, counted
+from tunalm.progress import progress
+from tunalm.records import Prediction, Verdict
+from tunalm.store import iterate_rows
+
+Points = dict[str, float | None]
+"""By id of the instruction."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A finished evaluation of a run."""
+
+    folder: Path
+    results: dict[str, Any]
+    """The content of its results.json."""
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Several evaluations as one."""
+
+    results: dict[str, Any]
+    """In the form of results.json, with the benchmarks that all evaluations have."""
+    names: dict[str, dict[str, str]]
+    """By run, what its models are called, by their names there; models that an earlier run has too are left out."""
+    notes: list[str]
+    """What a reader must know of the numbers."""
+
+
+def merge(evaluations: Mapping[str, Evaluated], name_of: Callable[[str, str], str]) -> Merged:
+    """Put evaluations together. Every model is compared with the first one, and with those of its name in other runs.
+
+    Args:
+        evaluations: by the name of the run; at least one.
+        name_of: makes a name from that of a model and that of its run.
+
+    Raises:
+        DataError: the evaluations have no benchmark in common, or the answers of one cannot be read.
+    """
+    benchmarks = _metrics(next(iter(evaluations.values())))
+    seen = dict(benchmarks)
+    for evaluated in evaluations.values():
+        found = _metrics(evaluated)
+        seen |= found
+        benchmarks = {name: metric for name, metric in benchmarks.items() if found.get(name) == metric}
+    if not benchmarks:
+        had = "; ".join(f"{run}: {', '.join(_metrics(evaluated))}" for run, evaluated in evaluations.items())
+        raise DataError(
+            "runs", found=had, expected="a benchmark in common", fix="Compare runs that evaluate on the same."
+        )
+    models: dict[str, Any] = {}
+    names: dict[str, dict[str, str]] = {}
+    points: dict[tuple[str, str], Points] = {}
+    plain: dict[str, str] = {}
+    known: list[object] = []
+    for run, evaluated in evaluations.items():
+        names[run] = {}
+        for model, outcome in evaluated.results["models"].items():
+            kept = outcome | {"results": {name: outcome["results"][name] for name in benchmarks}}
+            if (same := _known(kept)) not in known:
+                known.append(same)
+                name = names[run][model] = name_of(model, run)
+                models[name], plain[name] = kept, model
+        points |= _points(evaluated, names[run], benchmarks)
+    settings = next(iter(evaluations.values())).results["settings"]
+    comparisons = []
+    pairs = [(name, *pair) for name in benchmarks for pair in _pairs(plain)]
+    with progress("comparing", len(pairs)) as advance:
+        for benchmark, model, against in pairs:
+            new, old = points[benchmark, model], points[benchmark, against]
+            ids = [row for row in new if row in old]
+            scores = [new[row] for row in ids], [old[row] for row in ids]
+            pair = compare(benchmarks[benchmark], *scores, settings["bootstrap_samples"], settings["seed"])
+            comparisons.append({"benchmark": benchmark, "model": model, "against": against, **pair})
+            advance(1)
+    correct(comparisons)
+    results = {
+        "schema_version": SCHEMA_VERSION,
+        "baseline": next(iter(models)),
+        "models": models,
+        "comparisons": comparisons,
+        "settings": settings,
+    }
+    return Merged(results, names, list(_notes(results, [name for name in seen if name not in benchmarks])))
+
+
+def _metrics(evaluated: Evaluated) -> dict[str, str]:
+    """Metrics by benchmark."""
+    first = evaluated.results["models"][evaluated.results["baseline"]]
+    return {name: result["metric"] for name, result in first["results"].items()}
+
+
+def _known(outcome: dict[str, Any]) -> object:
+    """What two runs have in common that have asked the same model the same questions."""
+    values = {name: (result["value"], result["n"]) for name, result in outcome["results"].items()}
+    return outcome["identity"], values
+
+
+def _notes(results: dict[str, Any], left_out: Sequence[str]) -> Iterator[str]:
+    for name in left_out:
+        yield f"{name} is left out: not all runs evaluate on it."
+    for benchmark in results["models"][results["baseline"]]["results"]:
+        counts = {model: outcome["results"][benchmark]["n"] for model, outcome in results["models"].items()}
+        if len(set(counts.values())) > 1:
+            said = ", ".join(f"{model} {count}" for model, count in counts.items())
+            yield f"{benchmark} has not as many rows in all runs ({said}); differences are those on common rows."
+
+
+def _pairs(plain: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Models to compare, the later one first; `plain` has the names that they have in their runs."""
+    first, *_ = names = list(plain)
+    for place, model in enumerate(names):
+        yield from ((model, old) for old in names[:place] if old == first or plain[old] == plain[model])
+
+
+def _points(
+    evaluated: Evaluated, names: Mapping[str, str], benchmarks: Mapping[str, str]
+) -> dict[tuple[str, str], Points]:
+    """Points by benchmark and model."""
+    found: defaultdict[tuple[str, str], Points] = defaultdict(dict)
+    predictions = iterate_rows(evaluated.folder / "predictions.jsonl", Prediction)
+    verdicts = iterate_rows(evaluated.folder / "rows.jsonl", Verdict)
+    for prediction, verdict in zip_longest(predictions, verdicts):
+        if prediction is None or verdict is None or prediction.id != verdict.id:
+            raise DataError(
+                evaluated.folder,
+                found="rows.jsonl and predictions.jsonl that do not belong together",
+                expected="one verdict per prediction, in the same order",
+                fix="Run the evaluation of that run again.",
+            )
+        if verdict.model in names and verdict.benchmark in benchmarks:
+            key = verdict.benchmark, names[verdict.model]
+            found[key][verdict.id] = counted(prediction.failure is not None, verdict)
+    return {(benchmark, name): found[benchmark, name] for benchmark in benchmarks for name in names.values()}

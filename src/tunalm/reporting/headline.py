@@ -1,0 +1,68 @@
+"""The table at the top of the report: every model on every benchmark, with intervals, and published numbers beside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunalm.reporting.formats import SIGNIFICANT, interval, number
+from tunalm.reporting.outcome import metric
+from tunalm.reporting.published import Published
+from tunalm.reporting.tables import Cell, Column, Table
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The table, and where its published numbers come from, in the order of their marks."""
+
+    table: Table
+    sources: list[str] = field(default_factory=list)
+
+
+def headline(results: dict[str, Any], published: Sequence[Published] = ()) -> Headline:
+    """Make the table of an evaluation.
+
+    Args:
+        results: the content of results.json.
+        published: a column is made for the benchmarks of the evaluation that they name.
+    """
+    models: dict[str, Any] = results["models"]
+    benchmarks = models[results["baseline"]]["results"]
+    numbers = {(each.benchmark, each.model): each for each in published if each.benchmark in benchmarks}
+    sources = list(dict.fromkeys(each.source for each in numbers.values()))
+    quoted = {benchmark for benchmark, _ in numbers}
+    sure = {
+        (each["benchmark"], each["model"])
+        for each in results["comparisons"]
+        if each["against"] == results["baseline"] and each["p_holm"] < SIGNIFICANT
+    }
+
+    def cells(model: str) -> Iterator[Cell]:
+        yield Cell(model)
+        for benchmark in benchmarks:
+            outcome = models[model]["results"][benchmark] if model in models else None
+            yield _cell(outcome, (benchmark, model) in sure)
+            if benchmark in quoted:
+                yield _quoted(numbers.get((benchmark, model)), sources)
+
+    columns = [Column("model", number=False)]
+    for benchmark, outcome in benchmarks.items():
+        columns.append(Column(benchmark, metric(outcome["metric"]).label))
+        if benchmark in quoted:
+            columns.append(Column(benchmark, "published"))
+    names = dict.fromkeys([*models, *(model for _, model in numbers)])
+    return Headline(Table("Models and benchmarks", columns, [list(cells(name)) for name in names]), sources)
+
+
+def _cell(outcome: dict[str, Any] | None, sure: bool) -> Cell:
+    if outcome is None:
+        return Cell("")
+    star = "*" if sure else ""
+    return Cell(number(outcome["value"]) + star, outcome["value"], interval(outcome["ci95"]), strong=True)
+
+
+def _quoted(found: Published | None, sources: Sequence[str]) -> Cell:
+    if found is None:
+        return Cell("")
+    return Cell(f"{number(found.value)} [{sources.index(found.source) + 1}]", found.value)

@@ -1,0 +1,97 @@
+"""What a sweep found: the mean over seeds of every setting, with its interval, and plots like Figures 2 and 3."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from tunalm.reporting.formats import interval, number
+from tunalm.reporting.outcome import metric
+from tunalm.reporting.plots import setting_plot
+from tunalm.reporting.svg import Drawing
+from tunalm.reporting.tables import Cell, Column, Table
+from tunalm.statistics.means import t_interval
+from tunalm.sweeps import SEED, read_label
+
+Setting = tuple[tuple[str, str], ...]
+"""Values by axis, the seed left out."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A metric of one setting, 0-100."""
+
+    value: float | None
+    ends: Sequence[float] | None
+    """Of the 95 % interval: over seeds where there are several, otherwise over instructions."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the report shows of the variants of an evaluation."""
+
+    table: Table
+    seeds: int
+    """The most that one setting has."""
+    drawings: list[Drawing]
+
+
+def sweep(results: dict[str, Any]) -> Sweep | None:
+    """What became of the variants of an evaluation's models; None where there are none.
+
+    Args:
+        results: the content of results.json. Variants are told by their names, see `tunalm.sweeps.label`.
+    """
+    models: defaultdict[str, defaultdict[Setting, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for label, outcome in results["models"].items():
+        name, values = read_label(label)
+        setting = tuple((axis, value) for axis, value in values.items() if axis != SEED)
+        models[name][setting].append(outcome["results"])
+    if sum(len(settings) for settings in models.values()) == len(results["models"]) == len(models):
+        return None
+    kinds = {
+        name: metric(found["metric"]).label for name, found in results["models"][results["baseline"]]["results"].items()
+    }
+    means = {
+        (model, setting): {name: _mean([outcome[name] for outcome in outcomes]) for name in kinds}
+        for model, settings in models.items()
+        for setting, outcomes in settings.items()
+    }
+    seeds = {(model, setting): len(outcomes) for model, each in models.items() for setting, outcomes in each.items()}
+    columns = [Column("model", number=False), Column("seeds"), *(Column(name, kind) for name, kind in kinds.items())]
+    rows = []
+    for (model, setting), found in means.items():
+        cells = [Cell(number(mean.value), mean.value, interval(mean.ends), strong=True) for mean in found.values()]
+        count = seeds[model, setting]
+        rows.append([Cell(model, note=_words(setting)), Cell(str(count), count), *cells])
+    drawings = [
+        _drawing(model, benchmark, kind, {setting: means[model, setting][benchmark] for setting in settings})
+        for model, settings in models.items()
+        if len(settings) > 1 and all(settings)
+        for benchmark, kind in kinds.items()
+    ]
+    return Sweep(Table("Means over seeds", columns, rows), max(seeds.values()), drawings)
+
+
+def _drawing(model: str, benchmark: str, kind: str, means: Mapping[Setting, Mean]) -> Drawing:
+    """A metric over the first knob, with a line for each setting of the others."""
+    series: defaultdict[str, list[tuple[str, float | None, Sequence[float] | None]]] = defaultdict(list)
+    for ((_, value), *others), mean in means.items():
+        series[_words(tuple(others))].append((value, mean.value, mean.ends))
+    knob = next(iter(means))[0][0].replace("_", " ")
+    caption = f"{model} on {benchmark}"
+    return Drawing(caption, setting_plot(series, (knob, kind), f"{caption} by {knob}; the table has the numbers"))
+
+
+def _mean(outcomes: Sequence[dict[str, Any]]) -> Mean:
+    values = [outcome["value"] for outcome in outcomes if outcome["value"] is not None]
+    if not values:
+        return Mean(None, None)
+    return Mean(fmean(values), outcomes[0]["ci95"] if len(outcomes) == 1 else t_interval(values))
+
+
+def _words(setting: Setting) -> str:
+    return ", ".join(f"{axis} = {value}" for axis, value in setting)

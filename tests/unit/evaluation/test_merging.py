@@ -1,0 +1,111 @@
+"""Results of several runs as one: the same numbers as in their own, and comparisons across runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunalm.errors import DataError
+from tunalm.evaluation.merging import Evaluated, Merged, merge
+from tunalm.evaluation.results import summarise
+from tunalm.recipe import Evaluate
+from tunalm.records import Prediction, Verdict
+from tunalm.store import write_rows
+
+Scores = dict[str, dict[str, float | None]]
+"""By model, the scores of its answers by id; None could not be judged."""
+
+
+def evaluated(folder: Path, scores: Scores, benchmark: str = "own") -> Evaluated:
+    """An evaluation as its stage leaves it."""
+    folder.mkdir()
+    pairs: dict[tuple[str, str], list[tuple[Prediction, Verdict]]] = {}
+    for model, given in scores.items():
+        pairs[model, benchmark] = [
+            (
+                Prediction(id=row, benchmark=benchmark, model=model, prediction=""),
+                Verdict(
+                    id=row,
+                    benchmark=benchmark,
+                    model=model,
+                    metric="success",
+                    score=score,
+                    failure=None if score is not None else "no verdict",
+                ),
+            )
+            for row, score in given.items()
+        ]
+    write_rows(folder / "predictions.jsonl", [prediction for each in pairs.values() for prediction, _ in each])
+    write_rows(folder / "rows.jsonl", [verdict for each in pairs.values() for _, verdict in each])
+    settings = Evaluate.model_validate({"models": dict.fromkeys(scores, "m"), "benchmarks": [{"name": "checkable"}]})
+    settings.benchmarks[0].title = benchmark
+    identities = {model: f"{folder.name} {model}" for model in scores}
+    return Evaluated(folder, summarise(pairs, identities, settings))
+
+
+def named(model: str, run: str) -> str:
+    return f"{run}: {model}"
+
+
+def pair(merged: Merged, model: str, against: str) -> dict[str, Any]:
+    (found,) = [each for each in merged.results["comparisons"] if (each["model"], each["against"]) == (model, against)]
+    return found
+
+
+ONE: Scores = {"base": {"a": 0.0, "b": 0.0, "c": 1.0}, "tuna": {"a": 1.0, "b": 0.0, "c": 1.0}}
+OTHER: Scores = {"base": {"b": 1.0, "a": 0.0, "d": 0.0}, "tuna": {"b": 1.0, "a": None, "d": 1.0}}
+
+
+def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
+    runs = {"one": evaluated(tmp_path / "one", ONE), "other": evaluated(tmp_path / "other", OTHER)}
+    models = merge(runs, named).results["models"]
+    assert list(models) == ["one: base", "one: tuna", "other: base", "other: tuna"]
+    for name, outcome in models.items():
+        run, _, model = name.partition(": ")
+        assert outcome == runs[run].results["models"][model]
+
+
+def test_pairs_are_compared_on_the_rows_that_both_have(tmp_path: Path) -> None:
+    runs = {"one": evaluated(tmp_path / "one", ONE), "other": evaluated(tmp_path / "other", OTHER)}
+    merged = merge(runs, named)
+    found = pair(merged, "other: tuna", "one: tuna")
+    assert (found["wins"], found["ties"], found["losses"], found["difference"]) == (1, 0, 0, 100.0)
+    assert pair(merged, "other: base", "one: base")["difference"] == 50.0
+    assert all(each["p_holm"] is not None for each in merged.results["comparisons"])
+    assert "own has not as many rows in all runs" in merged.notes[0]
+
+
+def test_a_model_that_two_runs_share_is_shown_once(tmp_path: Path) -> None:
+    one = evaluated(tmp_path / "one", ONE)
+    merged = merge({"one": one, "again": one}, named)
+    assert list(merged.results["models"]) == ["one: base", "one: tuna"]
+    assert merged.names["again"] == {}
+
+
+def test_benchmarks_that_only_some_runs_have_are_left_out_and_named(tmp_path: Path) -> None:
+    one = evaluated(tmp_path / "one", ONE)
+    results: dict[str, Any] = one.results
+    more = {
+        model: outcome | {"results": outcome["results"] | {"more": outcome["results"]["own"]}}
+        for model, outcome in results["models"].items()
+    }
+    wider = Evaluated(one.folder, results | {"models": more})
+    merged = merge({"wider": wider, "other": evaluated(tmp_path / "other", OTHER)}, named)
+    assert list(merged.results["models"]["wider: base"]["results"]) == ["own"]
+    assert "more is left out: not all runs evaluate on it." in merged.notes
+
+
+def test_runs_without_a_common_benchmark_are_refused(tmp_path: Path) -> None:
+    runs = {"one": evaluated(tmp_path / "one", ONE), "other": evaluated(tmp_path / "other", OTHER, "another")}
+    with pytest.raises(DataError, match="one: own; other: another"):
+        merge(runs, named)
+
+
+def test_answers_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
+    one = evaluated(tmp_path / "one", ONE)
+    rows = one.folder / "rows.jsonl"
+    rows.write_text("".join(rows.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
+    with pytest.raises(DataError, match="do not belong together"):
+        merge({"one": one, "other": evaluated(tmp_path / "other", OTHER)}, named)

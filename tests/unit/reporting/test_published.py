@@ -1,0 +1,39 @@
+"""The file of published numbers: read as it is, or refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tunalm.errors import DataError
+from tunalm.reporting.published import read_published
+
+
+def test_entries_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "published.yaml"
+    path.write_text("- {benchmark: lmentry, model: tuna, value: 12.5, source: a paper}\n", encoding="utf-8")
+    (entry,) = read_published(path)
+    assert (entry.benchmark, entry.model, entry.value, entry.source) == ("lmentry", "tuna", 12.5, "a paper")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("- {benchmark: lmentry, model: tuna, value: 12.5}", "at 0.source"),
+        ("- {benchmark: lmentry, model: tuna, value: .nan, source: x}", "at 0.value"),
+        ("lmentry: 12", "valid list at file"),
+        ("[", "while parsing"),
+        ("", "valid list"),
+    ],
+)
+def test_anything_else_is_refused_and_the_place_named(tmp_path: Path, content: str, found: str) -> None:
+    path = tmp_path / "published.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=found):
+        read_published(path)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        read_published(tmp_path / "published.yaml")

@@ -1,0 +1,63 @@
+"""Sweeps in the report: means over seeds, and a plot over the knob."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from tunalm.reporting.variants import Sweep, sweep
+
+
+def swept(values: dict[str, float]) -> Sweep | None:
+    """The sweep of an evaluation whose models have these values."""
+    models: dict[str, Any] = {
+        name: {"results": {"lmentry": {"metric": "accuracy", "value": value, "ci95": [value - 1, value + 1]}}}
+        for name, value in values.items()
+    }
+    return sweep({"models": models, "baseline": next(iter(values))})
+
+
+def rows(found: Sweep | None) -> list[list[str]]:
+    assert found is not None
+    return [[part for cell in row for part in (cell.text, cell.note) if part] for row in found.table.rows]
+
+
+def test_seeds_are_averaged_with_a_t_interval() -> None:
+    found = swept({"base": 10.0, "tuna~seed=0": 20.0, "tuna~seed=1": 24.0})
+    # half width: 12.706 (t with one degree of freedom) x 2 (standard error)
+    assert rows(found) == [
+        ["base", "1", "10.0", "9.0 to 11.0"],
+        ["tuna", "2", "22.0", "\N{MINUS SIGN}3.4 to 47.4"],
+    ]
+    assert found is not None
+    assert (found.seeds, found.drawings) == (2, [])
+
+
+def test_settings_are_rows_and_points_of_a_plot() -> None:
+    names = {f"tuna~mle_weight={weight},seed={seed}": weight + seed for weight in (0, 10) for seed in (0, 1)}
+    found = swept({"base": 1.0} | names)
+    assert [row[:3] for row in rows(found)] == [
+        ["base", "1", "1.0"],
+        ["tuna", "mle_weight = 0", "2"],
+        ["tuna", "mle_weight = 10", "2"],
+    ]
+    assert found is not None
+    (drawing,) = found.drawings
+    texts = [text.strip() for text in ElementTree.fromstring(drawing.svg).itertext()]
+    assert {"0", "10", "mle weight"} <= set(texts)
+
+
+def test_a_second_knob_makes_lines() -> None:
+    names = {f"tuna~rows={rows},beta={beta}": 1.0 for rows in (":8", ":16") for beta in (1, 2)}
+    found = swept(names)
+    assert found is not None
+    (drawing,) = found.drawings
+    texts = [text.strip() for text in ElementTree.fromstring(drawing.svg).itertext()]
+    assert {":8", ":16", "beta = 1", "beta = 2"} <= set(texts)
+
+
+@pytest.mark.parametrize("names", [["base"], ["base", "tuna"], ["base", "tuna~seed=0"]])
+def test_without_variants_there_is_nothing(names: list[str]) -> None:
+    assert swept(dict.fromkeys(names, 1.0)) is None
