@@ -76,7 +76,10 @@ def build_recipe(
 
 
 def _read_family(path: Path, younger: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[str, int]]:
-    """A recipe file over the one that it extends, if any, key by key; lines are those of the file itself."""
+    """A recipe file over the one that it extends, if any, key by key; lines are those of the file itself.
+
+    Evaluations come last, so that those of the extended recipe can have models that the file adds.
+    """
     if path.resolve() in younger:
         raise RecipeError(
             path, found="a recipe that extends itself", expected="another one", fix="Remove `extends` from one of them."
@@ -86,7 +89,14 @@ def _read_family(path: Path, younger: tuple[Path, ...] = ()) -> tuple[dict[str, 
     if parent is None:
         return tree, lines
     inherited, _ = _read_family(path.parent / str(parent), (*younger, path.resolve()))
-    return _over(tree, inherited), lines
+    merged = _over(tree, inherited)
+    if isinstance(merged.get("stages"), dict):
+        merged["stages"] = dict(sorted(merged["stages"].items(), key=lambda stage: _kind(stage[1]) == "evaluate"))
+    return merged, lines
+
+
+def _kind(stage: Any) -> Any:
+    return stage.get("kind") if isinstance(stage, dict) else None
 
 
 def _over(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
@@ -272,6 +282,11 @@ def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> Recip
         tag = str(first.get("ctx", {}).get("tag"))
         known = STAGES if len(plain) == 2 else ENGINES
         return RecipeError(place, found=f"kind '{tag}'", expected="a known kind", fix=did_you_mean(tag, known))
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        message = first["msg"].removeprefix("Value error, ")
+        return RecipeError(
+            place, found="keys that do not fit together", expected=f"others ({message})", fix="Correct it in the recipe."
+        )
     found = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
     if first["type"] == "union_tag_not_found":
         return RecipeError(place, found="no kind", expected="one", fix=f"Use one of: {', '.join(STAGES)}.")

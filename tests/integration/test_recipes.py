@@ -20,6 +20,7 @@ QUICK = {
     "sft": ["batch_size=4"],
     "proxy": ["batch_size=4"],
     "train": ["batch_size=4"],
+    "rl": ["batch_size=4", "max_new_tokens=8", "max_steps=1"],
     "sample": ["max_new_tokens=8"],
     "rank": ["canaries=0"],
     "evaluate": ["max_new_tokens=8", "bootstrap_samples=100"],
@@ -92,3 +93,14 @@ def test_a_figure_trains_its_variants_and_nothing_else(
     name: str, variants: int, inputs: list[str], run_dir: Path
 ) -> None:
     assert sum("~" in stage for stage in ran(name, inputs, run_dir)) == variants
+
+
+@pytest.mark.slow
+def test_every_loss_trains_on_the_same_lists(inputs: list[str], run_dir: Path) -> None:
+    pytest.importorskip("trl")
+    ran("losses", inputs, run_dir)
+    counts = [
+        json.loads((run_dir / name / "training.json").read_text(encoding="utf-8"))["rows"]
+        for name in ("tuna_p", "lmops", "rrhf", "plackett_luce", "dpo", "dpo_best_worst", "simpo")
+    ]
+    assert counts == [12] * 7
