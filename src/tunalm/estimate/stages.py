@@ -43,6 +43,7 @@ from tunalm.recipe import (
     Proxy,
     Rank,
     Recipe,
+    Reinforce,
     Sample,
     Served,
     Sft,
@@ -60,6 +61,7 @@ BYTES_PER_LOGPROB = 150
 
 WORST_CASE = "worst case: the judge is asked about every list; of how many the other ranker is sure is not known before"
 UNKNOWN_RANKER = "what a custom ranker asks for is not known"
+NOT_ESTIMATED = "tokens, memory and disk of reinforcement learning, which TRL does, are not estimated"
 
 
 def estimate(recipe: Recipe, steps: Sequence[Step], run: RunFolder, prices: Prices) -> Estimate:
@@ -106,6 +108,8 @@ class _Estimator:
             asked, notes = self._ranking(step, settings)
         elif isinstance(settings, Evaluate):
             asked = self._evaluation(step, settings)
+        elif isinstance(settings, Reinforce):
+            notes = [NOT_ESTIMATED]
         if step.done:
             return StageEstimate(step.name, step.kind, "done")
         notes += sorted({f"no price for {place_of(one.who)}" for one in asked if one.cost is None})
