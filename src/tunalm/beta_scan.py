@@ -52,11 +52,14 @@ def scan_betas(settings: Rank, betas: str, out: Path | None) -> None:
 def _numbers(text: str) -> list[float]:
     try:
         betas = [float(part) for part in text.split(",")]
-        if not all(0 <= beta < 100 for beta in betas):
-            raise ValueError("beta is a number from 0")
+        if not all(0 <= beta <= 10 for beta in betas):
+            raise ValueError("beta is a number from 0 to 10")
     except ValueError as error:
         raise RecipeError(
-            WHERE, found=f"'{text}'", expected="numbers from 0 with commas between them", fix="0,0.5,1,1.3,2 are some."
+            WHERE,
+            found=f"'{text}'",
+            expected="numbers from 0 to 10 with commas between them",
+            fix="0,0.5,1,1.3,2 are some.",
         ) from error
     return sorted(set(betas))
 

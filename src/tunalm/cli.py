@@ -97,12 +97,21 @@ def _money(max_cost: float | None, prices: Path | None) -> list[str]:
     return pairs if prices is None else [*pairs, f"prices={json.dumps(str(prices))}"]
 
 
+OF_A_FILE = "'rankings={{source: FILE, rows: \":{}\"}}'"
+SLICES = {"rank": "rows=:{}", "train": OF_A_FILE, "proxy": OF_A_FILE}
+"""What to type in the place of --limit for stages that read lists, and no instructions."""
+
+
 def _stage_recipe(
     kind: str, arguments: list[str], limit: int | None, max_cost: float | None, prices: Path | None, **knobs: Any
 ) -> Any:
     """The recipe whose one stage has the knobs that the command line gives; `knobs` are those it need not give."""
     from tunalm.loading import build_recipe
 
+    if limit is not None and kind in SLICES:
+        raise RecipeError(
+            "command line", found="--limit", expected="a slice of the lists", fix=f"Use {SLICES[kind].format(limit)}."
+        )
     tree: dict[str, Any] = {"name": kind, "stages": {kind: {"kind": kind, **knobs}}}
     pairs = [*(f"stages.{kind}.{pair}" for pair in _pairs(arguments)), *_money(max_cost, prices)]
     return build_recipe(tree, pairs, limit=limit, where="command line")
@@ -163,6 +172,10 @@ def rank(
         recipe = _stage_recipe("rank", context.args, limit, max_cost, prices, by="likelihood")
         scan_betas(recipe.stages["rank"], scan_beta, out)
         return
+    if out is not None:
+        raise RecipeError(
+            "command line", found=f"--out {out}", expected="it beside --scan-beta", fix="Use --run-dir to say where."
+        )
     recipe = _stage_recipe("rank", context.args, limit, max_cost, prices)
     _execute(recipe, run_dir, dry_run, retry_failed, trust_remote_code)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tunalm.errors import DataError
+from tunalm.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
+    from tunalm.data.exports import Exporter
     from tunalm.records import Ranking
 
 
@@ -60,12 +61,34 @@ def convert(
         raise DataError(
             target, found=f"'{target.suffix}' for lists of tunalm", expected="a name in .jsonl", fix="Rename it."
         )
-    exporter = Exporter(to, pairs)
+    if to == "tunalm" and pairs is not None:
+        raise RecipeError(
+            "command line", found=f"--pairs {pairs} for whole lists", expected="another --to", fix="Leave it out."
+        )
     path = existing_file(str(source))
+    if target.exists() and target.samefile(path):
+        raise DataError(target, found="the file that is read", expected="another one to write", fix="Name another OUT.")
+    exporter = Exporter(to, pairs)
     with progress("converting", None) as advance:
         rankings = stream_rankings(path, None if shape == "auto" else shape)
-        write_stream(target, exporter.rows(_counted(rankings, advance)))
-    print(f"{target}: {', '.join(f'{count} {what}' for what, count in exporter.counts.items())}")
+        write_stream(target, _some(path, exporter, exporter.rows(_counted(rankings, advance))))
+    print(f"{target}: {_said(exporter)}")
+
+
+def _some(source: Path, exporter: Exporter, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same rows; without any there is nothing to write."""
+    yield from rows
+    if not exporter.counts["rows"]:
+        raise DataError(
+            source,
+            found=f"nothing to write ({_said(exporter)})",
+            expected="lists in which one response ranks above another",
+            fix="Rank them first, with `tunalm rank`.",
+        )
+
+
+def _said(exporter: Exporter) -> str:
+    return ", ".join(f"{count} {what}" for what, count in exporter.counts.items())
 
 
 def _counted(rankings: Iterable[Ranking], advance: Callable[[int], None]) -> Iterator[Ranking]:

@@ -285,7 +285,10 @@ def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> Recip
     if first["type"] == "value_error" and isinstance(first["input"], dict):
         message = first["msg"].removeprefix("Value error, ")
         return RecipeError(
-            place, found="keys that do not fit together", expected=f"others ({message})", fix="Correct it in the recipe."
+            place,
+            found="keys that do not fit together",
+            expected=f"others ({message})",
+            fix="Correct it in the recipe.",
         )
     found = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
     if first["type"] == "union_tag_not_found":

@@ -56,7 +56,7 @@ class Response(Record):
     """One candidate response (r_k in the paper) with everything known about how it came to be."""
 
     text: str
-    rank: int | None = None
+    rank: int | None = Field(None, ge=0, le=1_000_000)
     """0 is best, equal numbers are ties, None is not ranked (an absent candidate: it has no pairs)."""
     score: float | None = None
     model: str = ""

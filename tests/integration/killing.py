@@ -12,10 +12,11 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,8 +24,6 @@ from tests.integration.servers.witness import Call, read_log
 
 ROOT = Path(__file__).resolve().parents[2]
 RESPONSES = "own/responses.jsonl"
-BYTES_PER_CALL = 150
-"""Of the server's log."""
 
 
 @contextmanager
@@ -72,8 +71,16 @@ for line in sys.stdin:
 """
 
 
-class Sampling:
-    """`tunalm run` of a recipe that samples from a server, again and again."""
+class Runs:
+    """`tunalm run` of a recipe that asks a server, again and again."""
+
+    calls_per_prompt = 4
+    result = RESPONSES
+    """What the run makes, in its folder."""
+    asks = "Say "
+    """What a prompt begins with, in the calls that count."""
+    bytes_per_call = 150
+    """Of the server's log."""
 
     def __init__(self, recipe: Path, log: Path, starter: subprocess.Popen[str]) -> None:
         self._recipe, self._log, self._starter = recipe, log, starter
@@ -95,7 +102,7 @@ class Sampling:
         size = self.size()
         child = self._start(folder, 0)
         deadline = time.monotonic() + 300
-        while self.size() < size + calls * BYTES_PER_CALL:
+        while self.size() < size + calls * self.bytes_per_call:
             assert time.monotonic() < deadline, self._printed()
             time.sleep(0.001)
         time.sleep(later)
@@ -125,31 +132,71 @@ class Sampling:
         return self._log.stat().st_size if self._log.exists() else 0
 
     def calls(self) -> list[Call]:
-        """What the server was asked to sample."""
-        return [call for call in read_log(self._log) if call.prompt.startswith("Say ")]
+        """What the server was asked, but for what finds out what it can do."""
+        return [call for call in read_log(self._log) if call.prompt.startswith(self.asks)]
+
+
+class Judging(Runs):
+    """The same with a judge, who is asked about each list in four orders."""
+
+    result = "own/rankings.jsonl"
+    asks = "--- begin instruction "
+    bytes_per_call = 3000
 
 
 @contextmanager
 def sampling(
     folder: Path, address: str, log: Path, prompts: int, in_flight: int, max_duplicates: int
-) -> Iterator[Sampling]:
+) -> Iterator[Runs]:
     """A recipe that draws four responses to each of so many prompts."""
     rows = [{"id": str(number), "instruction": f"Say {number}."} for number in range(prompts)]
+    stage = {"kind": "sample", "data": _written(folder, rows), "logprobs": True}
+    with _running(Runs, folder, log, stage, _engine(address, in_flight, max_duplicates)) as runs:
+        yield runs
+
+
+@contextmanager
+def judging(folder: Path, address: str, log: Path, prompts: int, in_flight: int, max_duplicates: int) -> Iterator[Runs]:
+    """A recipe that has so many lists of four responses judged."""
+    rows = [
+        {
+            "id": str(number),
+            "instruction": f"Say {number}.",
+            "responses": [{"text": f"{number} it is, {word}."} for word in ("sir", "madam", "folks", "dear reader")],
+        }
+        for number in range(prompts)
+    ]
+    stage = {"kind": "rank", "by": "judge", "responses": _written(folder, rows), "canaries": 0}
+    with _running(Judging, folder, log, stage, _engine(address, in_flight, max_duplicates)) as runs:
+        yield runs
+
+
+def _written(folder: Path, rows: list[dict[str, Any]]) -> str:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    engine = {
+    return str(folder / "rows.jsonl")
+
+
+def _engine(address: str, in_flight: int, max_duplicates: int) -> dict[str, Any]:
+    return {
         "kind": "endpoint",
         "base_url": address,
         "model": "witness",
         "concurrency": in_flight,
         "max_duplicates": max_duplicates,
     }
-    stage = {"kind": "sample", "engine": engine, "data": str(folder / "rows.jsonl"), "logprobs": True}
+
+
+@contextmanager
+def _running(
+    runs: type[Runs], folder: Path, log: Path, stage: dict[str, Any], engine: dict[str, Any]
+) -> Iterator[Runs]:
     recipe = folder / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump({"name": "kill", "stages": {"own": stage}}), encoding="utf-8")
+    stages = {"own": {**stage, "engine": engine}}
+    recipe.write_text(yaml.safe_dump({"name": "kill", "stages": stages}), encoding="utf-8")
     command = [sys.executable, "-c", STARTER, str(recipe)]
     pipe, environment = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as starter:
-        yield Sampling(recipe, log, starter)
+        yield runs(recipe, log, starter)
 
 
 @dataclass(frozen=True)
@@ -194,8 +241,21 @@ def read_ledger(folder: Path) -> Kept:
 NOTHING = Kept({}, 0, 0, {}, 0)
 
 
-def kill_and_compare(folder: Path, *, kills: int, prompts: int, in_flight: int, seconds: float) -> str:
+Opening = Callable[[Path, str, Path, int, int, int], AbstractContextManager[Runs]]
+
+
+def kill_and_compare(
+    folder: Path, *, kills: int, prompts: int, in_flight: int, seconds: float, opening: Opening = sampling
+) -> str:
     """Kill a run so many times at random moments, let it end, and hold it against the server's log and a whole run.
+
+    Args:
+        folder: an empty one.
+        kills: how many.
+        prompts: of the recipe.
+        in_flight: calls at once.
+        seconds: that the server takes for a reply.
+        opening: makes the recipe.
 
     Returns:
         The counts, in words.
@@ -204,11 +264,13 @@ def kill_and_compare(folder: Path, *, kills: int, prompts: int, in_flight: int, 
     print(f"seed of the moments: {seed}")
     moments = random.Random(seed)
     log, killed, whole = folder / "witness.log", folder / "killed", folder / "whole"
-    most = 2 * 4 * prompts // (kills + 1)  # calls of one life: together the lives do not suffice for all
+    most = (
+        2 * Runs.calls_per_prompt * prompts // (kills + 1)
+    )  # calls of one life: together the lives do not suffice for all
     done = NOTHING
     with (
         witness(log, seconds) as address,
-        sampling(folder, address, log, prompts, in_flight, max_duplicates=kills * in_flight) as stage,
+        opening(folder, address, log, prompts, in_flight, kills * in_flight) as stage,
     ):
         for _ in range(kills):
             seen = len(stage.calls())
@@ -220,7 +282,7 @@ def kill_and_compare(folder: Path, *, kills: int, prompts: int, in_flight: int, 
             assert now.open_calls <= in_flight
             before = {call.asked for call in calls[:seen]}
             assert len(asked & before) <= done.doubtful, "a call was repeated that was not in flight at a kill"
-            assert not (killed / RESPONSES).exists()
+            assert not (killed / stage.result).exists()
             done = now
         seen = len(stage.calls())
         stage.finish(killed)
@@ -235,10 +297,10 @@ def kill_and_compare(folder: Path, *, kills: int, prompts: int, in_flight: int, 
     assert end.replies.keys() <= {call.number for call in calls if call.answered}
     assert repeats.keys() <= marked, "a call was repeated whose outcome was not unknown"
     assert sum(repeats.values()) <= end.duplicates <= kills * in_flight
-    assert len(times) == len(end.replies) == straight == 4 * prompts
-    assert (killed / RESPONSES).read_bytes() == (whole / RESPONSES).read_bytes()
+    assert len(times) == len(end.replies) == straight == Runs.calls_per_prompt * prompts
+    assert (killed / stage.result).read_bytes() == (whole / stage.result).read_bytes()
     return (
         f"{kills} kills of {prompts} prompts x 4 with {in_flight} in flight: 0 of {len(end.replies)} acknowledged "
         f"replies lost, 0 finished calls repeated, {sum(repeats.values())} calls of unknown outcome repeated (at most "
-        f"{in_flight} per kill), {end.duplicates} marked; the responses are those of a run that was not killed"
+        f"{in_flight} per kill), {end.duplicates} marked; the file is that of a run that was not killed"
     )

@@ -98,13 +98,48 @@ def test_lists_of_others_become_ours_and_go_on(lists: Path, monkeypatch: pytest.
         ("out.csv", ["--to", "trl-pairs"]),
         ("out.parquet", ["--to", "tunalm"]),
         ("out.jsonl", ["--to", "trl-pairs", "--from", "nectar"]),
+        ("out.jsonl", ["--to", "tunalm", "--pairs", "all"]),
+        ("lists.jsonl", ["--to", "trl-pairs"]),
     ],
-    ids=["ending", "ours as Parquet", "another shape"],
+    ids=["ending", "ours as Parquet", "another shape", "pairs of whole lists", "onto itself"],
 )
 def test_what_cannot_be_converted_is_one_line_and_no_file(
     lists: Path, name: str, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = lists.read_bytes()
     target = lists.parent / name
     assert tunalm(monkeypatch, "convert", lists, target, *words) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert sorted(lists.parent.iterdir()) == [lists]
+    assert lists.read_bytes() == before
+
+
+def test_lists_that_give_no_pair_give_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tied = [Response(text=text, rank=0) for text in "ab"]
+    write_rows(tmp_path / "lists.jsonl", [Ranking(id="a", instruction="Go.", responses=tied)])
+    assert tunalm(monkeypatch, "convert", tmp_path / "lists.jsonl", tmp_path / "out.jsonl", "--to", "trl-pairs") == 2
+    assert "1 lists, 1 tied pairs" in capsys.readouterr().err
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_model_of_which_there_is_no_response_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [Response(text=name, rank=rank, model=name) for rank, name in enumerate(["gpt-4", "llama"])]
+    write_rows(tmp_path / "lists.jsonl", [Ranking(id="a", instruction="Go.", responses=made)])
+    assert tunalm(monkeypatch, "audit", tmp_path / "lists.jsonl", "--own", "gpt4") == 2
+    assert "Did you mean 'gpt-4'?" in capsys.readouterr().err
+    assert tunalm(monkeypatch, "audit", tmp_path / "lists.jsonl", "--own", "gpt-4") == 0
+
+
+@pytest.mark.parametrize("rank", [-1, 10**30])
+def test_a_rank_that_is_none_is_refused(
+    tmp_path: Path, rank: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"id": "a", "instruction": "x", "responses": [{"text": "a", "rank": 0}, {"text": "b", "rank": rank}]}
+    (tmp_path / "lists.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert tunalm(monkeypatch, "audit", tmp_path / "lists.jsonl") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lists.jsonl:1: found responses.1.rank: Input should be" in line

@@ -166,3 +166,10 @@ def test_a_stage_can_be_named_where_null_is_allowed(recipe: Path) -> None:
     recipe.write_text(RECIPE + sft.replace("RESPONSES", "teachr"), encoding="utf-8")
     with pytest.raises(RecipeError, match="'teacher'"):
         load_recipe(recipe)
+
+
+def test_keys_that_do_not_fit_together_are_said_without_all_the_others(recipe: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(recipe, ["stages.ranked={kind: rank, by: judge, responses: teacher}"])
+    assert caught.value.found == "keys that do not fit together"
+    assert "by: judge needs an engine" in caught.value.expected

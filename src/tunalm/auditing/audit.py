@@ -13,6 +13,7 @@ from tunalm.auditing.lengths import lengths, ties
 from tunalm.auditing.matching import Matching, is_ranked, match, read_lists, read_other
 from tunalm.auditing.positions import positions
 from tunalm.auditing.preferences import models, self_preference
+from tunalm.errors import DataError, did_you_mean
 from tunalm.progress import progress
 from tunalm.records import Ranking
 
@@ -31,9 +32,11 @@ def audit_files(rankings: Path, other: Path | None = None, own: tuple[str, ...] 
         own: models that count as the judge's own, instead of those of its family.
 
     Raises:
-        DataError: a file cannot be read, holds no ranked list, or the two have no list in common.
+        DataError: a file cannot be read, holds no ranked list, or the two have no list in common; or no response is by
+            a model of `own`.
     """
     rows = read_lists(rankings)
+    _require_models(rankings, rows, own)
     matching = None if other is None else match(rows, read_other(other, rows), f"{rankings} and {other}")
     files = {"rankings": str(rankings), "other": None if other is None else str(other)}
     return {"schema_version": SCHEMA_VERSION, "files": files, **audit(rows, matching, own)}
@@ -63,6 +66,13 @@ def audit(rows: list[Ranking], matching: Matching | None = None, own: tuple[str,
             found[name] = part()
             advance(1)
     return found
+
+
+def _require_models(where: Path, rows: list[Ranking], own: tuple[str, ...]) -> None:
+    known = {response.model for row in rows for response in row.responses if response.model}
+    for name in own:
+        if name not in known:
+            raise DataError(where, found=f"no response by '{name}'", expected="some", fix=did_you_mean(name, known))
 
 
 def _counts(rows: list[Ranking], ranked: list[Ranking]) -> dict[str, Any]:

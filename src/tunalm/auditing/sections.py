@@ -120,7 +120,7 @@ def _self_preference(found: Mapping[str, Any]) -> Section:
 def _agreement(found: Mapping[str, Any]) -> Section:
     shares = [
         ("same best response", found["top1"]),
-        ("pairs it decides, said alike", found["pair_accuracy"]),
+        ("decided pairs alike", found["pair_accuracy"]),
         ("same verdict on a pair", found["same_verdict"]),
     ]
     lines = [

@@ -23,10 +23,11 @@ _UNSEEN = re.compile(
 """Control characters, and others that people do not see: those that turn the direction, break words, hide text."""
 _TEMPLATE_TOKEN = re.compile(
     r"<(?=[|\uff5c]"
+    r"|/?\w+[|\uff5c]>"
     r"|/?(?:s|bos|eos|pad|unk|mask|cls|sep|sop|eop|think|tool_call|tool_response|(?:start|end)_of_\w+|unused\d+"
-    r"|reserved_\d+|extra_id_\d+|human|assistant|system|user|bot)>"
+    r"|reserved_\d+|special_\d+|extra_id_\d+|seed:\w+|human|assistant|system|user|bot)>"
     r"|</?SYS>)"
-    r"|\[(?=/?(?:INST|SYS|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|gMASK|sMASK)\])",
+    r"|\[(?=[|\uff5c]|/?(?:INST|SYS|SYSTEM_PROMPT|THINK|MODEL_SETTINGS|AVAILABLE_TOOLS|TOOL_\w+|gMASK|sMASK)\])",
     re.IGNORECASE,
 )
 

@@ -30,10 +30,19 @@ def run(settings: Rank, context: StageContext) -> Summary:
     What a judge has answered is kept in the run's ledger, so a second call goes on from there.
 
     Raises:
-        DataError: no rows, two rows with the same id, lists of one response, or rows without what the ranker needs.
+        DataError: no rows, also after `settings.rows`; two rows with the same id; lists of one response; or rows
+            without what the ranker needs.
         EngineError: the judge cannot be asked.
     """
-    rows = [unranked(row) for row in read_lists(Path(settings.responses))[settings.select()]]
+    lists = read_lists(Path(settings.responses))
+    rows = [unranked(row) for row in lists[settings.select()]]
+    if not rows:
+        raise DataError(
+            settings.responses,
+            found=f"none of its {len(lists)} lists in rows '{settings.rows}'",
+            expected="some to rank",
+            fix="Correct rows.",
+        )
     ranker = open_ranker(settings, context)
     able = [row for row in rows if sum(map(is_usable, row.responses)) >= 2]
     ranked = {row.id: row for row in ranker.rank(able)}

@@ -96,7 +96,7 @@ class Veto:
         checks = self._verifier.check(row)
         if checks is None:
             self._counts["lists_without_checker"] += 1
-            return row.model_copy(update={"ranked_by": self.name})
+            return row
         self._counts["lists_checked"] += 1
         before = [response.rank for response in row.responses]
         places: list[tuple[bool, int] | None] = [
@@ -118,7 +118,8 @@ class Veto:
         if reasons:
             said["not_scored"] = {str(place): reason for place, reason in reasons.items()}
         judgement = {**(row.judgement or {}), "veto": said}
-        return row.model_copy(update={"responses": responses, "judgement": judgement, "ranked_by": self.name})
+        ranked_by = f"{row.ranked_by}, veto {self._verifier.name}"
+        return row.model_copy(update={"responses": responses, "judgement": judgement, "ranked_by": ranked_by})
 
 
 class Fallback:

@@ -15,7 +15,7 @@ from typing import Any
 
 from tunalm.errors import DataError
 from tunalm.progress import progress
-from tunalm.ranking.base import assign_ranks
+from tunalm.ranking.base import assign_ranks, is_usable
 from tunalm.ranking.equation3 import LengthUnit, Likelihoods
 from tunalm.ranking.likelihood import list_scores, stored_likelihoods
 from tunalm.ranking.rescoring import kept_likelihoods
@@ -52,7 +52,7 @@ class Scan:
     compared_with: float
     lists: int
     skipped: int
-    """Lists with fewer than two responses whose log-probability is known."""
+    """Lists that an earlier ranking failed, or with fewer than two responses whose log-probability is known."""
     betas: list[Beta] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
@@ -100,6 +100,8 @@ def scan(
 
 
 def _likelihoods(row: Ranking, path: Path) -> Likelihoods:
+    if row.failure is not None or sum(map(is_usable, row.responses)) < 2:
+        return Likelihoods(row, {})
     kept = kept_likelihoods(row)
     return Likelihoods(row, stored_likelihoods(row, str(path)) if kept is None else kept)
 

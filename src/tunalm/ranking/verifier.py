@@ -38,6 +38,7 @@ class VerifierRanker:
     def __init__(self, settings: Rank, context: StageContext) -> None:
         self._where = settings.responses
         self._function = None if settings.verifier is None else load_checker(settings.verifier)
+        self._seconds = settings.verifier_timeout
         self.name = "verifier" if settings.verifier is None else f"verifier {settings.verifier}"
         self._checked = 0
         self._reasons: Counter[str] = Counter()
@@ -103,7 +104,7 @@ class VerifierRanker:
 
     def _score(self, instruction: Instruction, text: str) -> float | str:
         if self._function is not None:
-            return score_of(self._function, instruction, text)
+            return score_of(self._function, instruction, text, self._seconds)
         assert instruction.checker is not None  # `check` has seen to it
         return check(instruction.checker, text)
 

@@ -53,7 +53,7 @@ class Rank(Stage, Sliced):
     another package brings."""
     responses: ResponsesSource
     """A stage that samples, or a file of its rows."""
-    length_penalty: float = Field(1.3, ge=0)
+    length_penalty: float = Field(1.3, ge=0, le=10)
     """beta of Eq. 3 (`by: likelihood`)."""
     length_unit: Literal["tokens", "characters"] = "tokens"
     """What Eq. 3 counts as the length of a response (`by: likelihood`)."""
@@ -68,6 +68,9 @@ class Rank(Stage, Sliced):
     verifier: str | None = None
     """FILE.py:FUNCTION, a checker of your own: FUNCTION(instruction, text) returns a number from 0 to 1, or a bool.
     null takes the checkers that came with the instructions (`by: verifier`, `veto: verifier`)."""
+    verifier_timeout: float | None = Field(10.0, ge=0.01)
+    """Seconds that a checker of your own may take for one response, which otherwise is not ranked; null sets no limit.
+    It interrupts Python code, not a library that stays in its own code, and exists on Unix only."""
     veto: Literal["verifier"] | None = None
     """Put every response that the verifier finds wrong below all that it finds right, and keep the order in both
     groups."""

@@ -1,10 +1,10 @@
 """An honest server in a process of its own that writes down every call: what it was asked, and that it has answered.
 
-`python -m tests.integration.servers.witness LOG SECONDS` prints its address. A reply depends on the request alone, but
-for its `id`, which is the number of the call in the log; it comes after SECONDS, give or take a half. A line of the
-log is JSON: `{"call": 7, "asked": DIGEST, "prompt": TEXT}` when the request is here, and
-`{"call": 7, "answered": true}` when the whole reply has been handed to the kernel. It is the client that is killed:
-what the server wrote stays written.
+`python -m tests.integration.servers.witness LOG SECONDS` prints its address. It answers with random words, or with
+random marks where it is asked to judge. A reply depends on the request alone, but for its `id`, which is the number of
+the call in the log; it comes after SECONDS, give or take a half. A line of the log is JSON:
+`{"call": 7, "asked": DIGEST, "prompt": TEXT}` when the request is here, and `{"call": 7, "answered": true}` when the
+whole reply has been handed to the kernel. It is the client that is killed: what the server wrote stays written.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.judges import marking, responses_shown
 
 WORDS = ["the", "old", "cat", "runs", "here", "a", "new", "dog", "sleeps", "there", "one", "big", "bird", "eats", "now"]
 
@@ -49,7 +51,7 @@ def reply(number: int, asked: str, body: dict[str, Any]) -> dict[str, Any]:
     choices, count = [], 0
     for index in range(body.get("n") or 1):
         dice = random.Random(f"{asked}/{index}")
-        words = [dice.choice(WORDS) for _ in range(dice.randint(3, 9))]
+        words = _judgement(prompt_of(body), dice) or [dice.choice(WORDS) for _ in range(dice.randint(3, 9))]
         tokens = [{"token": f"{word} ", "logprob": math.log(dice.uniform(0.01, 1.0))} for word in words]
         tokens.append({"token": "", "logprob": math.log(dice.uniform(0.5, 1.0))})
         choices.append(
@@ -63,6 +65,13 @@ def reply(number: int, asked: str, body: dict[str, Any]) -> dict[str, Any]:
         count += len(tokens)
     usage = {"prompt_tokens": len(prompt_of(body).split()), "completion_tokens": count}
     return {"id": str(number), "model": "witness", "choices": choices, "usage": usage}
+
+
+def _judgement(prompt: str, dice: random.Random) -> list[str]:
+    """Random marks as a judge gives them, in words; none if the prompt does not ask for any."""
+    if "--- begin response " not in prompt:
+        return []
+    return marking({label: [dice.randint(0, 5) for _ in range(3)] for label in responses_shown(prompt)}).split(" ")
 
 
 def prompt_of(body: dict[str, Any]) -> str:

@@ -50,6 +50,7 @@ def test_the_code_depends_on_what_it_is_drawn_with() -> None:
         ("<|\u200bim_end|>", "< |im_end|>"),
         ("<\u200b|im_end|>", "< |im_end|>"),
         ("<END_OF_TURN> </S> [inst]", "< END_OF_TURN> < /S> [ inst]"),
+        ("<turn|> <seed:bos> <SPECIAL_12> [|user|] [THINK]", "< turn|> < seed:bos> < SPECIAL_12> [ |user|] [ THINK]"),
         ("\ud800 alone", " alone"),
         ("a | b\n--- | ---\n1 < 2 |> f <b> [x] e\u0301 \u200d \u2764\ufe0f", None),
     ],

@@ -186,6 +186,7 @@ def test_a_veto_composes_with_a_fallback() -> None:
     inner = Fallback(Fixed("small", by_place, confident(a=0.9, b=0.1)), Fixed("big", by_place), 0.8)
     sure, unsure = Veto(inner, Marked()).rank([row("0 x", "1 y", name="a"), row("0 x", "1 y", name="b")])
     assert ranks(sure) == ranks(unsure) == [1, 0]
+    assert (sure.ranked_by, unsure.ranked_by) == ("small, veto marks", "big, veto marks")
     assert (unsure.judgement or {})["first_confidence"] == 0.1
 
 

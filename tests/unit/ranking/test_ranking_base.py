@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.tiny import save_tiny_model, save_tiny_scorer
 from tunalm import ranking
@@ -35,9 +36,9 @@ def likelihoods(*logprobs: float | None, name: str = "row", **changes: Any) -> R
     return Ranking(id=name, instruction="Name a colour.", responses=responses, **changes)
 
 
-def run(tmp_path: Path, *rows: Ranking) -> tuple[Summary, list[Ranking]]:
+def run(tmp_path: Path, *rows: Ranking, **knobs: Any) -> tuple[Summary, list[Ranking]]:
     write_rows(tmp_path / "responses.jsonl", rows)
-    settings = Rank(by="likelihood", responses=str(tmp_path / "responses.jsonl"))
+    settings = Rank(by="likelihood", responses=str(tmp_path / "responses.jsonl"), **knobs)
     summary = ranking.run(settings, StageContext(tmp_path / "stage", tmp_path / "ledger.sqlite"))
     return summary, read_rows(tmp_path / "stage" / "rankings.jsonl", Ranking)
 
@@ -117,6 +118,12 @@ def test_the_summary_tells_of_ties_and_lengths(tmp_path: Path) -> None:
     assert summary.details["mean_characters_by_rank"] == {"0": 6.0, "1": 18.0}
 
 
+@pytest.mark.parametrize("penalty", [-1, 10.1, math.inf, math.nan])
+def test_a_length_penalty_that_leaves_no_number_is_refused(penalty: float) -> None:
+    with pytest.raises(ValidationError, match="length_penalty"):
+        Rank(by="likelihood", responses="x", length_penalty=penalty)
+
+
 def test_lists_of_one_response_cannot_be_ranked(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="num_responses: 2"):
         run(tmp_path, likelihoods(-1.0, name="a"), likelihoods(-1.0, name="b"))
@@ -125,5 +132,7 @@ def test_lists_of_one_response_cannot_be_ranked(tmp_path: Path) -> None:
 def test_no_rows_and_repeated_ids_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no rows"):
         run(tmp_path)
+    with pytest.raises(DataError, match="none of its 1 lists in rows '5:'"):
+        run(tmp_path, likelihoods(-1.0, -2.0), rows="5:")
     with pytest.raises(DataError, match="2 rows with the id 'a'"):
         run(tmp_path, likelihoods(-1.0, -2.0, name="a"), likelihoods(-1.0, -2.0, name="a"))

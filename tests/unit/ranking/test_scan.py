@@ -67,6 +67,15 @@ def test_what_an_engine_said_counts_before_what_was_kept(tmp_path: Path) -> None
     assert scan(tmp_path, [1.0]).betas[0].characters_by_rank == [9, 4]  # the folder of a stage will do
 
 
+def test_lists_that_a_ranking_failed_are_left_out(tmp_path: Path) -> None:
+    good = Ranking(id="a", instruction="Go.", responses=[drawn("ab", -1.0, 2), drawn("abcd", -3.0, 4)])
+    failed = Ranking(id="b", instruction="Go.", responses=[drawn("x", None, None)] * 2, failure="HTTP 500")
+    short = Ranking(id="c", instruction="Go.", responses=[drawn("x", None, None)])
+    write_rows(tmp_path / "rankings.jsonl", [failed, good, short])
+    found = scan(tmp_path, [1.0])
+    assert (found.lists, found.skipped) == (1, 2)
+
+
 def test_an_order_without_differences_has_no_tau(tmp_path: Path) -> None:
     same = [drawn("ab", -1.0, 2), drawn("ba", -1.0, 2)]
     write_rows(tmp_path / "rows.jsonl", [Ranking(id="a", instruction="Go on.", responses=same)])
@@ -114,10 +123,13 @@ def test_the_command_writes_numbers_and_a_figure_if_asked(responses: Path, tmp_p
         (["--scan-beta", "1,x"], "'1,x'"),
         (["--scan-beta", "-1"], "'-1'"),
         (["--scan-beta", "nan"], "'nan'"),
+        (["--scan-beta", "11"], "from 0 to 10"),
+        (["--out", "folder"], "beside --scan-beta"),
+        (["--limit", "2", "by=likelihood"], "Use rows=:2"),
         (["--scan-beta", "1", "by=verifier"], "by: likelihood"),
         (["--scan-beta", "1", "engine={kind: scripted}"], "then scan the rankings.jsonl"),
     ],
-    ids=["word", "negative", "nan", "verifier", "engine"],
+    ids=["word", "negative", "nan", "huge", "no scan", "limit", "verifier", "engine"],
 )
 def test_a_scan_that_makes_no_sense_is_refused(responses: Path, words: list[str], complaint: str) -> None:
     with pytest.raises(RecipeError, match=complaint):

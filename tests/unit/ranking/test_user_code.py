@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import pytest
 from tunalm.errors import DataError
 from tunalm.loading import build_recipe
 from tunalm.pipeline import run_recipe
-from tunalm.ranking.user_code import checker_identity, load_checker, score_of
+from tunalm.ranking.user_code import checker_identity, load_checker, score_of, within
 from tunalm.ranking.verifier import VerifierRanker
 from tunalm.recipe import Rank
 from tunalm.records import Instruction, Ranking, Response
@@ -37,6 +41,9 @@ def moody(instruction, text):
 
 def broken(instruction, text):
     return instruction.no_such_field
+
+async def later(instruction, text):
+    return 1
 
 constant = 3
 """
@@ -155,6 +162,57 @@ def test_a_missing_function_shows_before_the_file_is_run(tmp_path: Path) -> None
 def test_what_is_no_function_is_refused(checks: Path) -> None:
     with pytest.raises(DataError, match="found a int; expected"):
         load_checker(f"{checks}:constant")
+    with pytest.raises(DataError, match="found an async function; expected"):
+        load_checker(f"{checks}:later")
+
+
+def test_what_it_returns_is_named_without_an_address() -> None:
+    reason = score_of(lambda instruction, text: object(), row("a"), "a")
+    assert reason == "the verifier returned object and no number"
+
+
+def spin() -> None:
+    while True:
+        with suppress(Exception):
+            time.sleep(1)
+
+
+def test_a_function_that_never_returns_leaves_its_response_unranked(checks: Path) -> None:
+    own = ranker(checks, "partly")
+    own._seconds = 0.05
+    own._function = lambda instruction, text: spin() if text == "stuck" else len(text) / 9
+    began = time.monotonic()
+    (found,) = own.rank([row("ab", "stuck", "abc")])
+    assert time.monotonic() - began < 5
+    assert [response.rank for response in found.responses] == [1, None, 0]
+    assert (found.judgement or {})["not_scored"] == {"1": "the verifier took more than 0.05 seconds"}
+
+
+def test_a_time_limit_leaves_an_alarm_of_somebody_else_as_it_was() -> None:
+    rung: list[int] = []
+    handler = signal.signal(signal.SIGALRM, lambda number, frame: rung.append(number))
+    timer = signal.setitimer(signal.ITIMER_REAL, 50)
+    try:
+        assert within(20, lambda: 7) == 7
+        assert 40 < signal.getitimer(signal.ITIMER_REAL)[0] <= 50
+        signal.raise_signal(signal.SIGALRM)
+        assert rung == [signal.SIGALRM]
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def test_in_another_thread_there_is_no_limit() -> None:
+    found: list[int] = []
+
+    def slow() -> int:
+        time.sleep(0.03)
+        return 7
+
+    thread = threading.Thread(target=lambda: found.append(within(0.01, slow)))
+    thread.start()
+    thread.join()
+    assert found == [7]
 
 
 def test_another_content_of_the_file_runs_the_stage_again(tmp_path: Path) -> None:
