@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import statistics
 import subprocess
@@ -27,11 +28,13 @@ from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.recipe import EndpointSettings
 from tunalm.records import Message
 
-REPLY = {
-    "model": "fixed",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Green."}}],
-    "usage": {"prompt_tokens": 40, "completion_tokens": 3},
-}
+REPLY = json.dumps(
+    {
+        "model": "fixed",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Green."}}],
+        "usage": {"prompt_tokens": 40, "completion_tokens": 3},
+    }
+).encode()
 COLUMNS = ["", "requests", "in flight", "seconds", "requests/s", "times serial", "calls at the server"]
 
 
@@ -59,7 +62,7 @@ class LatencyServer(asyncio.Protocol):
         elif found and len(body) >= int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]):
             self._data = b""
             LatencyServer.calls += 1
-            asyncio.get_running_loop().call_later(self._seconds, self._answer, json.dumps(REPLY).encode())
+            asyncio.get_running_loop().call_later(self._seconds, self._answer, REPLY)
 
     def _answer(self, body: bytes) -> None:
         self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
@@ -92,6 +95,7 @@ def ask(url: str, count: int, in_flight: int, ledger: Path | None) -> tuple[floa
         Request(key=f"row-{number}", messages=[Message(role="user", content=f"Name a colour ({number}). " * 5)])
         for number in range(count)
     ]
+    gc.collect()  # of what the variant before has left
     before, start = _calls(url), time.perf_counter()
     if ledger is None:
         answers = [each for unit in engine.generate(engine.batches(requests), NoJournal()) for each in unit]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
 
 from tunalm.engines.base import Completion, Engine, Paid, Request
@@ -21,7 +21,7 @@ from tunalm.records import UNKNOWN
 NOT_AGAIN = f"{UNKNOWN}it was sent and may have been paid for, and max_duplicates allows no second time"
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Call:
     """A call that was made and not filed yet."""
 
@@ -154,7 +154,7 @@ class Desk:
         """See `Journal`."""
         call = self._calls[unit[0].key]
         self._kept.keep(call.number, status, body)
-        self._calls[unit[0].key] = replace(call, status=status)
+        call.status = status
 
     def lost(self, unit: Sequence[Request], reason: str) -> bool:
         """See `Journal`."""

@@ -422,6 +422,30 @@ def test_the_journal_hears_of_every_call_as_it_happens(
     assert made.read([request()], *witness.bodies[0]) == [completion], "a kept body reads the same"
 
 
+def test_never_more_calls_than_are_allowed_are_on_record_without_a_reply(
+    httpserver: HTTPServer, engine: Callable[..., EndpointEngine]
+) -> None:
+    httpserver.expect_request(PATH).respond_with_json(reply())
+    witness, open_calls = Recorder(), [0]
+    made = engine(concurrency=3)
+    assert len(list(made.generate(made.batches([request(str(number)) for number in range(40)]), witness))) == 40
+    for told in witness.told:
+        open_calls.append(open_calls[-1] + (1 if told.startswith("sending") else -1))
+    assert (max(open_calls), open_calls[-1]) == (3, 0)
+
+
+def test_no_call_follows_an_answer_that_ends_the_run(
+    httpserver: HTTPServer, engine: Callable[..., EndpointEngine]
+) -> None:
+    httpserver.expect_request(PATH).respond_with_json(reply())
+    witness = Recorder()
+    made = engine(concurrency=1)
+    with pytest.raises(EngineError, match="without log-probabilities"):
+        list(made.generate(made.batches([request(key, logprobs=True) for key in "abc"]), witness))
+    assert witness.told == ["sending a", "received a", "sending b", "refused b"]
+    assert len(httpserver.log) == 1
+
+
 @pytest.mark.parametrize(("allowed", "calls"), [(0, 1), (1, 2), (9, 3)])
 def test_a_lost_call_is_made_again_only_if_the_journal_allows_it(
     engine: Callable[..., EndpointEngine], allowed: int, calls: int

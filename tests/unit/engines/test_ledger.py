@@ -19,7 +19,7 @@ import pytest
 
 from tunalm.engines.asking import complete
 from tunalm.engines.base import Capabilities, Completion, Journal, Request
-from tunalm.engines.ledger.ledger import Ledger
+from tunalm.engines.ledger.ledger import Bill, Ledger
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EngineError, StoreError
 from tunalm.records import Message
@@ -377,6 +377,32 @@ def test_threads_that_wait_share_a_transaction(ledger: Path) -> None:
         pairs = kept._file.ask("SELECT address, id FROM requests JOIN calls ON call = id")
         assert {(str(number), call) for number, call in enumerate(calls)} == set(pairs)
     assert statements.count("COMMIT") == 3, "of the thread that made it busy, of all others, of the query"
+
+
+def test_what_nobody_waits_for_goes_into_the_next_transaction(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunalm.engines.ledger.database.LATER", 60.0)
+    with Ledger(ledger, "witness") as kept:
+        kept.plan({"a": "a"})
+        bill = Bill(kept.send(["a"], 0.0), None, None, None)
+        kept.keep(bill.call, 200, b"yes")
+        kept.settle({"a": Completion(key="a", text="yes")}, bill)
+        assert states(ledger) == {"a": "sent"}
+        kept.plan({"b": "b"})
+        assert states(ledger) == {"a": "ok", "b": "planned"}
+
+
+def test_what_nobody_waits_for_is_written_when_there_is_no_next_transaction(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunalm.engines.ledger.database.LATER", 0.001)
+    with Ledger(ledger, "witness") as kept:
+        kept.plan({"a": "a"})
+        bill = Bill(kept.send(["a"], 0.0), None, None, None)
+        kept.settle({"a": Completion(key="a", text="yes")}, bill)
+        deadline = time.monotonic() + 10
+        while states(ledger) != {"a": "ok"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
 
 
 def test_a_change_that_fails_is_undone_and_said_to_all_who_waited(ledger: Path) -> None:

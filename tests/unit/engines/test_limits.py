@@ -202,7 +202,8 @@ def test_tokens_that_were_not_used_are_given_back() -> None:
         for _ in range(3):
             await limit.enter(cost=10)
             times.append(anyio.current_time())
-            limit.leave(correction=-6)
+            limit.correct(-6)
+            limit.leave()
 
     run(work)
     assert times == pytest.approx([0.0, 4.0, 8.0])

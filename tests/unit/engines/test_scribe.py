@@ -88,8 +88,7 @@ def test_who_does_not_wait_any_more_does_not_disturb_the_others() -> None:
 
     async def main() -> None:
         with Scribe(book) as scribe:
-            gone = asyncio.create_task(scribe.tell(book.write, 1))
-            stays = asyncio.create_task(scribe.tell(book.write, 2))
+            gone, stays = scribe.tell(book.write, 1), scribe.tell(book.write, 2)
             while not book.pages:
                 await asyncio.sleep(0)
             gone.cancel()

@@ -34,8 +34,12 @@ from tunalm.engines.endpoint.retries import (
 from tunalm.engines.endpoint.stops import Stops
 from tunalm.engines.endpoint.wire import Answer, UnusableError, Wire
 from tunalm.engines.ledger.scribe import Scribe
+from tunalm.errors import EngineError
 
 Unit = Sequence[Request]
+HAND_OVER = 0.02
+"""Seconds for which finished units are gathered: each time that they are handed over, two threads get into each
+other's way."""
 
 
 class Question(Protocol):
@@ -74,7 +78,8 @@ class Calls:
     ) -> None:
         self._wire, self._limit, self._stops = wire, limit, stops
         self._journal, self._question, self._max_retries = journal, question, max_retries
-        self._done: SimpleQueue[list[Completion] | None] = SimpleQueue()
+        self._finished: list[list[Completion]] = []
+        self._done: SimpleQueue[list[list[Completion]] | None] = SimpleQueue()
         self._error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[asyncio.Task[None] | None] = set()
@@ -89,8 +94,8 @@ class Calls:
         with Scribe(self._journal) as self._scribe, start_blocking_portal() as portal:
             work = portal.start_task_soon(self._answer_all, units)
             try:
-                while (unit := self._done.get()) is not None:
-                    yield unit
+                while (finished := self._done.get()) is not None:
+                    yield from finished
             except BaseException:
                 portal.call(self._abandon)
                 raise
@@ -103,13 +108,14 @@ class Calls:
                 while self._tasks:
                     await asyncio.wait(self._tasks)
         finally:
+            self._hand_over()
             self._done.put(None)
         if self._error:
             raise self._error
 
     async def _start_all(self, units: Sequence[Unit]) -> None:
         for unit in units:
-            await self._limit.enter(estimated_tokens(unit))
+            await self._limit.enter(self._cost(unit))
             self._start(self._work(unit))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -123,11 +129,20 @@ class Calls:
 
     async def _work(self, unit: Unit) -> None:
         try:
-            self._done.put(await self._answer(unit))
+            answered = await self._answer(unit)
+            if not self._finished:
+                asyncio.get_running_loop().call_later(HAND_OVER, self._hand_over)
+            self._finished.append(answered)
         except Exception as error:
             self._error = self._error or error
             for task in self._tasks - self._in_flight - {asyncio.current_task()}:
                 task.cancel()
+
+    def _hand_over(self) -> None:
+        """Let the thread of `results` have what is finished."""
+        if self._finished:
+            self._done.put(self._finished)
+            self._finished = []
 
     async def _answer(self, unit: Unit) -> list[Completion]:
         try:
@@ -140,6 +155,9 @@ class Calls:
         except CallError as error:
             return failed(unit, error.failure, unknown=isinstance(error, LostError))
 
+    def _cost(self, unit: Unit) -> int:
+        return estimated_tokens(unit) if self._limit.counts_tokens else 0
+
     async def _call_again(self, unit: Unit, error: CallError) -> list[Completion]:
         """Go on after a first call that was in vain."""
         async for attempt in stamina.retry_context(
@@ -148,31 +166,47 @@ class Calls:
             with attempt:
                 if attempt.num == 1:
                     raise error
-                await self._limit.enter(estimated_tokens(unit))
+                await self._limit.enter(self._cost(unit))
                 return await self._call(unit)
         raise AssertionError("stamina raises the last error itself")
 
     async def _call(self, unit: Unit) -> list[Completion]:
         """Make one call, whose place in the limit has been taken."""
-        used = estimate = estimated_tokens(unit)
         task = asyncio.current_task()
         self._in_flight.add(task)
         try:
-            await self._scribe.tell(self._journal.sending, unit)
-            answer = await self._exchange(unit)
-            await self._scribe.tell(self._journal.received, unit, answer.status, answer.body)
+            answer, kept = await self._ask(unit)
+            await kept
+            if isinstance(answer, UnusableError):
+                return failed(unit, str(answer))
             completions = self._question.read(unit, answer)
-            used = (completions[0].prompt_tokens or 0) + (completions[0].completion_tokens or 0) or estimate
+            if used := (completions[0].prompt_tokens or 0) + (completions[0].completion_tokens or 0):
+                self._limit.correct(used - self._cost(unit))
             return completions
-        except UnusableError as error:
-            await self._scribe.tell(self._journal.received, unit, error.status, error.start)
-            return failed(unit, str(error))
-        except (NotSentError, RefusedError, ServerError):
-            used = 0
-            raise
         finally:
             self._in_flight.discard(task)
-            self._limit.leave(used - estimate)
+
+    async def _ask(self, unit: Unit) -> tuple[Answer | UnusableError, asyncio.Future[None]]:
+        """Send a unit, as soon as that is on record; returns what came back, and what to wait for before it is read.
+
+        Another call may take the place of this one before the reply is on record: the journal is told of the reply
+        first, so never more calls than have a place are on record without one.
+        """
+        try:
+            await self._scribe.tell(self._journal.sending, unit)
+            if isinstance(self._error, EngineError):
+                await self._scribe.tell(self._journal.refused, unit, "the run ended before it was sent")
+                raise self._error
+            try:
+                answer = await self._exchange(unit)
+            except UnusableError as error:
+                return error, self._scribe.tell(self._journal.received, unit, error.status, error.start)
+            return answer, self._scribe.tell(self._journal.received, unit, answer.status, answer.body)
+        except (NotSentError, RefusedError, ServerError):
+            self._limit.correct(-self._cost(unit))
+            raise
+        finally:
+            self._limit.leave()
 
     async def _exchange(self, unit: Unit) -> Answer:
         """Send a unit and get an answer that is not worth another attempt.

@@ -83,6 +83,11 @@ class Concurrency:
         """Calls per second, once the server has refused one."""
         return self._rate
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether there is a quota of tokens, so that the `cost` of a call matters."""
+        return self._tokens is not None
+
     async def enter(self, cost: float = 0.0) -> None:
         """Wait until a call may go, first come first served. `leave` must follow."""
         async with self._queue:
@@ -105,12 +110,15 @@ class Concurrency:
             if self._tokens:
                 self._tokens.use(cost, now)
 
-    def leave(self, correction: float = 0.0) -> None:
-        """A call is over; `correction` is what it used of the token quota beyond its `cost`."""
+    def leave(self) -> None:
+        """A call is over."""
         self._flying -= 1
-        if self._tokens and correction:
-            self._tokens.use(correction, _now())
         self._changed.set()
+
+    def correct(self, difference: float) -> None:
+        """A call used so much of the token quota beyond its `cost`."""
+        if self._tokens:
+            self._tokens.use(difference, _now())
 
     def answered(self, sent_at: float) -> None:
         """The server answered a call that was sent then."""

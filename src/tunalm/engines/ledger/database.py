@@ -2,7 +2,8 @@
 
 What is committed is on the disk (`synchronous = FULL`). One thread makes the changes of all others, and those that come
 while it waits for the disk go into one transaction, so that thirty-two threads do not wait thirty-two times. A thread
-that has several changes to make can also have a transaction of its own (`together`).
+that has several changes to make can also have a transaction of its own (`together`). Changes that nobody waits for go
+into the next transaction, whosever it is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ Change = Callable[[sqlite3.Connection], Value]
 
 SECONDS_TO_WAIT = 60.0
 """For somebody who is reading the file."""
+LATER = 1.0
+"""Seconds after which what was to be written later is written, if there was no transaction till then."""
 
 
 class Database:
@@ -44,7 +47,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._queue: SimpleQueue[tuple[Change[Any], Future[Any]] | None] = SimpleQueue()
-        self._unchecked: deque[Future[Any]] = deque()
+        self._later: deque[Change[None]] = deque()
         self._using = Lock()
         self._together: int | None = None
         """The thread that has a transaction of its own."""
@@ -74,9 +77,11 @@ class Database:
         """
         self._queue.put(None)
         self._writer.join()
-        self._link.close()
-        os.close(self._held)
-        self._check(all_of_them=True)
+        try:
+            self._write_later()
+        finally:
+            self._link.close()
+            os.close(self._held)
 
     def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows that a query gives."""
@@ -92,7 +97,10 @@ class Database:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Make all changes that this thread commits inside the block in one transaction, at its end."""
+        """Make all changes that this thread commits inside the block in one transaction, at its end.
+
+        Another thread may leave the block, and so wait for the disk.
+        """
         with self._explained(), self._transaction():
             self._together = get_ident()
             try:
@@ -101,31 +109,29 @@ class Database:
                 self._together = None
 
     def commit_later(self, change: Change[None]) -> None:
-        """Make a change without waiting for the disk. It is never on the disk before an earlier one.
-
-        Raises:
-            StoreError: an earlier one could not be made.
-        """
-        done: Future[None] = Future()
-        self._queue.put((change, done))
-        self._unchecked.append(done)
-        self._check()
-
-    def _check(self, *, all_of_them: bool = False) -> None:
-        while self._unchecked and (all_of_them or self._unchecked[0].done()):
-            self._unchecked.popleft().result()
+        """Make a change in the next transaction, without waiting for it. Where it cannot be made, that one fails."""
+        self._later.append(change)
 
     def _write(self) -> None:
         """Make the changes that wait, all that are there in one transaction."""
         closing = False
         while not closing:
-            batch = [self._queue.get()]
+            batch = []
             with suppress(Empty):
+                batch.append(self._queue.get(timeout=LATER))
                 while True:
                     batch.append(self._queue.get_nowait())
             closing = None in batch
             if changes := [item for item in batch if item is not None]:
                 self._commit(changes)
+            elif not closing:
+                with suppress(StoreError):  # the next transaction meets with the same
+                    self._write_later()
+
+    def _write_later(self) -> None:
+        if self._later:
+            with self._explained(), self._transaction():
+                pass
 
     def _commit(self, changes: Sequence[tuple[Change[Any], Future[Any]]]) -> None:
         try:
@@ -143,12 +149,17 @@ class Database:
         with self._using:
             self._link.execute("BEGIN IMMEDIATE")
             try:
+                later = [*self._later]
+                for change in later:
+                    change(self._link)
                 yield
                 self._link.execute("COMMIT")
             except BaseException:
                 if self._link.in_transaction:
                     self._link.execute("ROLLBACK")
                 raise
+            for _ in later:
+                self._later.popleft()
 
     def _prepare(self) -> None:
         self._link.execute("PRAGMA synchronous = FULL")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 from pathlib import Path
 
 NETWORK = re.compile(
@@ -44,4 +44,5 @@ def file_system(path: Path, mounts: str) -> str:
 
 def free_bytes(folder: Path) -> int:
     """Room that is left on the disk that a folder is on."""
-    return shutil.disk_usage(folder).free
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize

@@ -149,18 +149,19 @@ class Ledger:
         """
         if (free := free_bytes(self._folder)) < RESERVE:
             raise self._file.unusable(f"{free >> 20} MB of free space, too little to keep what is paid for")
-        where = canonical(addresses)
+        listed = canonical(addresses)
+        these, value = ("address = ?", addresses[0]) if len(addresses) == 1 else (AMONG, listed)
 
         def change(link: sqlite3.Connection) -> int:
             call = link.execute(
                 "INSERT INTO calls (engine, addresses, sent, reserved, duplicates) VALUES (?, ?, ?, ?,"
-                f" (SELECT count(*) FROM requests WHERE state = 'unknown' AND {AMONG}))",
-                [self._identity, where, time.time(), reserved, where],
+                f" (SELECT count(*) FROM requests WHERE state = 'unknown' AND {these}))",
+                [self._identity, listed, time.time(), reserved, value],
             ).lastrowid
             link.execute(
                 "UPDATE requests SET state = 'sent', call = ?, before = iif(state = 'unknown', 'unknown', 'planned')"
-                f" WHERE {AMONG}",
-                [call, where],
+                f" WHERE {these}",
+                [call, value],
             )
             assert call is not None
             return call
@@ -197,21 +198,21 @@ class Ledger:
             bill: for the call that gave them, if one did. Its reply is kept, so nobody waits for the disk here.
         """
         rows = [
-            {
-                "address": address,
-                "engine": self._identity,
-                "key": answer.key,
-                "state": "ok" if answer.failure is None else "failed",
-                "completion": without_secrets(canonical(answer.model_dump(exclude_defaults=True))),
-            }
+            (
+                address,
+                self._identity,
+                answer.key,
+                "ok" if answer.failure is None else "failed",
+                without_secrets(canonical(answer.model_dump(exclude_defaults=True))),
+            )
             for address, answer in answers.items()
             if not answer.unknown
         ]  # pydantic's own JSON would lose NaN
 
         def change(link: sqlite3.Connection) -> None:
             link.executemany(
-                "INSERT INTO requests (address, engine, key, state, completion)"
-                " VALUES (:address, :engine, :key, :state, :completion) ON CONFLICT DO UPDATE"
+                "INSERT INTO requests (address, engine, key, state, completion) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO UPDATE"
                 " SET state = excluded.state, completion = excluded.completion WHERE state <> 'ok'",
                 rows,
             )
