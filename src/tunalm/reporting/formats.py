@@ -10,6 +10,8 @@ LONGEST_TEXT = 600
 """Characters of a text of somebody else's that are shown."""
 SIGNIFICANT = 0.05
 """Level of the p-values, after Holm's correction, below which a difference is called one."""
+MOST_TOLD = 5
+"""Models that are all spoken of in words; of more, the first, the best and the last are, and tables have the rest."""
 
 MINUS = "\N{MINUS SIGN}"
 _DIRECTION = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]

@@ -46,6 +46,23 @@ def pairs_table(benchmark: str, comparisons: Iterable[dict[str, Any]]) -> Table:
     return Table(f"Comparisons on {benchmark}", columns, rows)
 
 
+def totals_table(benchmark: str, by_model: By) -> Table:
+    """The totals of the official scorer of a benchmark, a row per model; no rows where it has none."""
+    names = list(dict.fromkeys(name for result in by_model.values() for name in official_totals(result)))
+    rows = []
+    for model, result in by_model.items():
+        found = official_totals(result)
+        rows.append([Cell(model), *(Cell(number(found.get(name)), found.get(name)) for name in names)])
+    columns = [Column("model", number=False), *(Column(name.replace("_", " ")) for name in names)]
+    return Table(f"Totals of {benchmark}", columns, rows if names else [])
+
+
+def official_totals(result: dict[str, Any]) -> dict[str, float]:
+    """What the official scorer of a benchmark totals, without their standard errors."""
+    totals = result.get("totals") or {}
+    return {name: value for name, value in totals.items() if isinstance(value, float) and not name.endswith("_stderr")}
+
+
 def tasks_table(benchmark: str, by_model: By) -> Table:
     """A row per task, if there are any, and a column per model."""
     tasks = list(dict.fromkeys(task for result in by_model.values() for task in result["by_task"]))

@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunalm.reporting.changes import Answers, Change, largest_changes
-from tunalm.reporting.formats import SIGNIFICANT, interval, number, p_value
-from tunalm.reporting.numbers import numbers_table, pairs_table, tasks_table
+from tunalm.reporting.formats import MOST_TOLD, SIGNIFICANT, interval, number, p_value
+from tunalm.reporting.numbers import numbers_table, pairs_table, tasks_table, totals_table
 from tunalm.reporting.plots import interval_plot, outcome_bars
 from tunalm.reporting.svg import Svg
 from tunalm.reporting.tables import Table
-
-MOST_TOLD = 5
-"""Models that are all spoken of; of more, only the first, the best and the last are, and the tables have the rest."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,10 @@ class BenchmarkView:
     plot: Svg
     outcomes: Svg | None
     """Wins, ties and losses against the first model."""
+    note: str
+    """How the benchmark was asked."""
     numbers: Table
+    totals: Table
     pairs: Table
     tasks: Table
     changes: list[Change] = field(default_factory=list)
@@ -93,6 +93,8 @@ def _view(benchmark: str, results: dict[str, Any]) -> BenchmarkView:
         if counts
         else None,
         numbers=numbers_table(benchmark, by_model, against_first),
+        note=by_model[results["baseline"]].get("note") or "",
+        totals=totals_table(benchmark, by_model),
         pairs=pairs_table(benchmark, comparisons),
         tasks=tasks_table(benchmark, by_model),
     )

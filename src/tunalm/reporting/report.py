@@ -122,4 +122,4 @@ def _tables(evaluations: Sequence[EvaluationView]) -> Iterator[Table]:
         if evaluation.sweep is not None:
             yield evaluation.sweep.table
         for view in evaluation.benchmarks:
-            yield from (view.numbers, view.pairs, view.tasks)
+            yield from (view.numbers, view.totals, view.pairs, view.tasks)

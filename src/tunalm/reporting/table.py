@@ -8,7 +8,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from tunalm.reporting.formats import SIGNIFICANT, interval, number, signed
+from tunalm.reporting.formats import MOST_TOLD, SIGNIFICANT, interval, number, signed
+from tunalm.reporting.numbers import official_totals
 
 LONGEST_NAME = 22
 
@@ -41,20 +42,12 @@ def results_table(results: dict[str, Any]) -> Table:
                 *(_difference(pair) if pair else ("", "")),
                 f"{result['n']}!" if result["failed"] else f"{result['n']} ",
             )
-            if totals := result.get("totals"):
-                notes.append(f"{benchmark}, {model}: {_totals(totals)}.")
+            if len(models) <= MOST_TOLD and (totals := official_totals(result)):
+                told = ", ".join(f"{name} {number(value)}" for name, value in totals.items())
+                notes.append(f"{benchmark}, {model}: {told}.")
         table.add_section()
     table.caption = _caption(results, notes)
     return table
-
-
-def _totals(totals: dict[str, Any]) -> str:
-    """The published totals of a benchmark, without their standard errors."""
-    return ", ".join(
-        f"{name} {number(value)}"
-        for name, value in totals.items()
-        if isinstance(value, float) and not name.endswith("_stderr")
-    )
 
 
 def _difference(pair: dict[str, Any]) -> tuple[str, str]:

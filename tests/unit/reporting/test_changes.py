@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunalm.records import Prediction, Verdict
 from tunalm.reporting.changes import NUM_CHANGES, Answers, Change, largest_changes
 from tunalm.store import write_rows
 
-Scores = dict[str, list[float | None]]
+Scores = Mapping[str, Sequence[float | None]]
 """By model, one per instruction."""
 
 
