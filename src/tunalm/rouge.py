@@ -51,7 +51,7 @@ def best_rouge_l(text: str, references: Iterable[str]) -> float:
     if len(_LETTER_OF) > MOST_WORDS:
         forget()
     letters = _letters(text)
-    return max(_f1(letters, _letters(reference)) for reference in references)
+    return max([_f1(letters, _letters(reference)) for reference in references])
 
 
 def _f1(first: Sequence[str], second: Sequence[str]) -> float:

@@ -54,6 +54,7 @@ def inputs(tmp_path: Path) -> dict[str, str]:
         "superni": str(superni(tmp_path / "superni")),
         "lmentry": str(lmentry(tmp_path / "lmentry", "first_letter")),
         "vicuna": str(questions),
+        "against": str(questions),
     }
 
 

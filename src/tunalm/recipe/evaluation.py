@@ -33,7 +33,8 @@ class Benchmark(Settings):
     tokenizer: ModelSource | None = None
     """Model whose tokens `max_prompt_tokens` counts; null leaves prompts of any length whole."""
     max_prompt_tokens: int = Field(1024, ge=16)
-    """Worked examples are left out while a prompt of `superni` has more tokens."""
+    """Worked examples are left out while a prompt of `superni` has more tokens. One that has more without any is cut in
+    the encoding of Tk-Instruct, as published, and whole in the other templates."""
     max_new_tokens: int | None = Field(None, ge=1)
     """Longest answer to this benchmark; null takes that of the evaluation, 128 for `superni`, 50 for `lmentry`, 1024
     for `vicuna`."""
@@ -43,7 +44,7 @@ class Benchmark(Settings):
     """Who compares the answers (`vicuna`, `pairwise`)."""
     against: str | None = None
     """Whose answers those of every model are compared with (`vicuna`, `pairwise`): another model of the evaluation, the
-    first if null, or a file of stored answers, `FILE` or `FILE#MODEL`."""
+    first of several if null, or a file of stored answers, `FILE` or `FILE#MODEL`."""
     mode: Literal["sound", "paper"] = "sound"
     """How the judge of `vicuna` and `pairwise` is asked: in both orders for one of three verdicts, with a right answer
     for mathematics and code, or as published, once, for two scores on the first line."""
@@ -131,4 +132,9 @@ class Evaluate(Stage):
             other = benchmark.against
             if other is not None and other not in self.models and not {"/", "."} & set(other):
                 raise ValueError(f"against must be one of {', '.join(self.models)}, or a file of answers, not {other}")
+            if benchmark.name in ("vicuna", "pairwise") and {other or next(iter(self.models))} == self.models.keys():
+                raise ValueError(
+                    f"{benchmark.label} would compare the only model with itself: set its against to a file of another"
+                    " model's answers (FILE or FILE#MODEL), or name a second model"
+                )
         return self

@@ -16,7 +16,8 @@ from tests.tiny import END, save_tiny_model, tiny_tokenizer
 from tunalm.engines.base import Completion, NoJournal, Request
 from tunalm.engines.huggingface import HuggingFaceEngine
 from tunalm.engines.huggingface.cache import RoomyLayer, roomy_cache
-from tunalm.engines.huggingface.decoding import draw, read_prompts, write_responses
+from tunalm.engines.huggingface.decoding import draw, write_responses
+from tunalm.engines.huggingface.reading import read_prompts
 from tunalm.engines.huggingface.scoring import POSITIONS, Text, batches, token_logprobs
 from tunalm.recipe import HuggingFaceSettings
 from tunalm.records import Message
@@ -62,6 +63,14 @@ def test_units_of_long_requests_are_smaller(engine: HuggingFaceEngine) -> None:
     mixed = engine.batches([*short, *long])
     assert sorted(one.key for unit in mixed for one in unit) == sorted(one.key for one in [*short, *long])
     assert [len(unit) for unit in engine.batches([request("x" * 60_000, 0)])] == [1]
+
+
+def test_questions_of_a_task_stand_together_whatever_their_order(engine: HuggingFaceEngine) -> None:
+    tasks = ["Say in other words what is said here: ", "Which of these words is the name of a flower? "]
+    asked = [request(task + "word " * (number % 4), number) for number in range(16) for task in tasks]
+    units = engine.batches(asked)
+    assert [len({one.messages[0].text[:10] for one in unit}) for unit in units] == [1, 1]
+    assert engine.batches(asked[::-1]) == units
 
 
 def test_responses_end_at_the_end_token_or_at_the_limit(engine: HuggingFaceEngine) -> None:

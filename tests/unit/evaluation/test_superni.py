@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from tests.tiny import tiny_tokenizer
 from tunalm.cli import app
 from tunalm.errors import DataError, ModelError
 from tunalm.evaluation.base import open_benchmark
@@ -131,6 +132,7 @@ def test_without_examples_the_instruction_is_the_definition() -> None:
         ("...", ["?"], 0.0, 1.0),
         ("\u0434\u0430", ["\u0434\u0430"], 0.0, 1.0),
         ("a dog", ["dog"], 2 / 3, 0.0),
+        ("k", ["x", "\u212a"], 1.0, 1.0),
     ],
 )
 def test_a_row_is_worth_its_best_reference(said: str, references: list[str], rouge: float, exact: float) -> None:
@@ -234,6 +236,24 @@ def test_a_limit_takes_rows_from_all_tasks(tmp_path: Path) -> None:
     data = {"source": str(clone(tmp_path)), "limit": 7}
     limited = open_benchmark(Benchmark.model_validate({"name": "superni", "data": data}))
     assert [question.task for question in limited.rows()] == [NLI] * 2 + [TITLES] * 5
+
+
+@pytest.mark.parametrize(
+    ("template", "note", "cut"),
+    [
+        ("tk-instruct", "(0.00 examples shown), template tk-instruct, prompts of at most 16 tokens (102 cut)", True),
+        ("alpaca", "(0.00 examples shown), template alpaca, examples within 16 tokens, no text cut", False),
+        ("chat", "(0.00 examples shown), template chat, examples within 16 tokens, no text cut", False),
+    ],
+)
+def test_what_a_limit_does_is_said(tmp_path: Path, template: str, note: str, cut: bool) -> None:
+    data = clone(tmp_path / "clone")
+    tiny_tokenizer().save_pretrained(tmp_path / "tiny")
+    short = benchmark(data, template=template, shots=1, tokenizer=str(tmp_path / "tiny"), max_prompt_tokens=16)
+    whole = benchmark(data, template=template)
+    assert note in short.note
+    assert all(row.prompt_cut == cut for row in short.rows())
+    assert [row.instruction for row in short.rows()] == [row.instruction[: 16 if cut else None] for row in whole.rows()]
 
 
 def test_the_tokenizer_of_a_limit_must_be_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -38,6 +39,16 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = keys[..., :now, :], values[..., :now, :]
         return self.keys, self.values
 
+    def put(self, places: Sequence[int], keys: torch.Tensor, values: torch.Tensor, count: int, width: int) -> None:
+        """Put rows of another layer in their places among `count` rows of `width` tokens, at the end of each."""
+        if self._room is None:
+            self.lazy_initialization(keys, values)
+            shape = count, keys.shape[1], width + ROOM
+            self._room = keys.new_zeros((*shape, keys.shape[-1])), values.new_zeros((*shape, values.shape[-1]))
+            self.keys, self.values = (room[..., :width, :] for room in self._room)
+        for room, new in zip(self._room, (keys, values), strict=True):
+            room[places, :, width - new.shape[-2] : width] = new
+
 
 def _with_room(new: torch.Tensor, kept: torch.Tensor, past: int) -> torch.Tensor:
     """A tensor that begins with what is kept and has room for the new, and more."""
@@ -46,6 +57,30 @@ def _with_room(new: torch.Tensor, kept: torch.Tensor, past: int) -> torch.Tensor
     if past:
         made[..., :past, :] = kept
     return made
+
+
+def can_be_joined(cache: DynamicCache) -> bool:
+    """Whether all layers keep every token, each in a place of its own."""
+    return all(isinstance(layer, RoomyLayer) for layer in cache.layers)
+
+
+def joined(parts: Sequence[tuple[Sequence[int], DynamicCache]]) -> DynamicCache:
+    """One cache of the rows of several, padded on the left to the longest.
+
+    Args:
+        parts: places, which are all different and 0, 1, 2 ... together, and the cache with a row for each. The caches
+            are used up, layer by layer, so that no more than one layer is in memory twice.
+    """
+    whole = DynamicCache()
+    count, width = sum(len(places) for places, _ in parts), max(cache.get_seq_length() for _, cache in parts)
+    for number in range(len(parts[0][1].layers)):
+        layer = RoomyLayer()
+        for places, cache in parts:
+            part: Any = cache.layers[number]
+            layer.put(places, part.keys, part.values, count, width)
+            part.reset()
+        whole.layers.append(layer)
+    return whole
 
 
 def roomy_cache(config: Any) -> DynamicCache:

@@ -1,4 +1,4 @@
-"""The decoding loop, and what it shares with the scoring of texts: reading prompts.
+"""The decoding loop.
 
 The loop is our own because three things are needed at once that `generate` does not offer together: a random stream
 per response (so that a draw does not depend on its neighbours in the batch), the log-probability of every sampled
@@ -8,72 +8,15 @@ token *before* temperature (Eq. 3 needs the model's own), and a prompt that is r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
 from tunalm.engines.base import Request
-from tunalm.engines.huggingface.cache import roomy_cache
+from tunalm.engines.huggingface.reading import Read
 
 COMPACT_BELOW = 0.75
 """Rows of a batch are dropped from the computation once fewer than this share of them is still being written."""
-
-
-@dataclass
-class Read:
-    """What a model knows after reading B rows of tokens."""
-
-    cache: DynamicCache
-    mask: torch.Tensor
-    """[B, T], 0 where a row is padded; padding is on the left."""
-    next_position: torch.Tensor
-    """[B]"""
-    logits: torch.Tensor
-    """[B, V], of the token that comes next."""
-
-    def select(self, rows: torch.Tensor) -> None:
-        """Keep these rows [B'] only, in this order; one may be taken several times."""
-        self.cache.batch_select_indices(rows)
-        self.mask, self.next_position, self.logits = self.mask[rows], self.next_position[rows], self.logits[rows]
-
-
-def read_prompts(model: Any, prompts: Sequence[Sequence[int]], pad: int) -> Read:
-    """Read prompts, equal ones once, and what all begin with once; the rows are those of `prompts`."""
-    distinct = sorted(set(map(tuple, prompts)))
-    row_of = {prompt: row for row, prompt in enumerate(distinct)}
-    read = _read_distinct(model, distinct, pad)
-    read.select(torch.tensor([row_of[tuple(prompt)] for prompt in prompts], device=model.device))
-    return read
-
-
-def _read_distinct(model: Any, prompts: Sequence[tuple[int, ...]], pad: int) -> Read:
-    pairs = zip(prompts[0][:-1], prompts[-1][:-1], strict=False)  # sorted: what these two share, all share
-    common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-    head = torch.tensor([prompts[0][:common]], device=model.device)
-    longest = max(len(prompt) for prompt in prompts) - common
-    rest = torch.full((len(prompts), longest), pad, device=model.device)
-    mask = torch.ones((len(prompts), common + longest), dtype=torch.long, device=model.device)
-    for row, prompt in enumerate(prompts):
-        tail = torch.tensor(prompt[common:], device=model.device)
-        rest[row, longest - len(tail) :] = tail
-        mask[row, common : common + longest - len(tail)] = 0
-    cache = roomy_cache(model.config)
-    if common:
-        model(input_ids=head, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        cache.batch_select_indices(torch.zeros(len(prompts), dtype=torch.long, device=model.device))
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    out = model(
-        input_ids=rest,
-        attention_mask=mask,
-        position_ids=positions[:, common:],
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    return Read(cache, mask, positions[:, -1] + 1, out.logits[:, -1])
 
 
 def write_responses(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 import torch
 
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.base import Capabilities, Completion, Journal, Request
-from tunalm.engines.huggingface.decoding import read_prompts, write_responses
+from tunalm.engines.huggingface.decoding import write_responses
+from tunalm.engines.huggingface.grouping import by_beginning
+from tunalm.engines.huggingface.reading import read_prompts
 from tunalm.engines.huggingface.scoring import Text, batches, token_logprobs
 from tunalm.engines.huggingface.weights import device, fast_bf16, load_model, load_tokenizer
 from tunalm.engines.models import engine_identity
@@ -38,7 +40,8 @@ class HuggingFaceEngine:
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
         """Units of at most `batch_size` requests that share earlier turns and are of about the same length.
 
-        Those of long requests are smaller, because what a batch takes grows with the product.
+        Those that begin alike, such as the questions of one task, stand together. Units of long requests are smaller,
+        because what a batch takes grows with the product.
         """
 
         def shared(request: Request) -> tuple[int, str]:
@@ -48,10 +51,12 @@ class HuggingFaceEngine:
             last = request.messages[-1].text
             return shared(request), len(last), last, request.key
 
-        size = self._settings.batch_size
         units: list[list[Request]] = []
         for _, group in groupby(sorted(requests, key=order), key=shared):
-            units += _filled(group, size)
+            members = list(group)
+            alike = by_beginning([request.messages[-1].text for request in members])
+            places = chain.from_iterable(sorted(map(sorted, alike), key=max))
+            units += _filled([members[place] for place in places], self._settings.batch_size)
         return units
 
     def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
@@ -121,14 +126,16 @@ class HuggingFaceEngine:
 
 
 def _filled(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:
-    """Fill units with requests that come in the order of their lengths."""
+    """Fill units with requests, in the order given."""
     unit: list[Request] = []
+    longest = 0.0
     for request in requests:
         characters = sum(len(message.text) for message in request.messages)
         tokens = characters / CHARACTERS_PER_TOKEN + request.max_new_tokens
-        if unit and (len(unit) == size or (len(unit) + 1) * tokens > size * LONG):
+        longest = max(longest, tokens)
+        if unit and (len(unit) == size or (len(unit) + 1) * longest > size * LONG):
             yield unit
-            unit = []
+            unit, longest = [], tokens
         unit.append(request)
     if unit:
         yield unit

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from tunalm.engines.huggingface.decoding import read_prompts
+from tunalm.engines.huggingface.reading import read_prompts
 
 POSITIONS = 1024
 """Most positions, padding included, whose logits are in memory together (one text may have more)."""

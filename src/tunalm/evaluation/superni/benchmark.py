@@ -39,13 +39,20 @@ class SuperNIBenchmark:
         """Shots, template, limits, examples really shown, and coverage."""
         covered, settings = self._coverage(), self._settings
         shown = fmean(question.num_examples or 0 for question in self.rows())
-        cut = sum(question.prompt_cut for question in self.rows())
-        room = f"at most {settings.max_prompt_tokens} tokens" if settings.tokenizer else "any length"
-        room += f" ({cut} cut)" if cut else ""
         return (
-            f"{settings.shots}-shot ({shown:.2f} examples shown), template {settings.template}, prompts of {room},"
+            f"{settings.shots}-shot ({shown:.2f} examples shown), template {settings.template}, {self._room()},"
             f" {covered['tasks']} tasks, {covered['rows']} rows"
         )
+
+    def _room(self) -> str:
+        """What the limit of tokens does: only the published encoding has one for the whole prompt."""
+        settings = self._settings
+        if not settings.tokenizer:
+            return "prompts of any length"
+        if settings.template == "tk-instruct":
+            cut = sum(question.prompt_cut for question in self.rows())
+            return f"prompts of at most {settings.max_prompt_tokens} tokens" + (f" ({cut} cut)" if cut else "")
+        return f"examples within {settings.max_prompt_tokens} tokens, no text cut"
 
     def files(self) -> list[Path]:
         """The files of the tasks."""

@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
-from tunalm.rouge import best_rouge_l
+from tunalm import rouge
+
+MOST_ROWS = 1 << 14
+"""Rows that are remembered: most tasks are of classification, where few labels make all pairs."""
 
 _PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]+")
 _PUNCTUATION_BYTES = string.punctuation.encode()
 _GAPS = bytes.maketrans(b"\x1c\x1d\x1e\x1f", b"    ")
 """What a split of text takes for gaps beyond what a split of bytes does."""
+_LOWER = bytes(range(256)).lower()
+_PUNCTUATION_AND_GAPS = _PUNCTUATION_BYTES + b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
 
 
 class RowScore(NamedTuple):
@@ -28,11 +34,18 @@ def score_row(prediction: str, references: Sequence[str]) -> RowScore:
     ROUGE-L is the F1 of `rouge_score` with its stemmer; it sees a-z and 0-9 only. The exact match is blind to case,
     ASCII punctuation and the width of gaps, so that two texts with nothing else in them are equal.
     """
-    said = _plain(prediction)
-    return RowScore(
-        best_rouge_l(prediction, references),
-        float(any(said == _plain(reference) for reference in references)),
-    )
+    return _score(prediction, tuple(references))
+
+
+def forget() -> None:
+    """Forget all rows and words seen so far, as in a fresh process."""
+    _score.cache_clear()
+    rouge.forget()
+
+
+@lru_cache(maxsize=MOST_ROWS)
+def _score(prediction: str, references: tuple[str, ...]) -> RowScore:
+    return RowScore(rouge.best_rouge_l(prediction, references), float(_is_among(prediction, references)))
 
 
 def mean_score(scores: Sequence[RowScore]) -> RowScore:
@@ -42,6 +55,19 @@ def mean_score(scores: Sequence[RowScore]) -> RowScore:
         round(100.0 * sum(score.rougeL for score in scores) / count, 4),
         round(100.0 * sum(score.exact_match for score in scores) / count, 4),
     )
+
+
+def _is_among(prediction: str, references: Sequence[str]) -> bool:
+    if prediction.isascii():
+        bare = _bare(prediction)
+        references = [each for each in references if not each.isascii() or _bare(each) == bare]
+    said = _plain(prediction) if references else ""
+    return any(_plain(reference) == said for reference in references)
+
+
+def _bare(text: str) -> bytes:
+    """Letters and digits of an ASCII text alone; texts in which these differ are no match, and most do."""
+    return text.encode().translate(_LOWER, _PUNCTUATION_AND_GAPS)
 
 
 def _plain(text: str) -> str:

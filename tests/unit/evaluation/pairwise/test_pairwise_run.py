@@ -149,6 +149,12 @@ def test_an_opponent_must_be_a_model_or_a_file(tmp_path: Path) -> None:
         evaluation(tmp_path, "base", "tuna", against="alpca")
 
 
+@pytest.mark.parametrize("against", [None, "base"])
+def test_a_model_is_not_compared_with_itself_alone(tmp_path: Path, against: str | None) -> None:
+    with pytest.raises(ValidationError, match="vicuna would compare the only model with itself: set its against"):
+        evaluation(tmp_path, "base", against=against)
+
+
 def scored(tmp_path: Path, *options: str) -> tuple[int, str, dict[str, Any]]:
     files = ["--output", str(tmp_path / "r.json"), "--rows", str(tmp_path / "rows.jsonl")]
     questions = ["--questions", jsonl(tmp_path / "questions.jsonl", QUESTIONS)]
