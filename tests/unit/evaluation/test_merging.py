@@ -50,7 +50,8 @@ def named(model: str, run: str) -> str:
 
 
 def pair(merged: Merged, model: str, against: str) -> dict[str, Any]:
-    (found,) = [each for each in merged.results["comparisons"] if (each["model"], each["against"]) == (model, against)]
+    pairs: list[dict[str, Any]] = merged.results["comparisons"]
+    (found,) = [each for each in pairs if (each["model"], each["against"]) == (model, against)]
     return found
 
 
