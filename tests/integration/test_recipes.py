@@ -46,6 +46,10 @@ def inputs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         ]
 
 
+def some(inputs: list[str], *names: str) -> list[str]:
+    return [pair for pair in inputs if pair.split("=")[0].split(".")[0] in names]
+
+
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("paper") / "run"
@@ -104,3 +108,24 @@ def test_every_loss_trains_on_the_same_lists(inputs: list[str], run_dir: Path) -
         for name in ("tuna_p", "lmops", "rrhf", "plackett_luce", "dpo", "dpo_best_worst", "simpo")
     ]
     assert counts == [12] * 7
+
+
+@pytest.mark.slow
+def test_the_line_on_a_users_own_model_and_data_runs(inputs: list[str], tmp_path: Path) -> None:
+    rows = [{"instruction": f"Name the number {number}.", "output": str(number)} for number in range(106)]
+    own = tmp_path / "rows.jsonl"
+    own.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    given = [*some(inputs, "base", "teacher", "judge", "template"), f"instructions={own}"]
+    recipe = load("tuna", given)
+    assert ran("tuna", given, tmp_path / "run") == recipe.stages.keys()
+    assert json.loads((tmp_path / "run" / "tuna" / "training.json").read_text(encoding="utf-8"))["rows"] == 6
+
+
+@pytest.mark.slow
+def test_the_evaluation_of_a_finished_model_runs(inputs: list[str], tiny_model: Path, tmp_path: Path) -> None:
+    questions = dict(pair.split("=", 1) for pair in inputs)["vicuna"]
+    answers = tmp_path / "answers.jsonl"
+    stored = [{"question_id": number, "answer_id": str(number), "text": "Because."} for number in range(3)]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in stored), encoding="utf-8")
+    given = [*some(inputs, "judge", "superni", "lmentry", "template"), f"vicuna={questions}"]
+    assert ran("evaluate", [*given, f"model={tiny_model}", "longest=16", f"against={answers}"], tmp_path / "run")
