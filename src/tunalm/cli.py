@@ -289,7 +289,7 @@ def report(
 
 @app.command()
 def compare(
-    run_dirs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN...")],
+    run_dirs: Annotated[list[Path], typer.Argument(help="Folders of runs.", metavar="RUN")],
     out: Annotated[Path, typer.Option("--out", help="Folder for results.json and report.html.")] = Path(
         "runs/comparison"
     ),
