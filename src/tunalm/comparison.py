@@ -30,7 +30,8 @@ def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Publish
         published: numbers to stand beside those of the runs.
 
     Raises:
-        StoreError: there are not two runs, a folder is not one, or its evaluation has not finished.
+        StoreError: there are not two runs, a folder is not one, or its evaluation has not finished; or nothing can be
+            written to `out`, or it is a run itself.
         DataError: the runs have no benchmark in common.
     """
     folders = list(dict.fromkeys(folder.resolve() for folder in folders))
@@ -38,6 +39,8 @@ def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Publish
         raise StoreError(
             "tunalm compare", found="one run", expected="two or more", fix="Name the folders of several runs."
         )
+    if (out / "config.yaml").exists():
+        raise StoreError(out, found="a run", expected="a folder of its own", fix="Give another --out.")
     named = dict(zip(_names(folders), folders, strict=True))
     recipes = {name: stored_recipe(RunFolder(folder)) for name, folder in named.items()}
     evaluated = {name: _evaluated(folder, recipes[name]) for name, folder in named.items()}
@@ -46,7 +49,11 @@ def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Publish
         name: Run(folder, recipes[name].model_dump(mode="json"), _states(folder, recipes[name]))
         for name, folder in named.items()
     }
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = f"'{error.strerror}'"
+        raise StoreError(out, found=found, expected="a folder to write to", fix="Give another --out.") from error
     write_json(out / "results.json", merged.results)
     sources = [Answers(each.folder, merged.names[name]) for name, each in evaluated.items()]
     write_comparison(out / "report.html", runs, merged.results, sources, published, merged.notes)

@@ -73,6 +73,20 @@ def test_a_run_without_results_is_refused(tmp_path: Path, data: Path) -> None:
         compare_runs(runs, tmp_path / "out")
 
 
+def test_a_run_is_not_written_over(tmp_path: Path, data: Path) -> None:
+    runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "c")]
+    before = (runs[0] / "results.json").read_bytes()
+    with pytest.raises(StoreError, match="found a run"):
+        compare_runs(runs, runs[0])
+    assert (runs[0] / "results.json").read_bytes() == before
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path, data: Path) -> None:
+    runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "c")]
+    with pytest.raises(StoreError, match="File exists"):
+        compare_runs(runs, data)
+
+
 def test_published_numbers_stand_beside(tmp_path: Path, data: Path) -> None:
     runs = [str(run(tmp_path / name, data, name)) for name in ("one", "other")]
     published = tmp_path / "published.yaml"

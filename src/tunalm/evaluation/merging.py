@@ -67,13 +67,14 @@ def merge(evaluations: Mapping[str, Evaluated], name_of: Callable[[str, str], st
     plain: dict[str, str] = {}
     known: list[object] = []
     for run, evaluated in evaluations.items():
-        names[run] = {}
+        names[run], own = {}, []
         for model, outcome in evaluated.results["models"].items():
             kept = outcome | {"results": {name: outcome["results"][name] for name in benchmarks}}
             if (same := _known(kept)) not in known:
-                known.append(same)
+                own.append(same)
                 name = names[run][model] = name_of(model, run)
                 models[name], plain[name] = kept, model
+        known += own
         points |= _points(evaluated, names[run], benchmarks)
     settings = next(iter(evaluations.values())).results["settings"]
     comparisons = []

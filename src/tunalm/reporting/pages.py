@@ -34,13 +34,9 @@ def environment(package: str, **filters: Callable[..., Any]) -> Environment:
     made.filters |= {
         "dollars": dollars,
         "duration": formats.duration,
-        "interval": formats.interval,
         "number": formats.number,
-        "p_value": formats.p_value,
-        "percent": formats.percent,
         "plain": formats.plain,
         "shown": formats.shown,
-        "signed": formats.signed,
         **filters,
     }
     made.globals |= {"significant": formats.SIGNIFICANT, "minus": formats.MINUS, "serial": count(1).__next__}

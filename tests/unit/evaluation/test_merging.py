@@ -85,6 +85,12 @@ def test_a_model_that_two_runs_share_is_shown_once(tmp_path: Path) -> None:
     assert merged.names["again"] == {}
 
 
+def test_a_run_that_names_a_model_twice_has_both(tmp_path: Path) -> None:
+    one = evaluated(tmp_path / "one", {"tuna": ONE["tuna"], "again": ONE["tuna"]})
+    one.results["models"]["again"]["identity"] = one.results["models"]["tuna"]["identity"]
+    assert list(merge({"one": one, "other": one}, named).results["models"]) == ["one: tuna", "one: again"]
+
+
 def test_benchmarks_that_only_some_runs_have_are_left_out_and_named(tmp_path: Path) -> None:
     one = evaluated(tmp_path / "one", ONE)
     results: dict[str, Any] = one.results
