@@ -1,12 +1,20 @@
-"""A training run that is killed many times, mostly while it saves, ends at the weights of a run left in peace."""
+"""A training run that is killed many times, mostly while it saves, ends at the weights of a run left in peace.
+
+The child kills itself as it touches a checkpoint's files, so that it is hit at the same places however fast the machine
+is. Every other time it dies there and then, before the checkpoint is complete, else a little later, in the middle of
+anything.
+"""
 
 from __future__ import annotations
 
 import gc
 import json
 import multiprocessing
+import os
 import random
-import time
+import signal
+import sys
+import threading
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -22,12 +30,34 @@ from tunalm.training.checkpoints import COMPLETE
 from tunalm.training.metrics import read_metrics
 
 STEPS_PER_KILL = 2.5
-LONGEST_WAIT = 0.15
+MOST_TOUCHES = 20
+"""Fewer than it takes to complete one checkpoint."""
+LONGEST_WAIT = 0.05
+"""Seconds; a step and its checkpoint take about as long."""
 
 
-def train(kind: str, steps: int, model: Path, lists: Path, folder: Path) -> None:
+def die_while_saving(touches: int, later: float) -> None:
+    """Kill this process, now or so many seconds later, when it has touched a new checkpoint's files so often (0: never)."""
+    number, saving = 0, False
+
+    def kill() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal number, saving
+        if event in ("open", "os.mkdir", "os.rename") and "/checkpoint-" in str(arguments[0]):
+            saving = saving or event == "os.mkdir"
+            number += saving
+            if saving and number == touches:
+                threading.Timer(later, kill).start() if later else kill()
+
+    sys.addaudithook(watch)
+
+
+def train(kind: str, steps: int, model: Path, lists: Path, folder: Path, touches: int, later: float) -> None:
     """What the child does: one stage that saves after every step, with dropout, so that the dice matter too."""
     gc.freeze()  # else the trainer's garbage collection goes through all that the libraries have allocated
+    die_while_saving(touches, later)
     knobs: dict[str, Any] = {
         "start": str(model),
         "rankings": [Lists(source=str(lists))],
@@ -73,39 +103,31 @@ def checkpoints(folder: Path) -> dict[str, bool]:
     return {path.name: (path / COMPLETE).exists() for path in (folder / "checkpoints").glob("checkpoint-*")}
 
 
-def kill_in_the_next_save(child: ForkServerProcess, folder: Path, delay: float) -> None:
-    """Wait for a checkpoint that was not there before, then a little, then kill."""
-    before = checkpoints(folder).keys()
-    while child.is_alive() and checkpoints(folder).keys() <= before:
-        time.sleep(0.001)
-    time.sleep(delay)
-    child.kill()
-    child.join()
-
-
 @pytest.mark.parametrize(("kind", "kills"), [("train", 20), ("proxy", 6)])
 def test_many_kills_while_saving_do_not_change_the_model(
     processes: ForkServerContext, tiny_model: Path, lists: Path, tmp_path: Path, kind: str, kills: int
 ) -> None:
     steps = round(STEPS_PER_KILL * kills)
 
-    def start(folder: Path) -> ForkServerProcess:
+    def start(folder: Path, touches: int = 0, later: float = 0.0) -> ForkServerProcess:
         folder.mkdir(exist_ok=True)
-        child = processes.Process(target=train, args=(kind, steps, tiny_model, lists, folder))
+        child = processes.Process(target=train, args=(kind, steps, tiny_model, lists, folder, touches, later))
         child.start()
         return child
 
     peaceful, killed = tmp_path / "peaceful", tmp_path / "killed"
     undisturbed = start(peaceful)
-    dice, torn = random.Random(0), 0
-    for _ in range(kills):
-        kill_in_the_next_save(start(killed), killed, delay=dice.uniform(0, LONGEST_WAIT))
+    dice = random.Random(0)
+    for number in range(kills):
+        at_once = number % 2 == 0
+        child = start(killed, dice.randint(1, MOST_TOUCHES), 0.0 if at_once else dice.uniform(0, LONGEST_WAIT))
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
         assert not (killed / "model").exists(), "the run ended before it was killed often enough"
-        torn += not all(checkpoints(killed).values())
+        assert not (at_once and all(checkpoints(killed).values())), "it was to die while it saved"
     for child, folder in ((undisturbed, peaceful), (start(killed), killed)):
         child.join()
         assert child.exitcode == 0, folder
-    assert torn > kills // 5, "the kills missed the saving"
     expected, found = (load_file(folder / "model" / "model.safetensors") for folder in (peaceful, killed))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)

@@ -19,7 +19,8 @@ from tunalm.records import UNKNOWN as PREFIX
 from tunalm.records import Message
 
 TIMEOUT = 0.5
-LONGEST = TIMEOUT + 2.0
+LONGEST = 60.0
+"""Far above what a busy machine needs, far below what a fault that is not cut off would take."""
 LARGEST = 500
 """MB of memory that a process may have used."""
 OK = ["Green."]

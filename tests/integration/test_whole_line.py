@@ -129,7 +129,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_model(
     while True:
         process = forks.Process(target=run_line, args=(str(tiny_model), str(run)))
         process.start()
-        process.join(moments.uniform(0, seconds) if killed < KILLS else None)
+        process.join(moments.uniform(0, seconds / (KILLS - killed + 1)) if killed < KILLS else None)
         if process.exitcode is not None:
             assert process.exitcode == 0
             break
