@@ -37,7 +37,7 @@ LONGEST_WAIT = 0.05
 
 
 def die_while_saving(touches: int, later: float) -> None:
-    """Kill this process, now or some seconds later, when it has touched a new checkpoint's files so often (0: never)."""
+    """Kill this process, at once or later (seconds), when it has touched a new checkpoint so often (0: never)."""
     number, saving = 0, False
 
     def kill() -> None:
