@@ -19,8 +19,7 @@ from tunalm.records import UNKNOWN as PREFIX
 from tunalm.records import Message
 
 TIMEOUT = 0.5
-LONGEST = 60.0
-"""Far above what a busy machine needs, far below what a fault that is not cut off would take."""
+LONGEST = TIMEOUT + 2.0
 LARGEST = 500
 """MB of memory that a process may have used."""
 OK = ["Green."]

@@ -300,18 +300,18 @@ def test_leaving_the_loop_early_ends_the_requests(engine: Callable[..., Endpoint
 
     def answer(received: Received) -> Response:
         if "(first)" not in received.get_data(as_text=True):
-            gate.wait(60)
+            gate.wait(5)
         return Response(json.dumps(reply()), mimetype="application/json")
 
     with HTTPServer(host="127.0.0.1", threaded=True) as server:
         server.expect_request(PATH).respond_with_handler(answer)
-        made = engine(base_url=server.url_for("/v1"), concurrency=2, timeout=120)
+        made = engine(base_url=server.url_for("/v1"), concurrency=2, timeout=60)
         units = made.generate(made.batches([request("first"), *(request(str(n)) for n in range(500))]), NoJournal())
         next(units)
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             units.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
-        assert time.monotonic() - started < 30, "what is in flight is not waited for"
+        assert time.monotonic() - started < 2, "what is in flight is not waited for"
         gate.set()
         assert len(server.log) < 5
 
@@ -478,7 +478,7 @@ def test_stated_limits_are_kept(
     )
     started = time.monotonic()
     answers(engine(concurrency=8, **limit), *(request(f"{n:02}", max_new_tokens=5) for n in range(6)))
-    assert time.monotonic() - started >= 0.5, "ten calls, or ten times ten tokens, a second"
+    assert 0.5 <= time.monotonic() - started < 1.5, "ten calls, or ten times ten tokens, a second"
 
 
 def test_open_engine_makes_one_and_it_names_address_and_model(httpserver: HTTPServer) -> None:

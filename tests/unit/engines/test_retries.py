@@ -55,7 +55,7 @@ def test_the_pause_that_a_server_asks_for_is_read_in_every_spelling(
 
 def test_a_date_is_a_pause_from_now() -> None:
     pause = asked_pause({"retry-after": formatdate(time.time() + 30, usegmt=True)})
-    assert pause == pytest.approx(30, abs=5)
+    assert pause == pytest.approx(30, abs=1.5)
 
 
 @given(st.sampled_from(["retry-after", "retry-after-ms", "x-ratelimit-reset-requests"]), st.text())

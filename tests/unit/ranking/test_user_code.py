@@ -181,7 +181,9 @@ def test_a_function_that_never_returns_leaves_its_response_unranked(checks: Path
     own = ranker(checks, "partly")
     own._seconds = 0.05
     own._function = lambda instruction, text: spin() if text == "stuck" else len(text) / 9
+    began = time.monotonic()
     (found,) = own.rank([row("ab", "stuck", "abc")])
+    assert time.monotonic() - began < 5
     assert [response.rank for response in found.responses] == [1, None, 0]
     assert (found.judgement or {})["not_scored"] == {"1": "the verifier took more than 0.05 seconds"}
 
