@@ -11,6 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_utils import set_seed
 
 from tunalm import Ranking, RankingConfig, RankingTrainer, Response
 
@@ -25,7 +26,8 @@ def ranked(colour: str) -> Ranking:
 
 
 def small_model() -> tuple[Any, Any]:
-    """A random Llama that reads bytes."""
+    """A random Llama that reads bytes, the same one every time."""
+    set_seed(0)
     alphabet = {char: index for index, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     core = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
     core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()

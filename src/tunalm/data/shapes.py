@@ -13,6 +13,7 @@ Every shape may carry an `id`. To add one, write a model with `pattern` and `fie
 from __future__ import annotations
 
 import reprlib
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
@@ -66,9 +67,9 @@ class Shape(BaseModel):
         """Return the row as an instruction; `default_id` is for a row that brings no id."""
         return Instruction(id=default_id if self.id is None else self.id, **self.fields())
 
+    @abstractmethod
     def fields(self) -> dict[str, Any]:
         """All fields of the instruction but its id."""
-        raise NotImplementedError
 
 
 AnyShape = TypeVar("AnyShape", bound=Shape)
@@ -145,9 +146,9 @@ class Turn(BaseModel):
 class Conversation(Shape):
     """Base of the shapes that are lists of turns: the last user turn is the instruction, what follows the reference."""
 
+    @abstractmethod
     def turns(self) -> list[Message]:
         """The turns in order."""
-        raise NotImplementedError
 
     @model_validator(mode="after")
     def _has_instruction(self) -> Self:

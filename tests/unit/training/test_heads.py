@@ -43,6 +43,7 @@ def test_values_and_gradients_are_those_of_log_softmax(dtype: torch.dtype) -> No
 
 
 def test_logits_are_used_up_once() -> None:
+    torch.manual_seed(0)
     logits = torch.randn(4, 7, requires_grad=True)
     found = token_logprobs(logits.clone(), SOURCES, TARGETS).sum()
     found.backward(retain_graph=True)
@@ -62,6 +63,7 @@ def test_half_precision_logits_are_normalised_in_single_precision() -> None:
 
 
 def test_logits_that_somebody_else_needs_are_not_used_up_in_silence() -> None:
+    torch.manual_seed(0)
     logits = torch.randn(4, 7, requires_grad=True).tanh()  # whose gradient is computed from its result
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         token_logprobs(logits, SOURCES, TARGETS).sum().backward()
