@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.measure import Spread, ratios, show, write_json
-from tunalm.engines.asking import complete
+from tunalm.calls.asking import complete
 from tunalm.engines.base import NoJournal, Request
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.recipe import EndpointSettings

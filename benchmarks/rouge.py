@@ -20,7 +20,7 @@ from typing import Any
 from rouge_score.rouge_scorer import RougeScorer
 
 from benchmarks.measure import Spread, interleaved, machine, ratios, show, write_json
-from tunalm import rouge
+from tunalm.measures import rouge
 
 Pair = tuple[str, str]
 

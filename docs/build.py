@@ -10,7 +10,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from tunalm import recipe
-from tunalm.cli import app
+from tunalm.cli.app import app
 
 TARGET = Path(__file__).with_name("reference.md")
 ENGINES: dict[str, type[BaseModel]] = {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tunalm import Instruction, Prediction, run_recipe
 from tunalm.data import load
-from tunalm.loading import build_recipe
 from tunalm.recipe import Benchmark
+from tunalm.recipe.loading import build_recipe
 
 OUT = Path("runs/custom_benchmark")
 ENTRY_POINTS = "[tunalm.benchmarks]\nbrevity = custom_benchmark:BrevityBenchmark\n"

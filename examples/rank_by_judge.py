@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from tunalm import Ranking, Response, run_recipe
-from tunalm.loading import build_recipe
+from tunalm.recipe.loading import build_recipe
 from tunalm.store import read_rows, write_rows
 
 OUT = Path("runs/rank_by_judge")

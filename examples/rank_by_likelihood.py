@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from tunalm import Ranking, likelihood_score, run_recipe
-from tunalm.loading import build_recipe
+from tunalm.recipe.loading import build_recipe
 from tunalm.store import read_rows
 
 INSTRUCTIONS = [

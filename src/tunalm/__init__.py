@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tunalm.errors import TunaError
-    from tunalm.loading import load_recipe
-    from tunalm.pipeline import run_recipe
+    from tunalm.measures.rouge import rouge_l
+    from tunalm.pipeline.running import run_recipe
     from tunalm.ranking.equation3 import likelihood_score
+    from tunalm.recipe.loading import load_recipe
     from tunalm.records import Instruction, Prediction, Ranking, Response, Verdict
-    from tunalm.rouge import rouge_l
     from tunalm.training.losses import ranking_loss
     from tunalm.training.trainer import RankingConfig, RankingTrainer
 
@@ -29,10 +29,10 @@ _HOMES = {
     "TunaError": "tunalm.errors",
     "Verdict": "tunalm.records",
     "likelihood_score": "tunalm.ranking.equation3",
-    "load_recipe": "tunalm.loading",
+    "load_recipe": "tunalm.recipe.loading",
     "ranking_loss": "tunalm.training.losses",
-    "rouge_l": "tunalm.rouge",
-    "run_recipe": "tunalm.pipeline",
+    "rouge_l": "tunalm.measures.rouge",
+    "run_recipe": "tunalm.pipeline.running",
 }
 
 __version__ = version("tunalm")

@@ -21,8 +21,8 @@ from tunalm.evaluation.pairwise.parsing import scores
 from tunalm.evaluation.pairwise.prompts import kind_of
 from tunalm.evaluation.pairwise.reviews import load_reviews
 from tunalm.evaluation.pairwise.winrates import win_rates
+from tunalm.measures.agreement import agreement, cohen_kappa
 from tunalm.recipe import Data
-from tunalm.statistics.agreement import agreement, cohen_kappa
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

@@ -8,7 +8,7 @@ from typing import Any
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
-from tunalm.cli import main
+from tunalm.cli.app import main
 
 plain = AcceleratorState.__init__
 

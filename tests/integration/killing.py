@@ -42,9 +42,10 @@ STARTER = """
 # Runs the command once per line of standard input (a folder, the largest size of a file, a file for what is printed),
 # in a forked process that may be killed, so that not every one has to import everything.
 import os, resource, sys
-import aiohttp, tunalm.engines.endpoint.engine, tunalm.estimate, tunalm.reporting.report, tunalm.sampling.sampler
-from tunalm.cli import main
-from tunalm.rouge import rouge_l
+import aiohttp, tunalm.engines.endpoint.engine, tunalm.pipeline.estimate
+import tunalm.reporting.report, tunalm.sampling.sampler
+from tunalm.cli.app import main
+from tunalm.measures.rouge import rouge_l
 
 rouge_l("warm up the stemmer", "once and not in every child")
 for line in sys.stdin:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from tunalm.cli import main
+from tunalm.cli.app import main
 
 LISTS = [{"text": "Yes.", "rank": 0}, {"text": "No.", "rank": 1}]
 

@@ -21,7 +21,7 @@ RUNNER = '''
 import os, sys, traceback
 from pathlib import Path
 from tunalm.engines.batch.engine import BatchEngine
-from tunalm.engines.asking import complete
+from tunalm.calls.asking import complete
 from tunalm.engines.base import Request
 from tunalm.records import Message
 from tunalm.recipe import BatchSettings

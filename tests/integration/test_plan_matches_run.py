@@ -16,15 +16,15 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from typer.testing import CliRunner
 
-from tunalm.cli import app, main
-from tunalm.engines.cost.prices import load_prices
+from tunalm.calls.prices import load_prices
+from tunalm.cli.app import app, main
 from tunalm.errors import EXIT_USAGE, BudgetError
-from tunalm.estimate import estimate
-from tunalm.estimate.figures import Asking
-from tunalm.loading import build_recipe
-from tunalm.pipeline import plan, run_recipe
+from tunalm.pipeline.estimate import estimate
+from tunalm.pipeline.estimate.figures import Asking
+from tunalm.pipeline.running import plan, run_recipe
 from tunalm.ranking.judge.prompts import AUDITED, CRITERIA
 from tunalm.recipe import Recipe
+from tunalm.recipe.loading import build_recipe
 from tunalm.store import RunFolder
 
 ROWS = 40

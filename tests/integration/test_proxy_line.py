@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.tiny import save_tiny_model
-from tunalm.engines.cost.prices import load_prices
+from tunalm.calls.prices import load_prices
 from tunalm.errors import RecipeError
-from tunalm.estimate import estimate
-from tunalm.loading import build_recipe
-from tunalm.pipeline import plan, run_recipe
+from tunalm.pipeline.estimate import estimate
+from tunalm.pipeline.running import plan, run_recipe
 from tunalm.recipe import Recipe
+from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking, Response
 from tunalm.store import RunFolder, read_rows, write_rows
 

@@ -15,9 +15,9 @@ from huggingface_hub import ModelCard, constants
 from tests.integration.servers import hub
 from tests.integration.servers.hub import TOKEN, Shelves
 from tunalm.errors import HubError, RecipeError, StoreError
-from tunalm.hub import Parcel, pack, send
-from tunalm.loading import build_recipe
-from tunalm.pipeline import run_recipe
+from tunalm.pipeline.hub import Parcel, pack, send
+from tunalm.pipeline.running import run_recipe
+from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking
 from tunalm.store import read_rows
 

@@ -10,10 +10,10 @@ import pytest
 
 from tests.integration.servers.judge import length_judge
 from tests.published import lmentry, superni
-from tunalm.loading import load_recipe
-from tunalm.pipeline import run_recipe
+from tunalm.pipeline.running import run_recipe
 from tunalm.recipe import Evaluate, Recipe
-from tunalm.sweeps import read_label
+from tunalm.recipe.loading import load_recipe
+from tunalm.recipe.sweeps import read_label
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 QUICK = {

@@ -25,10 +25,10 @@ SERVER = '''
 """Run the stage once per line of standard input, in a forked process that may be killed."""
 import os, sys, time, traceback
 from pathlib import Path
-from tunalm import pipeline
+from tunalm.pipeline import running as pipeline
 from tunalm.engines.scripted import ScriptedEngine
-from tunalm.loading import build_recipe
-from tunalm.rouge import rouge_l
+from tunalm.recipe.loading import build_recipe
+from tunalm.measures.rouge import rouge_l
 from tunalm.sampling import sampler
 
 rouge_l("warm up the stemmer", "once and not in every child")

@@ -19,7 +19,7 @@ import pytest
 
 from tests.integration.servers.batches import Fate, Line, answer, batch_service, refused
 from tunalm import redaction
-from tunalm.cli import main
+from tunalm.cli.app import main
 
 OURS = "key-of-this-address-7f3a9c1e5b2d"
 """In the variable that the recipe names; it has no shape that gives it away."""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tunalm.cli import main
+from tunalm.cli.app import main
 from tunalm.records import Message, Ranking, Response
 from tunalm.store import write_rows
 

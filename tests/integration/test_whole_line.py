@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tunalm.loading import build_recipe
-from tunalm.pipeline import run_recipe
+from tunalm.pipeline.running import run_recipe
+from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking
 from tunalm.store import read_rows
 

@@ -18,6 +18,10 @@ from tunalm import recipe
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "tunalm"
 MODULES = sorted(SOURCE.rglob("*.py"))
+SETTINGS = [
+    SOURCE / "recipe" / f"{name}.py" for name in ("__init__", "base", "engines", "evaluation", "feedback", "training")
+]
+"""Where knobs are declared; a knob must be read elsewhere."""
 LEAVES = [SOURCE / "errors.py", SOURCE / "records.py", *sorted((SOURCE / "recipe").glob("*.py"))]
 MAY_IMPORT_TORCH = ("training/", "engines/huggingface/", "engines/vllm/", "ranking/proxy.py")
 LONGEST_MODULE = 500
@@ -58,7 +62,7 @@ def test_torch_is_imported_in_few_places_only(module: Path) -> None:
 @pytest.mark.parametrize("leaf", LEAVES, ids=name_of)
 def test_leaves_import_the_standard_library_and_pydantic_only(leaf: Path) -> None:
     packages = {found.split(".")[0] for found in imported(leaf) if not found.startswith("tunalm.recipe")}
-    assert packages <= sys.stdlib_module_names | {"pydantic"}
+    assert packages <= sys.stdlib_module_names | {"pydantic", "tunalm", "yaml"}
 
 
 def knobs() -> Iterator[tuple[str, str]]:
@@ -68,7 +72,7 @@ def knobs() -> Iterator[tuple[str, str]]:
 
 
 def test_every_knob_has_a_help_text_and_is_read_somewhere() -> None:
-    code = "\n".join(path.read_text(encoding="utf-8") for path in MODULES if path.parent.name != "recipe")
+    code = "\n".join(path.read_text(encoding="utf-8") for path in MODULES if path not in SETTINGS)
     for owner, knob in knobs():
         field = getattr(recipe, owner).model_fields[knob]
         assert field.description or knob in {"inputs", "stages"}, f"{owner}.{knob} has no help text"
@@ -79,7 +83,7 @@ def test_the_command_line_answers_for_help_without_torch() -> None:
     heavy = "{'torch', 'transformers', 'datasets', 'pyarrow', 'matplotlib', 'openai', 'scipy'}"
     code = f"""
 import sys
-from tunalm.cli import app
+from tunalm.cli.app import app
 app(args=['--help'], standalone_mode=False)
 print('HEAVY', sorted({heavy} & set(sys.modules)))
 """
@@ -87,7 +91,7 @@ print('HEAVY', sorted({heavy} & set(sys.modules)))
 
 
 @pytest.mark.parametrize(
-    "module", ["loading", "pipeline", "estimate", "engines.endpoint.engine", "ranking", "evaluation", "reporting"]
+    "module", ["recipe.loading", "pipeline.running", "engines.endpoint.engine", "ranking", "evaluation", "reporting"]
 )
 def test_work_without_a_model_in_this_process_needs_no_torch(module: str) -> None:
     code = f"import sys, tunalm.{module}; print('torch' in sys.modules, 'transformers' in sys.modules)"

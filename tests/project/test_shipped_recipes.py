@@ -11,12 +11,12 @@ import yaml
 
 from tests.published import lmentry, superni
 from tests.tiny import save_tiny_model
-from tunalm.engines.cost.prices import load_prices
+from tunalm.calls.prices import load_prices
 from tunalm.errors import RecipeError
-from tunalm.estimate import estimate
-from tunalm.loading import load_recipe
-from tunalm.pipeline import plan
+from tunalm.pipeline.estimate import estimate
+from tunalm.pipeline.running import plan
 from tunalm.recipe import Recipe
+from tunalm.recipe.loading import load_recipe
 from tunalm.store import RunFolder
 
 FOLDER = Path(__file__).resolve().parents[2] / "recipes"

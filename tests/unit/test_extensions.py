@@ -9,9 +9,9 @@ import pytest
 
 from tunalm.errors import RecipeError
 from tunalm.extensions import extension_identity, load_extension
-from tunalm.loading import build_recipe
-from tunalm.pipeline import run_recipe
+from tunalm.pipeline.running import run_recipe
 from tunalm.recipe import Extension
+from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking, Response
 from tunalm.store import read_rows, write_rows
 

@@ -10,7 +10,7 @@ import pytest
 
 from tunalm import redaction
 from tunalm.errors import RecipeError
-from tunalm.loading import build_recipe
+from tunalm.recipe.loading import build_recipe
 from tunalm.redaction import CleanStream, holds_key, remember, without_keys, without_secret_bytes, without_secrets
 
 SHAPED = [

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tunalm.auditing.estimates import mean, of_sums, ratio
 from tunalm.auditing.matching import Matched
-from tunalm.statistics.agreement import kappa_of_table
-from tunalm.statistics.ranks import kendall_tau, pair_accuracy, top1_agrees, weighted_tau
+from tunalm.measures.agreement import kappa_of_table
+from tunalm.measures.ranks import kendall_tau, pair_accuracy, top1_agrees, weighted_tau
 
 VERDICTS = 3
 """Of a pair: the first is better, a tie, the second is better."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunalm.statistics.means import CONFIDENCE
+from tunalm.measures.means import CONFIDENCE
 
 SAMPLES = 1000
 """Bootstrap resamples behind an interval; what is drawn are whole lists."""

@@ -9,8 +9,8 @@ from math import comb
 from typing import Any
 
 from tunalm.auditing.estimates import mean, ratio
+from tunalm.measures.ranks import kendall_tau, top1_agrees
 from tunalm.records import Ranking, Response
-from tunalm.statistics.ranks import kendall_tau, top1_agrees
 
 Measure = Callable[[Response], int | None]
 UNITS: dict[str, Measure] = {

@@ -10,8 +10,8 @@ from typing import Any
 
 from tunalm.auditing.estimates import Estimate, mean, ratio
 from tunalm.errors import DataError
+from tunalm.measures.ranks import kendall_w
 from tunalm.records import Ranking
-from tunalm.statistics.ranks import kendall_w
 
 
 @dataclass(frozen=True)

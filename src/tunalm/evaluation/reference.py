@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tunalm.data import load, require_references
+from tunalm.measures.rouge import rouge_l
 from tunalm.recipe import Benchmark as BenchmarkSettings
 from tunalm.records import Instruction, Prediction
-from tunalm.rouge import rouge_l
 
 
 class ReferenceBenchmark:

@@ -13,10 +13,10 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from tunalm.measures.means import holm, mean_interval, sign_flip_p_value, standard_error
 from tunalm.progress import progress
 from tunalm.recipe import Evaluate
 from tunalm.records import Prediction, Verdict
-from tunalm.statistics.means import holm, mean_interval, sign_flip_p_value, standard_error
 
 SCHEMA_VERSION = 1
 DIGITS = 4

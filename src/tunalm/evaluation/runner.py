@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunalm.calls.asking import complete
 from tunalm.engines import open_engine
-from tunalm.engines.asking import complete
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.errors import EngineError
 from tunalm.evaluation.base import Benchmark, Comparing, Question, WithTotals, open_benchmark

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from tunalm.calls.asking import complete
 from tunalm.engines import open_engine
-from tunalm.engines.asking import complete
 from tunalm.engines.base import Completion, Request
 from tunalm.engines.scoring import open_scorer, score_request
 from tunalm.ranking.base import is_usable

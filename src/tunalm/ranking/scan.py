@@ -14,13 +14,13 @@ from statistics import fmean
 from typing import Any
 
 from tunalm.errors import DataError
+from tunalm.measures.ranks import kendall_tau, top1_agrees
 from tunalm.progress import progress
 from tunalm.ranking.base import assign_ranks, is_usable
 from tunalm.ranking.equation3 import LengthUnit, Likelihoods
 from tunalm.ranking.likelihood import list_scores, stored_likelihoods
 from tunalm.ranking.rescoring import kept_likelihoods
 from tunalm.records import Ranking
-from tunalm.statistics.ranks import kendall_tau, top1_agrees
 from tunalm.store import read_rows
 
 FILES = ("rankings.jsonl", "responses.jsonl")

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from tunalm.engines.cost.budget import dollars
+from tunalm.calls.budget import dollars
 from tunalm.reporting import formats
 
 

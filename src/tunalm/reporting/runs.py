@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tunalm.progress import progress
+from tunalm.recipe.selection import named_stages
 from tunalm.reporting.files import read_object
 from tunalm.reporting.flow import flow
 from tunalm.reporting.formats import plain
@@ -19,7 +20,6 @@ from tunalm.reporting.judges import alarms
 from tunalm.reporting.stages import StageView, stage_view
 from tunalm.reporting.svg import Svg
 from tunalm.reporting.tables import Cell, Column, Table
-from tunalm.selection import named_stages
 
 States = Mapping[str, dict[str, Any]]
 

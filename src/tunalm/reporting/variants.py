@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from tunalm.measures.means import t_interval
+from tunalm.recipe.sweeps import SEED, read_label
 from tunalm.reporting.formats import interval, number
 from tunalm.reporting.outcome import metric
 from tunalm.reporting.plots import setting_plot
 from tunalm.reporting.svg import Drawing
 from tunalm.reporting.tables import Cell, Column, Table
-from tunalm.statistics.means import t_interval
-from tunalm.sweeps import SEED, read_label
 
 Setting = tuple[tuple[str, str], ...]
 """Values by axis, the seed left out."""
@@ -43,7 +43,7 @@ def sweep(results: dict[str, Any]) -> Sweep | None:
     """What became of the variants of an evaluation's models; None where there are none.
 
     Args:
-        results: the content of results.json. Variants are told by their names, see `tunalm.sweeps.label`.
+        results: the content of results.json. Variants are told by their names, see `tunalm.recipe.sweeps.label`.
     """
     models: defaultdict[str, defaultdict[Setting, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for label, outcome in results["models"].items():

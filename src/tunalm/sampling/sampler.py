@@ -17,16 +17,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tunalm.calls.asking import complete
+from tunalm.calls.budget import Budget
 from tunalm.data import load, with_demonstrations
 from tunalm.engines import open_engine
-from tunalm.engines.asking import complete
 from tunalm.engines.base import Completion, Engine, Request
-from tunalm.engines.cost.budget import Budget
 from tunalm.errors import EngineError
+from tunalm.measures.rouge import rouge_l, tokenize
 from tunalm.progress import console, progress
 from tunalm.recipe import Sample
 from tunalm.records import Instruction, Message, Ranking, Response
-from tunalm.rouge import rouge_l, tokenize
 from tunalm.sampling.diverse import Rule, Similarity, closest, next_step
 from tunalm.store import StageContext, Summary, digest, write_rows
 

@@ -26,7 +26,7 @@ def test_a_table_is_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_wrong_score_is_not_timed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("tunalm.rouge.rouge_l", lambda a, b: 0.5)
+    monkeypatch.setattr("tunalm.measures.rouge.rouge_l", lambda a, b: 0.5)
     assert rouge.main(["--rounds", "1"]) == 1
     assert "scores differ" in capsys.readouterr().err
 

@@ -20,8 +20,8 @@ from tunalm.engines.batch.engine import BatchEngine
 from tunalm.engines.batch.file import custom_id
 from tunalm.engines.batch.server import BatchServer
 from tunalm.errors import BudgetError, EngineError
-from tunalm.loading import build_recipe
 from tunalm.recipe import BatchSettings
+from tunalm.recipe.loading import build_recipe
 from tunalm.records import Message
 
 SECRET = "sk-secret-0123456789"

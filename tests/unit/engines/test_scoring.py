@@ -12,11 +12,11 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request as Received
 from werkzeug import Response
 
-from tunalm.engines.asking import complete
+from tunalm.calls.asking import complete
+from tunalm.calls.budget import Budget
+from tunalm.calls.prices import Price, Prices
+from tunalm.calls.spending import accounts
 from tunalm.engines.base import Capabilities, Completion, Request
-from tunalm.engines.cost.budget import Budget
-from tunalm.engines.cost.prices import Price, Prices
-from tunalm.engines.cost.spending import accounts
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.engines.scoring import UNIT, open_scorer, score_request, split
 from tunalm.engines.scripted import ScriptedEngine
@@ -133,7 +133,7 @@ def test_calls_to_a_server_are_in_the_ledger_and_paid_once(httpserver: HTTPServe
 
 
 def test_a_reply_that_was_kept_is_read_and_not_asked_for(httpserver: HTTPServer, tmp_path: Path) -> None:
-    from tunalm.engines.ledger.ledger import Ledger, address
+    from tunalm.calls.ledger import Ledger, address
 
     httpserver.expect_request("/v1/completions").respond_with_handler(echo)
     engine = served(httpserver)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tunalm.calls.ledger import Ledger
 from tunalm.engines.base import NoJournal
-from tunalm.engines.ledger.ledger import Ledger
-from tunalm.engines.ledger.scribe import Scribe
+from tunalm.engines.endpoint.scribe import Scribe
 from tunalm.errors import EngineError
 
 

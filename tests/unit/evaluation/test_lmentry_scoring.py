@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunalm.cli import app
+from tunalm.cli.app import app
 from tunalm.errors import DataError
 from tunalm.evaluation.lmentry.data import CONTENT, SETS, load_questions
 from tunalm.evaluation.lmentry.scoring import score_file

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.published import lmentry, superni
-from tunalm.cli import app
+from tunalm.cli.app import app
 from tunalm.engines.base import Completion, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import DataError, EngineError

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tests.tiny import tiny_tokenizer
-from tunalm.cli import app
+from tunalm.cli.app import app
 from tunalm.errors import DataError, ModelError
 from tunalm.evaluation.base import open_benchmark
 from tunalm.evaluation.superni.benchmark import SuperNIBenchmark

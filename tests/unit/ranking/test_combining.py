@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tunalm.errors import DataError
-from tunalm.loading import build_recipe
-from tunalm.pipeline import run_recipe
+from tunalm.pipeline.running import run_recipe
 from tunalm.ranking.base import unranked, with_scores
 from tunalm.ranking.combining import Fallback, Veto, judge_calls, open_ranker
 from tunalm.ranking.judge.questions import inquiries
 from tunalm.ranking.verifier import Checks
 from tunalm.recipe import Rank
+from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking, Response
 from tunalm.store import StageContext, write_rows
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tunalm import ranking
-from tunalm.engines.cost.spending import accounts
+from tunalm.calls.spending import accounts
 from tunalm.engines.scripted import ScriptedEngine
-from tunalm.loading import build_recipe
-from tunalm.pipeline import run_recipe
+from tunalm.pipeline.running import run_recipe
 from tunalm.recipe import Rank
+from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking, Response
 from tunalm.store import StageContext, Summary, read_rows, write_rows
 

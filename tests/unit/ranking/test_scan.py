@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tunalm.cli import app
+from tunalm.cli.app import app
 from tunalm.errors import DataError, RecipeError
 from tunalm.ranking.scan import scan
 from tunalm.records import Ranking, Response

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from tunalm.errors import DataError
-from tunalm.loading import build_recipe
-from tunalm.pipeline import run_recipe
+from tunalm.pipeline.running import run_recipe
 from tunalm.ranking.user_code import checker_identity, load_checker, score_of, within
 from tunalm.ranking.verifier import VerifierRanker
 from tunalm.recipe import Rank
+from tunalm.recipe.loading import build_recipe
 from tunalm.records import Instruction, Ranking, Response
 from tunalm.store import StageContext, read_rows, write_rows
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tunalm.rouge import rouge_l
+from tunalm.measures.rouge import rouge_l
 from tunalm.sampling.diverse import Rule, Similarity, closest, next_step
 
 

@@ -13,9 +13,9 @@ import pytest
 from tunalm.engines.base import Capabilities, Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EngineError
+from tunalm.measures.rouge import rouge_l
 from tunalm.recipe import Sample
 from tunalm.records import Instruction, Ranking
-from tunalm.rouge import rouge_l
 from tunalm.sampling import run, sampler
 from tunalm.sampling.sampler import draw_seed
 from tunalm.store import StageContext, Summary, read_rows

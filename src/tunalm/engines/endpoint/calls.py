@@ -31,9 +31,9 @@ from tunalm.engines.endpoint.retries import (
     may_pass,
     silence_retries,
 )
+from tunalm.engines.endpoint.scribe import Scribe
 from tunalm.engines.endpoint.stops import Stops
 from tunalm.engines.endpoint.wire import Answer, UnusableError, Wire
-from tunalm.engines.ledger.scribe import Scribe
 from tunalm.errors import EngineError
 
 Unit = Sequence[Request]

@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from tunalm.evaluation.judge_check.pairs import Choice, KnownPair
-from tunalm.statistics.agreement import cohen_kappa, kappa_interval
-from tunalm.statistics.means import mean_interval
+from tunalm.measures.agreement import cohen_kappa, kappa_interval
+from tunalm.measures.means import mean_interval
 
 DIGITS = 4
 

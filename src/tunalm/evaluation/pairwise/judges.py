@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tunalm.calls.asking import complete
 from tunalm.engines import open_engine
-from tunalm.engines.asking import complete
 from tunalm.engines.base import Completion, Request
 from tunalm.errors import DataError
 from tunalm.evaluation.pairwise.comparisons import Judge

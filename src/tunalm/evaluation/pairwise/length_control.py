@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from tunalm.statistics.means import CONFIDENCE
+from tunalm.measures.means import CONFIDENCE
 
 RIDGE = 1e-3
 """Penalty on squared coefficients: too weak to matter, but verdicts that are all alike would have no optimum."""

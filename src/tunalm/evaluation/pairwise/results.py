@@ -8,7 +8,7 @@ from typing import Any
 from tunalm.evaluation.harness import TaskResult, document
 from tunalm.evaluation.pairwise.comparisons import Comparison
 from tunalm.evaluation.pairwise.winrates import by_category, win_rates
-from tunalm.statistics.means import holm
+from tunalm.measures.means import holm
 
 VERSION = 1
 """Of the prompts and rules. A change of either that can change a verdict raises it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from tunalm.evaluation.pairwise.comparisons import POINTS, Comparison
 from tunalm.evaluation.pairwise.length_control import length_controlled
-from tunalm.statistics.means import mean_interval, sign_flip_p_value, standard_error
+from tunalm.measures.means import mean_interval, sign_flip_p_value, standard_error
 
 DIGITS = 4
 EVEN = 50.0

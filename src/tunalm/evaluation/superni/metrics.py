@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from tunalm import rouge
+from tunalm.measures import rouge
 
 MOST_ROWS = 1 << 14
 """Rows that are remembered: most tasks are of classification, where few labels make all pairs."""

@@ -15,8 +15,8 @@ from tunalm.evaluation.predictions import read_predictions, refuse, require_dist
 from tunalm.evaluation.superni.data import TestTask, coverage
 from tunalm.evaluation.superni.metrics import RowScore, mean_score, score_row
 from tunalm.evaluation.superni.tasks import BY_EXACT_MATCH, CATEGORIES, NUM_INSTANCES
+from tunalm.measures.means import standard_error
 from tunalm.progress import progress
-from tunalm.statistics.means import standard_error
 
 VERSION = 1
 """Raised when the same predictions would get other scores."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
+from tunalm.measures.ranks import kendall_w
 from tunalm.ranking.base import assign_ranks
-from tunalm.statistics.ranks import kendall_w
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tunalm.calls.asking import complete
 from tunalm.engines import open_engine
-from tunalm.engines.asking import complete
 from tunalm.progress import console, progress
 from tunalm.ranking.judge.degenerate import find_degenerate
 from tunalm.ranking.judge.health import health

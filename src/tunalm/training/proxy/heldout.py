@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunalm.measures.ranks import bootstrap, kendall_tau, pair_accuracy, top1_agrees
 from tunalm.records import Ranking
-from tunalm.statistics.ranks import bootstrap, kendall_tau, pair_accuracy, top1_agrees
 
 SAMPLES = 1000
 """Bootstrap resamples behind an interval; what is drawn are whole lists."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunalm.cli import app
+from tunalm.cli.app import app
 from tunalm.engines.base import Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EXIT_FAILED_ROWS, DataError, RecipeError

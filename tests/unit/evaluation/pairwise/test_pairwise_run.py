@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from tunalm.cli import app
+from tunalm.cli.app import app
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EXIT_FAILED_ROWS, DataError

@@ -1,0 +1,87 @@
+"""Refuses a stage that needs more than its engine gives, before the first call that is worth anything is made.
+
+What a server gives is not known until it is asked. It is asked for a few tokens, once for all runs on a ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tunalm.calls.budget import Budget
+from tunalm.engines.base import Completion, Engine, Journal, Probed, Request
+from tunalm.errors import EngineError
+from tunalm.progress import console
+from tunalm.records import Message
+
+KNOWN = "gives"
+"""Name under which the journal keeps what an engine was found to give."""
+QUESTION = [Message(role="user", content="Name an animal.")]
+FEW_TOKENS = 8
+REFUSALS = ("http-400", "http-422", "http-501")
+
+WAYS_OUT = {
+    "logprobs": (
+        "log-probabilities, because of logprobs: true",
+        "Sample from a model in this process or from another server (vLLM, llama.cpp), or set logprobs: false and rank "
+        "with by: judge.",
+    ),
+    "json_schema": (
+        "replies that keep to a JSON schema",
+        "Ask a model in this process or on another server (vLLM, SGLang, llama.cpp, OpenAI).",
+    ),
+}
+"""What requests may need -> what was expected, and how to do without."""
+
+
+def require(engine: Engine, units: Sequence[Sequence[Request]], journal: Journal, budget: Budget | None) -> None:
+    """Make sure that an engine gives the log-probabilities, and keeps to the schemas, that requests ask for.
+
+    Trouble that says nothing about what a server can do is left to the calls to come.
+
+    Raises:
+        EngineError: it does not; the ways out are named.
+        BudgetError: not even the question can be paid for.
+    """
+    asked = [request for unit in units for request in unit]
+    needs = {
+        "logprobs": next((request for request in asked if request.logprobs), None),
+        "json_schema": next((request for request in asked if request.json_schema is not None), None),
+    }
+    known = set((journal.recall(KNOWN) or "").split())
+    for need, request in needs.items():
+        if request is None or need in known:
+            continue
+        if not getattr(engine.capabilities, need):
+            raise _refusal(engine, need, "an engine that does not give them")
+        if isinstance(engine, Probed):
+            _ask(engine, engine, need, request, budget)
+            known.add(need)
+            journal.remember(KNOWN, " ".join(sorted(known)))
+
+
+def _ask(engine: Engine, probed: Probed, need: str, request: Request, budget: Budget | None) -> None:
+    """Ask for a few tokens in the way of `request`, and, if that is refused, in the plainest way there is."""
+
+    def ask(small: Request) -> Completion:
+        reserved = budget.reserve(engine.identity, [small]) if budget else 0.0
+        reply = probed.probe(small)
+        if budget:
+            budget.settle(reserved, engine.identity, reply.prompt_tokens, reply.completion_tokens)
+        return reply
+
+    plain = Request(key="probe", messages=QUESTION, max_new_tokens=FEW_TOKENS)
+    reply = ask(plain.model_copy(update={need: getattr(request, need)}))
+    if _is_refusal(reply) and not _is_refusal(ask(plain)):
+        raise _refusal(engine, need, f"a server that refuses to give them ({reply.failure})")
+    if need == "json_schema" and reply.text and not reply.text.lstrip().startswith("{"):
+        message = "      the server does not keep to a JSON schema; replies without JSON will be failures"
+        console().print(message, markup=False)
+
+
+def _is_refusal(reply: Completion) -> bool:
+    return (reply.failure or "").startswith(REFUSALS)
+
+
+def _refusal(engine: Engine, need: str, found: str) -> EngineError:
+    expected, fix = WAYS_OUT[need]
+    return EngineError(engine.identity, found=found, expected=expected, fix=fix)

@@ -1,0 +1,132 @@
+"""What the tokens of a model cost: a table that the user writes, and nothing from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import platformdirs
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from tunalm.engines.endpoint.addresses import is_loopback
+from tunalm.errors import RecipeError
+from tunalm.recipe import Settings
+
+IN_PROCESS = "in-process"
+LOOPBACK = "loopback"
+USER_TABLE = "prices.yaml"
+"""In the folder where the user's settings of tunalm lie."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a model answers."""
+
+    host: str
+    """With its port, if the address names one; `in-process` for a model without a server."""
+    model: str
+    kind: str
+    """First word of the identity: `endpoint`, `batch` ..."""
+
+    def __str__(self) -> str:
+        return f"{self.model} at {self.host}"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """What a table may call the host."""
+        bare = urlsplit(f"//{self.host}").hostname or self.host
+        return (self.host, bare, LOOPBACK) if is_loopback(bare) else (self.host, bare)
+
+
+def place_of(identity: str) -> Place:
+    """Where the model of an engine answers; an identity without an address is a model in this process."""
+    words = identity.split(" ")
+    if len(words) > 2 and "://" in words[1]:
+        return Place(urlsplit(words[1]).netloc.lower(), words[2], words[0])
+    return Place(IN_PROCESS, identity, words[0])
+
+
+class Price(Settings):
+    """A row of the table: dollars per million tokens."""
+
+    host: str
+    model: str
+    prompt: float = Field(ge=0, allow_inf_nan=False)
+    completion: float = Field(ge=0, allow_inf_nan=False)
+    kind: Literal["endpoint", "batch"] | None = None
+    """Of the engine that asks; null fits both."""
+
+    def fits(self, place: Place) -> bool:
+        """Whether the row speaks of a model."""
+        there = any(fnmatchcase(host, self.host.lower()) for host in place.hosts)
+        return there and fnmatchcase(place.model, self.model) and self.kind in (None, place.kind)
+
+    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
+        """Dollars for so many tokens."""
+        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1_000_000
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The whole table; the first row that fits decides."""
+
+    rows: tuple[Price, ...]
+
+    def find(self, identity: str) -> Price | None:
+        """Price of the engine with this identity, or None if the table does not have it."""
+        place = place_of(identity)
+        return next((row for row in self.rows if row.fits(place)), None)
+
+
+def load_prices(path: str | Path | None = None) -> Prices:
+    """Read the user's table, if any, and the one that tunalm ships.
+
+    Args:
+        path: a table whose rows come before all others.
+
+    Raises:
+        RecipeError: a table cannot be read, or a row is wrong (it is named).
+    """
+    user = platformdirs.user_config_path("tunalm") / USER_TABLE
+    tables = [*([] if path is None else [Path(path).expanduser()]), *([user] if user.is_file() else [])]
+    shipped = files("tunalm.calls").joinpath("prices.yaml").read_text(encoding="utf-8")
+    return Prices((*(row for table in tables for row in _read(table)), *_rows(shipped, "prices.yaml")))
+
+
+def _read(path: Path) -> Iterable[Price]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            path,
+            found=str(getattr(error, "strerror", None) or error),
+            expected="a table of prices in YAML",
+            fix="Check the path; the table that tunalm ships shows the form.",
+        ) from error
+    return _rows(text, str(path))
+
+
+def _rows(text: str, where: str) -> list[Price]:
+    try:
+        return TypeAdapter(list[Price]).validate_python(yaml.safe_load(text) or [])
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+        raise RecipeError(f"{where}{line}", found=problem, expected="plain YAML", fix="Correct the line.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        row, *rest = first["loc"] or ("table",)
+        place = f"row {row + 1}" if isinstance(row, int) else str(row)
+        raise RecipeError(
+            f"{where}, {': '.join([place, *map(str, rest)])}",
+            found=first["msg"][:1].lower() + first["msg"][1:],
+            expected="a list of rows {host, model, prompt, completion} in dollars per million tokens",
+            fix="Correct the row.",
+        ) from error

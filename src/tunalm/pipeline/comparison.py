@@ -1,0 +1,101 @@
+"""Several runs beside each other: `tunalm compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tunalm.errors import StoreError
+from tunalm.evaluation.merging import Evaluated, merge
+from tunalm.pipeline.running import MADE, stored_recipe
+from tunalm.recipe import Recipe
+from tunalm.recipe.sweeps import SEED, label
+from tunalm.reporting import write_comparison
+from tunalm.reporting.changes import Answers
+from tunalm.reporting.files import read_results
+from tunalm.reporting.published import Published
+from tunalm.reporting.runs import Run
+from tunalm.store import RunFolder, write_json
+
+
+def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Published] = ()) -> dict[str, Any]:
+    """Write results.json and report.html of several runs together into a folder; returns the results.
+
+    Runs whose recipes differ in nothing but the seed are shown like a sweep over seeds: with means over them.
+
+    Args:
+        folders: of the runs, as `tunalm run --run-dir` took them.
+        out: folder to write to.
+        published: numbers to stand beside those of the runs.
+
+    Raises:
+        StoreError: there are not two runs, a folder is not one, or its evaluation has not finished; or nothing can be
+            written to `out`, or it is a run itself.
+        DataError: the runs have no benchmark in common.
+    """
+    folders = list(dict.fromkeys(folder.resolve() for folder in folders))
+    if len(folders) < 2:
+        raise StoreError(
+            "tunalm compare", found="one run", expected="two or more", fix="Name the folders of several runs."
+        )
+    if (out / "config.yaml").exists():
+        raise StoreError(out, found="a run", expected="a folder of its own", fix="Give another --out.")
+    named = dict(zip(_names(folders), folders, strict=True))
+    recipes = {name: stored_recipe(RunFolder(folder)) for name, folder in named.items()}
+    evaluated = {name: _evaluated(folder, recipes[name]) for name, folder in named.items()}
+    merged = merge(evaluated, _naming(recipes))
+    runs = {
+        name: Run(folder, recipes[name].model_dump(mode="json"), _states(folder, recipes[name]))
+        for name, folder in named.items()
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        found = f"'{error.strerror}'"
+        raise StoreError(out, found=found, expected="a folder to write to", fix="Give another --out.") from error
+    write_json(out / "results.json", merged.results)
+    sources = [Answers(each.folder, merged.names[name]) for name, each in evaluated.items()]
+    write_comparison(out / "report.html", runs, merged.results, sources, published, merged.notes)
+    return merged.results
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that tell the folders apart."""
+    for length in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = ["/".join(folder.parts[-length:]) for folder in folders]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def _naming(recipes: Mapping[str, Recipe]) -> Callable[[str, str], str]:
+    """How to call a model of a run."""
+    seeds = {name: {stage.seed for stage in recipe.stages.values()} for name, recipe in recipes.items()}
+    same = {repr(_without_seeds(recipe.model_dump(mode="json"))) for recipe in recipes.values()}
+    found = [min(values) for values in seeds.values() if len(values) == 1]
+    if len(same) == 1 and len(set(found)) == len(recipes):
+        return lambda model, run: label(model, {SEED: min(seeds[run])})
+    return lambda model, run: f"{run}: {model}"
+
+
+def _without_seeds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_seeds(item) for key, item in value.items() if key != SEED}
+    return [_without_seeds(item) for item in value] if isinstance(value, list) else value
+
+
+def _evaluated(folder: Path, recipe: Recipe) -> Evaluated:
+    """The last finished evaluation of a run."""
+    for name in reversed(recipe.stages):
+        path = RunFolder(folder).folder(name) / MADE["results"]
+        if recipe.stages[name].produces == "results" and (results := read_results(path)) is not None:
+            return Evaluated(path.parent, results)
+    raise StoreError(
+        folder, found="no results", expected="a run whose evaluation has finished", fix="Finish it with tunalm run."
+    )
+
+
+def _states(folder: Path, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    run = RunFolder(folder)
+    return {name: run.state(name) for name in recipe.stages}

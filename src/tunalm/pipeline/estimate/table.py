@@ -1,0 +1,97 @@
+"""An estimate as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import reduce
+from operator import add
+
+from rich.console import Console
+from rich.table import Table
+
+from tunalm.calls.budget import dollars
+from tunalm.pipeline.estimate.figures import Amount, Asking, Estimate, StageEstimate
+
+GIB = 2**30
+UNKNOWN = "unknown"
+
+
+def print_estimate(estimate: Estimate, name: str, max_cost: float | None) -> None:
+    """Print what a recipe named so would take, and how that goes with a limit on costs."""
+    screen = Console(highlight=False)
+    screen.print(_stages(estimate, name))
+    if any(stage.asked for stage in estimate.stages):
+        screen.print(_calls(estimate))
+    if any(stage.training for stage in estimate.stages):
+        screen.print(_training(estimate))
+    for line in _remarks(estimate, max_cost):
+        screen.print(line, markup=False, soft_wrap=True)
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number == 0 else "right", overflow="fold")
+    return table
+
+
+def _stages(estimate: Estimate, name: str) -> Table:
+    table = _table(f"{name}: what would run", "stage", "kind", "state", "disk")
+    for stage in estimate.stages:
+        table.add_row(stage.stage, stage.kind, stage.state, _bytes(stage.disk))
+    return table
+
+
+def _calls(estimate: Estimate) -> Table:
+    table = _table("Calls: expected / at most", "stage", "calls", "prompt tokens", "completion tokens", "cost")
+    for stage in estimate.stages:
+        if stage.asked:
+            table.add_row(stage.stage, *_costs(_sum(stage)))
+    table.add_section()
+    table.add_row("together", *_costs(estimate.total))
+    return table
+
+
+def _costs(asking: Asking) -> tuple[str, str, str, str]:
+    cost = UNKNOWN if asking.cost is None else _range(asking.cost, dollars)
+    return (_range(asking.calls), _range(asking.prompt_tokens), _range(asking.completion_tokens), cost)
+
+
+def _sum(stage: StageEstimate) -> Asking:
+    return reduce(add, stage.asked)
+
+
+def _training(estimate: Estimate) -> Table:
+    table = _table("Training", "stage", "tokens read", "PFLOP", "memory")
+    for stage in estimate.stages:
+        if stage.training:
+            needs = stage.training
+            work = UNKNOWN if needs.operations is None else f"{needs.operations / 1e15:,.1f}"
+            table.add_row(stage.stage, f"{needs.tokens:,}", work, _bytes(needs.memory))
+    return table
+
+
+def _remarks(estimate: Estimate, max_cost: float | None) -> Iterator[str]:
+    for stage in estimate.stages:
+        for asking in stage.asked:
+            if asking.answered:
+                yield f"{stage.stage}: {asking.answered:,} of {asking.requested:,} are answered already"
+        for note in stage.notes:
+            yield f"{stage.stage}: {note}"
+    cost = estimate.total.cost
+    if max_cost is not None and cost is not None:
+        enough = "covers" if max_cost >= cost.expected else "is less than"
+        sure = " and the most that can come" if max_cost >= cost.most else ""
+        yield f"max_cost: {dollars(max_cost)} {enough} what is expected{sure}"
+    yield "Tokens are estimates. Nothing was sent, loaded or written."
+
+
+def _range(amount: Amount, show: Callable[[float], str] = lambda value: f"{round(value):,}") -> str:
+    expected, most = show(amount.expected), show(amount.most)
+    return expected if expected == most else f"{expected} / {most}"
+
+
+def _bytes(count: float | None) -> str:
+    if count is None:
+        return UNKNOWN
+    return "-" if not count else f"{count / GIB:.1f} GiB" if count >= 0.1 * GIB else f"{count / 2**20:.1f} MiB"

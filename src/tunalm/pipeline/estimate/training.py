@@ -1,0 +1,132 @@
+"""What training takes: tokens from the rows, memory and disk from the size of the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+from safetensors import SafetensorError, safe_open
+
+from tunalm.engines.models import local_folder
+from tunalm.pipeline.estimate.figures import TrainingNeeds
+from tunalm.pipeline.estimate.tokens import TokenCounter, counter_of
+from tunalm.recipe import Proxy, Train, Training
+from tunalm.records import Ranking
+
+BYTES = 4
+"""Of a number in fp32, as weights, gradients, moments and checkpoints are kept."""
+TRAINED = 4
+"""Numbers per trained weight: itself, its gradient and the two moments of AdamW."""
+SAVED = 3
+"""Of these in a checkpoint: all but the gradient."""
+CHECKPOINTS = 3
+"""On disk at once: two that are kept and one that is being written."""
+TOKEN_BUDGET = 4096
+"""Of a GPU, where none is given; on a CPU it is less."""
+LOGITS = 2**28
+"""Bytes of logits that are held at once."""
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Sizes of a model that memory depends on."""
+
+    parameters: int
+    layers: int
+    hidden: int
+    intermediate: int
+    linear: int
+    """Inputs and outputs of all linear layers but the head, added up: weights of adapters per unit of rank."""
+
+    @property
+    def activations(self) -> int:
+        """Bytes that a layer keeps of a token for the backward pass, in fp32; in bf16 it is less.
+
+        Counted in a Llama layer with fused attention: ten tensors of the width of the model, four of the MLP's.
+        """
+        return BYTES * (10 * self.hidden + 4 * self.intermediate)
+
+
+def model_shape(source: str) -> ModelShape | None:
+    """Sizes of a model from its files, or None if they are not on this machine."""
+    folder = local_folder(source)
+    if folder is None:
+        return None
+    shapes: dict[str, list[int]] = {}
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.safetensors")):
+            with safe_open(path, framework="numpy") as file:
+                shapes |= {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+        layers, hidden, inner = (int(config[key]) for key in ("num_hidden_layers", "hidden_size", "intermediate_size"))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return None
+    if not shapes:
+        return None
+    linear = [shape for name, shape in shapes.items() if len(shape) == 2 and not _is_vocabulary(name)]
+    return ModelShape(sum(map(prod, shapes.values())), layers, hidden, inner, sum(map(sum, linear)))
+
+
+def _is_vocabulary(name: str) -> bool:
+    return "embed" in name or name.startswith("lm_head")
+
+
+def training_needs(settings: Training, rows: Iterable[Ranking], source: str) -> TrainingNeeds:
+    """What a training stage takes.
+
+    Args:
+        settings: of the stage.
+        rows: what it reads; plain instructions are rows without responses.
+        source: the model that the one to be trained comes from.
+    """
+    counter = counter_of(source)
+    lists = [_list_tokens(row, settings, counter) for row in rows]
+    passes = settings.epochs
+    if settings.max_steps > 0:
+        passes = min(passes, settings.max_steps * settings.batch_size / max(len(lists), 1))
+    tokens = round(sum(lists) * passes)
+    shape = model_shape(source)
+    if shape is None:
+        return TrainingNeeds(tokens)
+    at_once = max(settings.token_budget or TOKEN_BUDGET, max(lists, default=0))
+    operations = _per_token(settings, shape) * tokens
+    return TrainingNeeds(tokens, operations, _memory(settings, shape, at_once), _disk(settings, shape))
+
+
+def _per_token(settings: Training, shape: ModelShape) -> float:
+    """Operations for each token read: two per weight forward, twice as many backward; attention is not counted."""
+    return (8 if settings.gradient_checkpointing else 6) * shape.parameters
+
+
+def _list_tokens(row: Ranking, settings: Training, counter: TokenCounter) -> int:
+    """Tokens of a prompt and all that is learned after it; nothing if the prompt leaves no room."""
+    prompt = counter.alpaca(row.messages()) if settings.template == "alpaca" else counter.chat(row.messages())
+    room = settings.max_length - prompt
+    if room <= 0:
+        return 0
+    imitates = settings.mle_weight > 0 if isinstance(settings, Train) else not isinstance(settings, Proxy)
+    texts = [response.text for response in row.responses if response.failure is None]
+    texts += [row.reference] if imitates and row.reference is not None else []
+    return prompt + sum(min(counter.text(text) + 1, room) for text in texts)
+
+
+def _memory(settings: Training, shape: ModelShape, tokens: int) -> int:
+    """Bytes of one process that keeps the whole model."""
+    adapters = settings.lora_rank * shape.linear
+    weights = BYTES * (shape.parameters + TRAINED * adapters if adapters else TRAINED * shape.parameters)
+    if settings.precision == "bf16":
+        weights += 2 * shape.parameters
+    activations = shape.layers * shape.activations
+    if settings.gradient_checkpointing:
+        activations = shape.layers * BYTES * shape.hidden + shape.activations
+    return weights + tokens * activations + LOGITS
+
+
+def _disk(settings: Training, shape: ModelShape) -> int:
+    """Bytes while it runs: full checkpoints, or those of adapters, the adapter and the model that has it merged in."""
+    if not settings.lora_rank:
+        return BYTES * CHECKPOINTS * SAVED * shape.parameters
+    adapters = settings.lora_rank * shape.linear
+    return BYTES * (CHECKPOINTS * SAVED * adapters + adapters + shape.parameters)

@@ -1,0 +1,371 @@
+"""Reading a recipe: YAML, then overrides, then inputs, then every check that needs no model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from tunalm.errors import RecipeError, did_you_mean
+from tunalm.recipe import STAGES, Benchmark, Data, Recipe, Settings, Source, map_sources
+from tunalm.recipe import BatchSettings as Batch
+from tunalm.recipe import CustomSettings as Custom
+from tunalm.recipe import EndpointSettings as Endpoint
+from tunalm.recipe import HuggingFaceSettings as HuggingFace
+from tunalm.recipe import ScriptedSettings as Scripted
+from tunalm.recipe import VllmSettings as Vllm
+from tunalm.recipe.selection import narrow
+from tunalm.recipe.sweeps import expand
+from tunalm.redaction import holds_key, names_variable
+
+ENGINES: dict[str, type[Settings]] = {
+    "huggingface": HuggingFace,
+    "vllm": Vllm,
+    "endpoint": Endpoint,
+    "batch": Batch,
+    "scripted": Scripted,
+    "custom": Custom,
+}
+LARGEST_RECIPE = 1_000_000  # bytes
+SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
+"""Rows of a file, which YAML would take for a mapping or for a time of day."""
+PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, limit: int | None = None) -> Recipe:
+    """Read a recipe file and make it complete.
+
+    Args:
+        path: a YAML file.
+        overrides: `key=value` strings; a key is an input (`base=...`), a dotted path into one, or a dotted path from
+            the top (`stages.tuna_p.margin=0.05`). Values are YAML.
+        limit: at most so many rows from every data source.
+
+    Raises:
+        RecipeError: naming the file, the key and, where it stands in the file, the line.
+    """
+    path = Path(path)
+    tree, lines = _read_family(path)
+    return build_recipe(tree, overrides, limit=limit, where=str(path), lines=lines)
+
+
+def build_recipe(
+    tree: dict[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    limit: int | None = None,
+    where: str = "recipe",
+    lines: dict[str, int] | None = None,
+) -> Recipe:
+    """Make a complete recipe out of plain dictionaries; arguments and errors as in `load_recipe`."""
+    for override in overrides:
+        _override(tree, override)
+    tree = narrow(tree, where)
+    inputs = tree.get("inputs") or {}
+    tree = {key: value if key == "inputs" else _fill(value, inputs, f"{where}: {key}") for key, value in tree.items()}
+    _refuse_keys(tree, where, lines or {})
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, where, lines or {}) from error
+    return _spread(expand(_check_sources(recipe, where, lines or {}), where), limit)
+
+
+def _read_family(path: Path, younger: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[str, int]]:
+    """A recipe file over the one that it extends, if any, key by key; lines are those of the file itself.
+
+    Evaluations come last, so that those of the extended recipe can have models that the file adds.
+    """
+    if path.resolve() in younger:
+        raise RecipeError(
+            path, found="a recipe that extends itself", expected="another one", fix="Remove `extends` from one of them."
+        )
+    tree, lines = _read_yaml(path)
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree, lines
+    inherited, _ = _read_family(path.parent / str(parent), (*younger, path.resolve()))
+    merged = _over(tree, inherited)
+    if isinstance(merged.get("stages"), dict):
+        merged["stages"] = dict(sorted(merged["stages"].items(), key=lambda stage: _kind(stage[1]) == "evaluate"))
+    return merged, lines
+
+
+def _kind(stage: Any) -> Any:
+    return stage.get("kind") if isinstance(stage, dict) else None
+
+
+def _over(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
+    """Two mappings as one, in the order of the lower one; the upper one decides."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _over(value, merged[key]) if both else value
+    return merged
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    try:
+        if path.stat().st_size > LARGEST_RECIPE:
+            raise RecipeError(
+                path, found="over 1 MB", expected="a recipe", fix="Give the recipe, not the data it names."
+            )
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        near = [str(other) for other in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
+        raise RecipeError(
+            path,
+            found=str(getattr(error, "strerror", None) or error),
+            expected="a recipe in YAML",
+            fix=did_you_mean(str(path), near),
+        ) from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = dict(_lines(node, "", path)) if node is not None else {}
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
+        raise RecipeError(
+            where, found=problem, expected="plain YAML", fix="Correct the line; quote text with ':' or '#'."
+        ) from error
+    if not isinstance(tree, dict):
+        raise RecipeError(
+            path,
+            found=type(tree).__name__,
+            expected="a mapping with name and stages",
+            fix="See recipes/quickstart.yaml.",
+        )
+    return tree, lines
+
+
+def _lines(node: yaml.Node, prefix: str, path: Path) -> Iterator[tuple[str, int]]:
+    """Dotted path and line of every key; a key that stands twice in one mapping is an error."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: dict[Hashable, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if key.value in seen:
+            raise RecipeError(
+                f"{path}:{line}",
+                found=f"'{key.value}' a second time (first on line {seen[key.value]})",
+                expected="each key once",
+                fix="Remove or rename one.",
+            )
+        seen[key.value] = line
+        yield f"{prefix}{key.value}", line
+        yield from _lines(value, f"{prefix}{key.value}.", path)
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(
+            "command line",
+            found=f"'{override}'",
+            expected="key=value",
+            fix="For instance stages.tuna_p.margin=0.05 or base=embedded:smollm2.",
+        )
+    try:
+        value = text if not text or SLICE.fullmatch(text) else yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(
+            f"command line, {key}", found=f"'{text}'", expected="a YAML value", fix="Quote it."
+        ) from error
+    parts = key.strip().split(".")
+    inputs = tree.setdefault("inputs", {}) or {}
+    tree["inputs"] = inputs
+    target = tree
+    if parts[0] not in Recipe.model_fields:
+        if parts[0] not in inputs:
+            known = [*inputs, *Recipe.model_fields]
+            raise RecipeError(
+                f"command line, {key}",
+                found=f"'{parts[0]}'",
+                expected="an input of this recipe or a key of recipes",
+                fix=did_you_mean(parts[0], known),
+            )
+        target = inputs
+    stages = tree.get("stages") or {}
+    if parts[0] == "stages" and len(parts) > 1 and parts[1] not in stages:
+        raise RecipeError(
+            f"command line, {key}",
+            found=f"stage '{parts[1]}'",
+            expected="a stage of the recipe",
+            fix=did_you_mean(parts[1], stages),
+        )
+    for depth, part in enumerate(parts[:-1]):
+        inner = target.setdefault(part, {})
+        if inner is None:
+            inner = target[part] = {}
+        if not isinstance(inner, dict):
+            path = ".".join(parts[: depth + 1])
+            raise RecipeError(
+                f"command line, {key}",
+                found=f"{path} is the plain value '{inner}'",
+                expected="a mapping to set a part of",
+                fix=f"Replace all of it, for instance {path}={{source: ..., limit: 8}}.",
+            )
+        target = inner
+    target[parts[-1]] = value
+
+
+def _fill(value: Any, inputs: dict[str, Any], where: str) -> Any:
+    """Replace `${name}` by the input of that name; a value that is nothing but `${name}` keeps the input's type."""
+    if isinstance(value, dict):
+        return {key: _fill(item, inputs, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill(item, inputs, where) for item in value]
+    if not isinstance(value, str):
+        return value
+    for name in PLACEHOLDER.findall(value):
+        if name not in inputs:
+            raise RecipeError(
+                where, found=f"${{{name}}}", expected="the name of an input", fix=did_you_mean(name, inputs)
+            )
+        if inputs[name] is None:
+            raise RecipeError(
+                where,
+                found=f"no value for the input '{name}'",
+                expected="one, because this recipe cannot choose it for you",
+                fix=f"Add {name}=... to the command.",
+            )
+    whole = PLACEHOLDER.fullmatch(value)
+    if whole:
+        return _fill(inputs[whole[1]], {}, where) if isinstance(inputs[whole[1]], str) else inputs[whole[1]]
+    return PLACEHOLDER.sub(lambda match: str(inputs[match[1]]), value)
+
+
+def _refuse_keys(value: Any, where: str, lines: dict[str, int], path: str = "") -> None:
+    """A recipe is copied into the run folder, so what must stay secret has no place in it."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _refuse_keys(item, where, lines, f"{path}.{key}" if path else str(key))
+        return
+    name = path.rpartition(".")[2]
+    wrong_name = name == "api_key_env" and value is not None and not names_variable(str(value))
+    wrong_address = name == "base_url" and isinstance(value, str) and set(value) & {"@", "?", "#"}
+    if wrong_name or wrong_address or (isinstance(value, str) and holds_key(value)):
+        raise RecipeError(
+            f"{where}:{lines[path]}: {path}" if path in lines else f"{where}: {path}",
+            found="an address with a name, a password or a query" if wrong_address else "what may be a key itself",
+            expected="no secret in a recipe, only the name (A-Z, 0-9, _) of the environment variable that holds it",
+            fix="Put the key in a variable (export MY_KEY=...) and name it: api_key_env: MY_KEY.",
+        )
+
+
+def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> RecipeError:
+    """Turn pydantic's first complaint into our one line; a misspelt key comes before the one it leaves missing."""
+    complaints = error.errors(include_url=False)
+    first = next((one for one in complaints if one["type"] == "extra_forbidden"), complaints[0])
+    parts = [str(part) for part in first["loc"]]
+    kinds = {*STAGES, *ENGINES}
+    tags = [part for depth, part in enumerate(parts) if part in kinds and depth > 1 and parts[depth - 1] != "stages"]
+    plain = [part for depth, part in enumerate(parts) if not (part in kinds and depth > 1)]
+    dotted = ".".join(plain)
+    line = lines.get(f"{dotted}.kind") if first["type"] == "union_tag_invalid" else lines.get(dotted)
+    place = f"{where}:{line}: {dotted}" if line else f"{where}: {dotted}" if dotted else where
+    if first["type"] == "extra_forbidden":
+        return RecipeError(
+            place,
+            found=f"unknown key '{plain[-1]}'",
+            expected="a key of this place",
+            fix=did_you_mean(plain[-1], _fields_at(plain, tags)),
+        )
+    if first["type"] == "union_tag_invalid":
+        tag = str(first.get("ctx", {}).get("tag"))
+        known = STAGES if len(plain) == 2 else ENGINES
+        return RecipeError(place, found=f"kind '{tag}'", expected="a known kind", fix=did_you_mean(tag, known))
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        message = first["msg"].removeprefix("Value error, ")
+        return RecipeError(
+            place,
+            found="keys that do not fit together",
+            expected=f"others ({message})",
+            fix="Correct it in the recipe.",
+        )
+    found = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
+    if first["type"] == "union_tag_not_found":
+        return RecipeError(place, found="no kind", expected="one", fix=f"Use one of: {', '.join(STAGES)}.")
+    message = first["msg"].removeprefix("Value error, ")
+    return RecipeError(place, found=found, expected=message[:1].lower() + message[1:], fix="Correct it in the recipe.")
+
+
+def _fields_at(parts: list[str], tags: list[str]) -> list[str]:
+    """Known keys of the mapping in which an unknown one was found."""
+    settings: dict[str, type[Settings]] = {**ENGINES, **STAGES}
+    if len(parts) == 1:
+        return list(Recipe.model_fields)
+    if "data" in parts[2:-1]:
+        return list(Data.model_fields)
+    if "benchmarks" in parts[2:-1]:
+        return list(Benchmark.model_fields)
+    return list(settings[tags[-1]].model_fields) if tags else []
+
+
+def _spread(recipe: Recipe, limit: int | None) -> Recipe:
+    """Give the recipe's seed to stages that set none, and the limit to every data source."""
+    stages = {}
+    for name, stage in recipe.stages.items():
+        seeded = stage if "seed" in stage.model_fields_set else stage.model_copy(update={"seed": recipe.seed})
+        stages[name] = seeded if limit is None else _limited(seeded, limit)
+    return recipe.model_copy(update={"stages": stages})
+
+
+def _limited(value: Any, limit: int) -> Any:
+    if isinstance(value, Data):
+        return value.model_copy(update={"limit": limit if value.limit is None else min(value.limit, limit)})
+    if isinstance(value, Settings):
+        updates = {name: _limited(getattr(value, name), limit) for name in type(value).model_fields}
+        return value.model_copy(update=updates)
+    return [_limited(item, limit) for item in value] if isinstance(value, list) else value
+
+
+def _nearest_line(path: str, lines: dict[str, int]) -> int | None:
+    """Line of a key or, where a short form has no such key, of the one around it."""
+    while path and path not in lines:
+        path = re.sub(r"(^|\.)[^.\[]+$|\[\d+\]$", "", path)
+    return lines.get(path)
+
+
+def _check_sources(recipe: Recipe, where: str, lines: dict[str, int]) -> Recipe:
+    """Check that every stage that is named exists, runs earlier and makes what is wanted."""
+    earlier: dict[str, str] = {}
+    for name, stage in recipe.stages.items():
+
+        def check(text: str, source: Source, path: str, name: str = name) -> str:
+            line = _nearest_line(path, lines)
+            place = f"{where}:{line}: {path}" if line else f"{where}: {path}"
+            if text in earlier:
+                if earlier[text] not in source.accepts:
+                    raise RecipeError(
+                        place,
+                        found=f"the stage '{text}', which makes {earlier[text]}",
+                        expected=f"one that makes {' or '.join(source.accepts)}",
+                        fix=did_you_mean(text, [key for key, made in earlier.items() if made in source.accepts]),
+                    )
+            elif text in recipe.stages:
+                raise RecipeError(
+                    place,
+                    found=f"the stage '{text}', which runs {'later' if text != name else 'now'}",
+                    expected="an earlier stage",
+                    fix="Move it up.",
+                )
+            elif "/" not in text and ":" not in text and not Path(text).exists():
+                raise RecipeError(
+                    place,
+                    found=f"'{text}'",
+                    expected=f"an earlier stage that makes {' or '.join(source.accepts)}, or an existing path",
+                    fix=did_you_mean(text, [key for key, made in earlier.items() if made in source.accepts]),
+                )
+            return text
+
+        map_sources(stage, check, f"stages.{name}")
+        earlier[name] = stage.produces
+    return recipe

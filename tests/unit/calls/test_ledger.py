@@ -1,0 +1,418 @@
+"""No answer is lost, none is asked for twice, and a file that is no ledger is left alone."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import resource
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from tunalm.calls.asking import complete
+from tunalm.calls.ledger import Bill, Ledger
+from tunalm.engines.base import Capabilities, Completion, Journal, Request
+from tunalm.engines.scripted import ScriptedEngine
+from tunalm.errors import EngineError, StoreError
+from tunalm.records import Message
+from tunalm.store import digest
+
+SEEDED = Capabilities(seeded=True)
+UNSEEDED = Capabilities()
+
+
+def request(key: str, seed: int = 0) -> Request:
+    return Request(key=key, messages=[Message(role="user", content="Say it.")], seed=seed)
+
+
+def requests(count: int, first: int = 0) -> list[Request]:
+    return [request(f"{number:03}") for number in range(first, first + count)]
+
+
+class Witness:
+    """An engine that notes what it is asked, unit by unit, and fails or stops where it is told to."""
+
+    identity = "witness"
+
+    def __init__(self, unit: int = 2, capabilities: Capabilities = SEEDED) -> None:
+        self.unit = unit
+        self.capabilities = capabilities
+        self.asked: list[list[str]] = []
+        self.closed = 0
+        self.failing: set[str] = set()
+        self.stop_before: int | None = None
+
+    def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
+        ordered = sorted(requests, key=lambda request: request.key)
+        return [ordered[start : start + self.unit] for start in range(0, len(ordered), self.unit)]
+
+    def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
+        try:
+            for number, unit in enumerate(batches):
+                if number == self.stop_before:
+                    raise EngineError("witness", found="no server", expected="one", fix="Start it.")
+                self.asked.append([request.key for request in unit])
+                yield [self.answer(request) for request in unit]
+        finally:
+            self.closed += 1
+
+    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
+        raise NotImplementedError
+
+    def answer(self, request: Request) -> Completion:
+        if request.key in self.failing:
+            return Completion(key=request.key, failure="timed out")
+        return Completion(key=request.key, text=f"answer {len(self.asked)}", token_logprobs=[-0.1, float("-inf")])
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def test_every_request_is_answered_once_and_then_served(ledger: Path) -> None:
+    engine = Witness()
+    first = complete(engine, requests(5), ledger, "asking")
+    second = complete(engine, requests(5), ledger, "asking")
+    assert list(first) == list(second) == ["000", "001", "002", "003", "004"]
+    assert first == second
+    assert engine.asked == [["000", "001"], ["002", "003"], ["004"]]
+
+
+def test_anything_that_differs_in_a_request_makes_it_another(ledger: Path) -> None:
+    changes: list[dict[str, object]] = [
+        {},
+        {"key": "b"},
+        {"seed": 1},
+        {"temperature": 0.5},
+        {"top_p": 0.9},
+        {"max_new_tokens": 7},
+        {"logprobs": True},
+        {"json_schema": {"type": "object"}},
+        {"raw": True},
+        {"messages": [Message(role="user", content="Say it.", input="Twice.")]},
+    ]
+    engine = Witness(capabilities=Capabilities(logprobs=True, json_schema=True, raw=True))
+    for change in changes:
+        complete(engine, [request("a").model_copy(update=change)], ledger, "asking")
+    assert len(engine.asked) == len(changes)
+    other = Witness()
+    other.identity = "another model"
+    complete(other, [request("a")], ledger, "asking")
+    assert other.asked == [["a"]]
+
+
+def test_what_was_answered_before_the_engine_stopped_is_kept(ledger: Path) -> None:
+    engine = Witness()
+    engine.stop_before = 2
+    with pytest.raises(EngineError):
+        complete(engine, requests(6), ledger, "asking")
+    engine.stop_before, engine.asked = None, []
+    assert len(complete(engine, requests(6), ledger, "asking")) == 6
+    assert engine.asked == [["004", "005"]]
+
+
+def states(ledger: Path) -> dict[str, str]:
+    """State of every request by key, read by a program that is not ours."""
+    with closing(sqlite3.connect(ledger)) as connection:
+        return dict(connection.execute("SELECT key, state FROM requests ORDER BY key").fetchall())
+
+
+def test_a_failure_is_on_record_but_is_asked_for_again(ledger: Path) -> None:
+    engine = Witness(unit=1)
+    engine.failing = {"001"}
+    assert complete(engine, requests(2), ledger, "asking")["001"].failure == "timed out"
+    assert states(ledger) == {"000": "ok", "001": "failed"}
+    engine.failing, engine.asked = set(), []
+    assert complete(engine, requests(2), ledger, "asking")["001"].failure is None
+    assert engine.asked == [["001"]]
+    assert states(ledger) == {"000": "ok", "001": "ok"}
+
+
+@pytest.mark.parametrize(("capabilities", "asked"), [(SEEDED, [["000", "001"]]), (UNSEEDED, [["001"]])])
+def test_a_unit_that_was_answered_in_part(capabilities: Capabilities, asked: list[list[str]], ledger: Path) -> None:
+    engine = Witness(capabilities=capabilities)
+    engine.failing = {"001"}
+    before = complete(engine, requests(4), ledger, "asking")
+    engine.failing, engine.asked = set(), [[]] * 7
+    after = complete(engine, requests(4), ledger, "asking")
+    assert engine.asked[7:] == asked
+    assert after["000"] == before["000"]
+    assert after["001"].text == "answer 8"
+
+
+def test_units_do_not_depend_on_what_is_answered_already(ledger: Path) -> None:
+    engine = Witness(unit=3)
+    complete(engine, requests(3), ledger, "asking")
+    engine.asked = []
+    complete(engine, requests(8), ledger, "asking")
+    assert engine.asked == [["003", "004", "005"], ["006", "007"]]
+
+
+def test_answers_come_back_as_they_were_given(ledger: Path) -> None:
+    given = Completion(
+        key="a",
+        text="a\u2028b\x00 \U0001f41f",
+        model="m",
+        finish_reason="length",
+        num_tokens=3,
+        token_logprobs=[-0.1, float("-inf"), -1e-300],
+        prompt_tokens=4,
+    )
+    engine = ScriptedEngine.from_function(lambda request: given)
+    complete(engine, [request("a")], ledger, "asking")
+    assert complete(engine, [request("a")], ledger, "asking")["a"] == given
+
+
+def test_an_engine_that_forgets_a_request_leaves_a_failure_not_a_hole(ledger: Path) -> None:
+    engine = Witness()
+    engine.generate = lambda batches, journal: iter(())  # type: ignore[method-assign]
+    assert complete(engine, requests(1), ledger, "asking")["000"].failure == "the engine gave no answer"
+
+
+def test_no_requests_ask_nobody(ledger: Path) -> None:
+    engine = Witness()
+    assert complete(engine, [], ledger, "asking") == {}
+    assert not engine.asked
+
+
+def test_two_requests_with_one_key_are_a_mistake_of_the_caller(ledger: Path) -> None:
+    with pytest.raises(ValueError, match="1 of 2 requests have the key of another one"):
+        complete(Witness(), [request("a"), request("a", seed=1)], ledger, "asking")
+
+
+def test_progress_counts_what_is_served_and_what_is_answered(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[tuple[int, int]] = []
+
+    @contextmanager
+    def spy(description: str, total: int) -> Iterator[object]:
+        yield lambda count=1: steps.append((count, total))
+
+    monkeypatch.setattr("tunalm.calls.asking.progress", spy)
+    complete(Witness(), requests(3), ledger, "asking")
+    complete(Witness(), requests(5), ledger, "asking")
+    assert [count for count, total in steps if total == 3 and count] == [2, 1]
+    assert [count for count, total in steps if total == 5 and count] == [1, 1, 1, 1, 1]
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(ledger: Path) -> None:
+    ledger.write_text("Dear diary, today I trained a model." * 40, encoding="utf-8")
+    before = ledger.read_bytes()
+    with pytest.raises(StoreError, match=r"found 'file is not a database'; expected a ledger") as caught:
+        complete(Witness(), requests(1), ledger, "asking")
+    assert "\n" not in str(caught.value)
+    assert ledger.read_bytes() == before
+
+
+@pytest.mark.parametrize("script", ["CREATE TABLE songs (name)", "CREATE TABLE attempts (id); PRAGMA user_version = 9"])
+def test_another_database_is_refused_and_left_alone(ledger: Path, script: str) -> None:
+    with closing(sqlite3.connect(ledger)) as connection:
+        connection.executescript(script)
+    before = ledger.read_bytes()
+    with pytest.raises(StoreError, match="no ledger of version 1 to 2"):
+        complete(Witness(), requests(1), ledger, "asking")
+    assert ledger.read_bytes() == before
+
+
+def test_a_folder_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="No such file or directory"):
+        complete(Witness(), requests(1), tmp_path / "none" / "ledger.sqlite", "asking")
+
+
+@pytest.mark.parametrize(("network", "expected"), [(False, "wal"), (True, "delete")])
+def test_every_commit_reaches_the_disk(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch, network: bool, expected: str
+) -> None:
+    monkeypatch.setattr("tunalm.calls.database.is_on_network", lambda path: network)
+    with Ledger(ledger, "witness") as kept:
+        assert kept._file.ask("PRAGMA journal_mode") == [(expected,)]
+        assert kept._file.ask("PRAGMA synchronous") == [(2,)]
+    assert len(complete(Witness(), requests(5), ledger, "asking")) == 5
+
+
+def test_an_error_while_filing_ends_what_the_engine_has_in_flight(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError(ledger, found="a full disk", expected="space", fix="Free some.")
+
+    monkeypatch.setattr(Ledger, "settle", full)
+    engine = Witness()
+    with pytest.raises(StoreError):
+        complete(engine, requests(6), ledger, "asking")
+    assert (engine.asked, engine.closed) == ([["000", "001"]], 1)
+
+
+def _fill(ledger: Path, outcome: Path) -> None:
+    """Ask for long answers in a process whose files cannot grow beyond 512 KiB, as on a full disk."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512 << 10, 512 << 10))
+    engine = ScriptedEngine.from_function(lambda request: "x" * 5000)
+    try:
+        complete(engine, requests(200), ledger, "asking")
+    except StoreError as error:
+        outcome.write_text(str(error), encoding="utf-8")
+
+
+def test_a_full_disk_stops_with_one_line_and_harms_nothing(ledger: Path, tmp_path: Path) -> None:
+    child = multiprocessing.get_context("fork").Process(target=_fill, args=(ledger, tmp_path / "outcome"))
+    child.start()
+    child.join(30)
+    assert "Free some space" in (tmp_path / "outcome").read_text(encoding="utf-8")
+    with closing(sqlite3.connect(ledger)) as connection:
+        (kept,) = connection.execute("SELECT count(*) FROM requests WHERE state = 'ok'").fetchone()
+    asked: list[str] = []
+
+    def answer(request: Request) -> str:
+        asked.append(request.key)
+        return "x" * 5000
+
+    assert len(complete(ScriptedEngine.from_function(answer), requests(200), ledger, "asking")) == 200
+    assert 10 < kept < 200
+    assert len(asked) == 200 - kept
+
+
+def test_a_second_process_is_refused_and_the_first_one_loses_nothing(ledger: Path) -> None:
+    command = [sys.executable, "-c", SECOND_PROCESS, str(ledger)]
+
+    def answer(request: Request) -> str:
+        if request.key == "003":
+            refused.append(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
+        return "yes"
+
+    refused: list[str] = []
+    complete(ScriptedEngine.from_function(answer), requests(9), ledger, "asking")
+    assert "found a ledger in use; expected one process per ledger" in refused[0]
+    assert set(states(ledger).values()) == {"ok"}
+    assert len(states(ledger)) == 9
+    assert subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout == ""
+
+
+SECOND_PROCESS = """
+import sys
+from pathlib import Path
+from tunalm.calls.ledger import Ledger
+from tunalm.errors import StoreError
+try:
+    with Ledger(Path(sys.argv[1]), "function") as kept:
+        kept.plan({"other": "other"})
+except StoreError as error:
+    print(error)
+"""
+
+
+def test_a_ledger_of_version_1_becomes_one_of_this_version(ledger: Path) -> None:
+    asked = requests(3)
+    content = asked[0].model_dump(exclude={"raw", "given"})
+    answer = {"key": "000", "text": "old", "token_logprobs": [-0.5, float("-inf")]}
+    with closing(sqlite3.connect(ledger)) as connection:
+        connection.executescript(VERSION_1)
+        rows = [
+            (digest(["witness", content]), "000", "down", json.dumps({"key": "000", "failure": "down"})),
+            (digest(["witness", content]), "000", None, json.dumps(answer)),
+            ("elsewhere", "001", "down", json.dumps({"key": "001", "failure": "down"})),
+        ]
+        connection.executemany(
+            "INSERT INTO attempts (address, engine, key, failure, completion) VALUES (?, 'witness', ?, ?, ?)", rows
+        )
+        connection.commit()
+    engine = Witness(capabilities=UNSEEDED)
+    assert complete(engine, asked, ledger, "asking")["000"] == Completion(**answer)
+    assert engine.asked == [["001"], ["002"]]
+    with closing(sqlite3.connect(ledger)) as connection:
+        assert connection.execute("SELECT state FROM requests WHERE address = 'elsewhere'").fetchall() == [("failed",)]
+
+
+VERSION_1 = """
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY, address TEXT NOT NULL, engine TEXT NOT NULL, key TEXT NOT NULL, failure TEXT,
+    completion TEXT NOT NULL, recorded TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+CREATE UNIQUE INDEX answers ON attempts (address) WHERE failure IS NULL;
+PRAGMA user_version = 1;
+"""
+
+
+@contextmanager
+def busy(kept: Ledger) -> Iterator[None]:
+    """The ledger is writing as long as the block lasts."""
+    started, go_on = Event(), Event()
+
+    def change(link: sqlite3.Connection) -> None:
+        started.set()
+        go_on.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(kept._file.commit, change)
+        started.wait()
+        try:
+            yield
+        finally:
+            go_on.set()
+
+
+def wait_for(kept: Ledger, count: int) -> None:
+    """Until so many changes wait."""
+    while kept._file._queue.qsize() < count:
+        time.sleep(0.001)
+
+
+def test_threads_that_wait_share_a_transaction(ledger: Path) -> None:
+    statements: list[str] = []
+    with Ledger(ledger, "witness") as kept:
+        kept.plan({str(number): str(number) for number in range(32)})
+        kept._file._link.set_trace_callback(statements.append)
+        with ThreadPoolExecutor(32) as pool, busy(kept):
+            futures = [pool.submit(kept.send, [str(number)], 0.0) for number in range(32)]
+            wait_for(kept, 32)
+        calls = [future.result() for future in futures]
+        assert sorted(calls) == list(range(1, 33))
+        pairs = kept._file.ask("SELECT address, id FROM requests JOIN calls ON call = id")
+        assert {(str(number), call) for number, call in enumerate(calls)} == set(pairs)
+    assert statements.count("COMMIT") == 3, "of the thread that made it busy, of all others, of the query"
+
+
+def test_what_nobody_waits_for_goes_into_the_next_transaction(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunalm.calls.database.LATER", 60.0)
+    with Ledger(ledger, "witness") as kept:
+        kept.plan({"a": "a"})
+        bill = Bill(kept.send(["a"], 0.0), None, None, None)
+        kept.keep(bill.call, 200, b"yes")
+        kept.settle({"a": Completion(key="a", text="yes")}, bill)
+        assert states(ledger) == {"a": "sent"}
+        kept.plan({"b": "b"})
+        assert states(ledger) == {"a": "ok", "b": "planned"}
+
+
+def test_what_nobody_waits_for_is_written_when_there_is_no_next_transaction(
+    ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunalm.calls.database.LATER", 0.001)
+    with Ledger(ledger, "witness") as kept:
+        kept.plan({"a": "a"})
+        bill = Bill(kept.send(["a"], 0.0), None, None, None)
+        kept.settle({"a": Completion(key="a", text="yes")}, bill)
+        deadline = time.monotonic() + 10
+        while states(ledger) != {"a": "ok"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+
+
+def test_a_change_that_fails_is_undone_and_said_to_all_who_waited(ledger: Path) -> None:
+    with Ledger(ledger, "witness") as kept, ThreadPoolExecutor(2) as pool:
+        with busy(kept):
+            good = pool.submit(kept.plan, {"a": "a"})
+            bad = pool.submit(kept._file.commit, lambda link: link.execute("DELETE FROM elsewhere"))
+            wait_for(kept, 2)
+        for future in (good, bad):
+            with pytest.raises(StoreError, match="no such table"):
+                future.result()
+        assert kept._file.ask("SELECT count(*) FROM requests") == [(0,)]
+        kept.plan({"a": "a"})

@@ -1,0 +1,131 @@
+"""Which row of a table of prices speaks of a model, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from tunalm.calls.prices import Price, Prices, load_prices, place_of
+from tunalm.engines.endpoint.engine import EndpointEngine
+from tunalm.engines.models import engine_identity
+from tunalm.engines.scripted import ScriptedEngine
+from tunalm.errors import RecipeError
+from tunalm.recipe import EndpointSettings, ScriptedSettings
+
+REMOTE = "endpoint https://api.example.com/v1 large-2"
+
+
+@pytest.fixture(autouse=True)
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the user's own table would lie."""
+    folder = tmp_path / "config"
+    monkeypatch.setattr(platformdirs, "user_config_path", lambda name: folder / name)
+    (folder / "tunalm").mkdir(parents=True)
+    return folder / "tunalm"
+
+
+def table(path: Path, *rows: str) -> Path:
+    path.write_text("".join(f"- {{{row}}}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_the_shipped_table_has_no_price_but_that_of_this_machine() -> None:
+    prices = load_prices()
+    for address in ("http://127.0.0.1:8000/v1", "http://localhost/v1", "https://[::1]:9/v1"):
+        price = prices.find(f"endpoint {address} any")
+        assert price is not None
+        assert price.cost(1e9, 1e9) == 0
+    assert prices.find("huggingface owner/name auto") is not None
+    assert prices.find(REMOTE) is None
+    assert all(row.prompt == row.completion == 0 for row in prices.rows)
+
+
+def test_prices_are_dollars_per_million_tokens(tmp_path: Path) -> None:
+    path = table(tmp_path / "mine.yaml", 'host: api.example.com, model: "large-*", prompt: 2, completion: 8')
+    price = load_prices(path).find(REMOTE)
+    assert price is not None
+    assert price.cost(500_000, 250_000) == 1 + 2
+    assert load_prices(path).find("endpoint https://api.example.com/v1 small") is None
+
+
+def test_a_named_table_comes_before_the_users_and_that_before_the_shipped_one(config: Path, tmp_path: Path) -> None:
+    table(
+        config / "prices.yaml",
+        'host: api.example.com, model: "*", prompt: 1, completion: 1',
+        'host: loopback, model: "*", prompt: 3, completion: 3',
+    )
+    named = table(tmp_path / "named.yaml", 'host: "*.example.com", model: large-2, prompt: 2, completion: 2')
+    found = [load_prices(named).find(identity) for identity in (REMOTE, f"{REMOTE}-old", "endpoint http://[::1]/v1 a")]
+    assert [price.prompt if price else None for price in found] == [2, 1, 3]
+    assert load_prices(named).find("scripted abc").prompt == 0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("host", ["api.example.com:8443", "API.Example.com", "*.example.com:*", "*"])
+def test_a_host_is_named_with_its_port_or_by_a_pattern(host: str) -> None:
+    row = Price(host=host, model="*", prompt=1, completion=1)
+    assert Prices((row,)).find("endpoint https://api.example.com:8443/v1 any") is row
+
+
+@pytest.mark.parametrize("host", ["example.com", "api.example.com:80", "in-process", "loopback"])
+def test_another_host_is_another_price(host: str) -> None:
+    row = Price(host=host, model="*", prompt=1, completion=1)
+    assert Prices((row,)).find("endpoint https://api.example.com:8443/v1 any") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "found"),
+    [
+        ("- {host: a, model: b, prompt: -1, completion: 0}\n", "row 1: prompt", "greater than or equal to 0"),
+        ("- {host: a, model: b, prompt: .nan, completion: 0}\n", "row 1: prompt", "finite"),
+        ("- {host: a, model: b, prompt: 1}\n", "row 1: completion", "required"),
+        ("- {host: a, model: b, prompt: 1, completion: 1, per: 1000}\n", "row 1: per", "not permitted"),
+        ("host: a\n", "table", "list"),
+        ("- {host: a\n", ":", "expected"),
+    ],
+    ids=["negative", "nan", "missing", "unknown-key", "mapping", "no-yaml"],
+)
+def test_a_wrong_row_is_named(tmp_path: Path, text: str, where: str, found: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError) as caught:
+        load_prices(path)
+    assert str(path) in caught.value.where
+    assert where in caught.value.where
+    assert found in caught.value.found
+
+
+def test_jobs_may_have_a_price_of_their_own() -> None:
+    rows = [
+        Price(host="a.com", model="*", prompt=cost, completion=1, kind=kind) for cost, kind in ((1, "batch"), (2, None))
+    ]
+    found = [Prices(tuple(rows)).find(f"{kind} https://a.com/v1 any") for kind in ("batch", "endpoint")]
+    assert found == rows
+
+
+def test_a_table_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No such file"):
+        load_prices(tmp_path / "none.yaml")
+
+
+def test_an_empty_table_adds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("# nothing yet\n", encoding="utf-8")
+    assert load_prices(path) == load_prices()
+
+
+def test_places_are_read_from_identities() -> None:
+    assert str(place_of(REMOTE)) == "large-2 at api.example.com"
+    assert place_of("endpoint http://127.0.0.1:80/v1 a completions").model == "a"
+    assert place_of("scripted 12").host == "in-process"
+
+
+@pytest.mark.parametrize("protocol", ["chat", "completions"])
+def test_an_engine_has_the_identity_that_is_found_without_opening_it(protocol: str) -> None:
+    settings = EndpointSettings.model_validate(
+        {"base_url": "http://127.0.0.1:1/v1/", "model": "a/b", "protocol": protocol}
+    )
+    assert EndpointEngine(settings).identity == engine_identity(settings)
+    scripted = ScriptedSettings(replies=["a"])
+    assert ScriptedEngine(scripted).identity == engine_identity(scripted)

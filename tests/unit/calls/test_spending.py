@@ -1,0 +1,133 @@
+"""What a ledger tells of answers and costs to those who only look."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tunalm.calls.asking import complete
+from tunalm.calls.budget import Budget
+from tunalm.calls.prices import Price, Prices
+from tunalm.calls.spending import Account, accounts, accounts_since, answers_in, spent
+from tunalm.engines.base import Completion, Journal, Request
+from tunalm.engines.scripted import ScriptedEngine
+from tunalm.errors import StoreError
+from tunalm.records import Message
+
+PAID = "endpoint https://api.example.com/v1 large"
+PRICES = Prices((Price(host="api.example.com", model="*", prompt=500_000, completion=1_000_000),))
+"""Half a dollar for a token of the prompt, a dollar for one of the completion."""
+
+
+def requests(*keys: str) -> list[Request]:
+    return [Request(key=key, messages=[Message(role="user", content=key)], max_new_tokens=5) for key in keys]
+
+
+class PaidEngine(ScriptedEngine):
+    """Charges two tokens of the prompt and three of the completion; the keys say what becomes of a call."""
+
+    max_duplicates = 0
+
+    def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
+        for unit in batches:
+            key = unit[0].key
+            journal.sending(unit)
+            if key.startswith("refused"):
+                journal.refused(unit, "no room")
+                journal.sending(unit)
+            if key.startswith("lost"):
+                journal.lost(unit, "timed out")
+                yield [Completion(key=key, failure="timed out", unknown=True)]
+                continue
+            journal.received(unit, 200, b"{}")
+            counted = {} if key.startswith("uncounted") else {"prompt_tokens": 2, "completion_tokens": 3}
+            yield [Completion(key=key, text="yes", **counted)]
+
+    def read(self, unit: Sequence[Request], status: int, body: bytes) -> list[Completion]:
+        raise AssertionError("nothing is read again here")
+
+
+def engine(identity: str = PAID) -> PaidEngine:
+    return PaidEngine.from_function(lambda request: "", identity)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def test_a_ledger_that_is_not_there_is_empty_and_stays_away(ledger: Path) -> None:
+    assert accounts(ledger) == {}
+    assert spent(ledger) == 0
+    assert answers_in(ledger, PAID, requests("a")) == {}
+    assert not ledger.exists()
+
+
+def test_answers_are_found_by_engine_and_request(ledger: Path) -> None:
+    complete(engine(), requests("a", "b"), ledger, "asking")
+    assert {key: answer.text for key, answer in answers_in(ledger, PAID, requests("b", "c")).items()} == {"b": "yes"}
+    assert answers_in(ledger, "another", requests("b")) == {}
+
+
+def test_calls_tokens_and_dollars_are_counted(ledger: Path) -> None:
+    budget = Budget(None, PRICES)
+    complete(engine(), requests("a", "refused", "b"), ledger, "asking", budget=budget)
+    assert accounts(ledger) == {PAID: Account(answered=3, calls=3, prompt_tokens=6, completion_tokens=9, cost=12.0)}
+    assert spent(ledger) == pytest.approx(budget.spent) == pytest.approx(12)
+
+
+def test_what_was_lost_or_not_counted_stands_with_the_most_that_it_could_cost(ledger: Path) -> None:
+    budget = Budget(None, PRICES)
+    complete(engine(), requests("lost", "uncounted"), ledger, "asking", budget=budget)
+    (account,) = accounts(ledger).values()
+    assert (account.answered, account.unknown, account.calls) == (1, 1, 2)
+    assert account.cost == pytest.approx(budget.spent)
+    assert account.cost > 2 * 5
+
+
+def test_a_price_that_nobody_knows_is_told_apart_from_nothing(ledger: Path) -> None:
+    complete(engine(), requests("a"), ledger, "asking", budget=Budget(None, Prices(())))
+    record = accounts_since({}, accounts(ledger), {PAID: 1})
+    assert record[PAID]["cost"] is None
+    assert (record[PAID]["calls"], record[PAID]["unpriced"]) == (1, 1)
+
+
+def test_a_stage_is_what_was_added_and_what_was_there_before(ledger: Path) -> None:
+    budget = Budget(None, PRICES)
+    complete(engine(), requests("a", "b"), ledger, "asking", budget=budget)
+    before = accounts(ledger)
+    budget.answers.clear()
+    complete(engine(), requests("a", "b", "c"), ledger, "asking", budget=budget)
+    complete(engine("scripted x"), requests("a"), ledger, "asking", budget=budget)
+    record = accounts_since(before, accounts(ledger), budget.answers)
+    kept = {name: record[PAID][name] for name in ("answered", "from_ledger", "calls", "cost")}
+    assert kept == {"answered": 1, "from_ledger": 2, "calls": 1, "cost": 4.0}
+    assert accounts_since(accounts(ledger), accounts(ledger), {}) == {}
+
+
+def test_a_ledger_in_use_can_be_read(ledger: Path) -> None:
+    seen = []
+
+    class Curious(PaidEngine):
+        def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
+            for unit in super().generate(batches, journal):
+                yield unit
+                seen.append(accounts(ledger)[PAID].calls)
+
+    complete(Curious.from_function(lambda request: "", PAID), requests("a", "b"), ledger, "asking")
+    assert seen == [1, 2]
+
+
+def test_a_file_that_is_no_ledger_is_an_error_or_empty(ledger: Path) -> None:
+    ledger.write_bytes(b"no database at all, " * 100)
+    with pytest.raises(StoreError, match="not a database"):
+        accounts(ledger)
+    ledger.unlink()
+    with closing(sqlite3.connect(ledger)) as link:
+        link.execute("CREATE TABLE attempts (id INTEGER)")
+        link.execute("PRAGMA user_version = 1")
+    assert accounts(ledger) == {}

@@ -1,0 +1,145 @@
+"""`tunalm audit` and `tunalm convert` as typed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tunalm.cli.app import main
+from tunalm.data.lists import stream_rankings
+from tunalm.records import Ranking, Response
+from tunalm.store import write_rows
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> Path:
+    rows = [
+        Ranking(
+            id=str(number),
+            instruction="Go.",
+            reference="r",
+            responses=[
+                Response(text=text, rank=rank, score=2.0 - rank) for rank, text in enumerate(["yy", "x", "zzz"])
+            ],
+        )
+        for number in range(3)
+    ]
+    write_rows(tmp_path / "lists.jsonl", rows)
+    return tmp_path / "lists.jsonl"
+
+
+def tunalm(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["tunalm", *map(str, words)])
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_an_audit_prints_a_table_and_writes_a_folder(
+    lists: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = lists.parent / "out"
+    assert tunalm(monkeypatch, "audit", lists, lists, "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert "Kendall's tau-b" in shown
+    assert str(out / "audit.html") in shown.replace("\n", "")
+    assert json.loads((out / "audit.json").read_text(encoding="utf-8"))["agreement"]["kendall_tau"]["value"] == 1
+
+
+@pytest.mark.parametrize("content", ["", "{}\n", "rubbish", '{"id": "a", "instruction": "x", "responses": []}\n'])
+def test_an_audit_of_anything_else_is_one_line(
+    tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_text(content, encoding="utf-8")
+    for words in (["audit", path], ["audit", path, path], ["audit", tmp_path / "absent.jsonl"]):
+        assert tunalm(monkeypatch, *words) == 2
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert len(shown.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".json", ".parquet"])
+@pytest.mark.parametrize(("to", "rows"), [("trl-pairs", 9), ("trl-tpo", 9), ("nemo-rl", 9)])
+def test_lists_are_converted_and_counted(
+    lists: Path,
+    ending: str,
+    to: str,
+    rows: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = lists.parent / f"out{ending}"
+    assert tunalm(monkeypatch, "convert", lists, target, "--to", to, "--pairs", "all") == 0
+    assert f"3 lists, {rows} rows" in capsys.readouterr().out.replace("\n", "")
+    assert target.stat().st_size
+
+
+def test_lists_of_others_become_ours_and_go_on(lists: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    completions = [{"response": text, "model": text, "overall_score": score} for text, score in (("a", 1), ("b", 9.5))]
+    source = lists.parent / "feedback.json"
+    source.write_text(json.dumps([{"instruction": "Go.", "completions": completions}]), encoding="utf-8")
+    ours = lists.parent / "ours.jsonl"
+    assert tunalm(monkeypatch, "convert", source, ours, "--to", "tunalm", "--from", "ultrafeedback") == 0
+    assert [[response.rank for response in row.responses] for row in stream_rankings(ours)] == [[1, 0]]
+    assert tunalm(monkeypatch, "convert", ours, lists.parent / "pairs.jsonl", "--to", "trl-pairs") == 0
+    (pair,) = (lists.parent / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(pair)["chosen"] == [{"role": "assistant", "content": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("out.csv", ["--to", "trl-pairs"]),
+        ("out.parquet", ["--to", "tunalm"]),
+        ("out.jsonl", ["--to", "trl-pairs", "--from", "nectar"]),
+        ("out.jsonl", ["--to", "tunalm", "--pairs", "all"]),
+        ("lists.jsonl", ["--to", "trl-pairs"]),
+    ],
+    ids=["ending", "ours as Parquet", "another shape", "pairs of whole lists", "onto itself"],
+)
+def test_what_cannot_be_converted_is_one_line_and_no_file(
+    lists: Path, name: str, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = lists.read_bytes()
+    target = lists.parent / name
+    assert tunalm(monkeypatch, "convert", lists, target, *words) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert sorted(lists.parent.iterdir()) == [lists]
+    assert lists.read_bytes() == before
+
+
+def test_lists_that_give_no_pair_give_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tied = [Response(text=text, rank=0) for text in "ab"]
+    write_rows(tmp_path / "lists.jsonl", [Ranking(id="a", instruction="Go.", responses=tied)])
+    assert tunalm(monkeypatch, "convert", tmp_path / "lists.jsonl", tmp_path / "out.jsonl", "--to", "trl-pairs") == 2
+    assert "1 lists, 1 tied pairs" in capsys.readouterr().err
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_model_of_which_there_is_no_response_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [Response(text=name, rank=rank, model=name) for rank, name in enumerate(["gpt-4", "llama"])]
+    write_rows(tmp_path / "lists.jsonl", [Ranking(id="a", instruction="Go.", responses=made)])
+    assert tunalm(monkeypatch, "audit", tmp_path / "lists.jsonl", "--own", "gpt4") == 2
+    assert "Did you mean 'gpt-4'?" in capsys.readouterr().err
+    assert tunalm(monkeypatch, "audit", tmp_path / "lists.jsonl", "--own", "gpt-4") == 0
+
+
+@pytest.mark.parametrize("rank", [-1, 10**30])
+def test_a_rank_that_is_none_is_refused(
+    tmp_path: Path, rank: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"id": "a", "instruction": "x", "responses": [{"text": "a", "rank": 0}, {"text": "b", "rank": rank}]}
+    (tmp_path / "lists.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    assert tunalm(monkeypatch, "audit", tmp_path / "lists.jsonl") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lists.jsonl:1: found responses.1.rank: Input should be" in line

@@ -1,0 +1,106 @@
+"""`tunalm compare`: several runs in one page and one results.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tunalm.cli.app import app
+from tunalm.errors import StoreError
+from tunalm.pipeline.comparison import compare_runs
+from tunalm.pipeline.running import run_recipe
+from tunalm.recipe.loading import build_recipe
+
+ROWS = [{"id": f"row-{number}", "instruction": f"Say {word}.", "reference": word} for number, word in enumerate("abc")]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    return path
+
+
+def run(folder: Path, data: Path, reply: str, **changed: Any) -> Path:
+    """A finished run whose model always says the same."""
+    models = {"base": {"kind": "scripted", "replies": ["a"]}, "tuna": {"kind": "scripted", "replies": [reply]}}
+    scores = {"kind": "evaluate", "models": models, "benchmarks": [{"name": "reference", "data": str(data)}]}
+    recipe = build_recipe({"name": "line", "stages": {"scores": scores | changed}})
+    run_recipe(recipe, folder)
+    return folder
+
+
+def test_models_of_all_runs_are_in_one_page(tmp_path: Path, data: Path) -> None:
+    runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "nothing")]
+    results = compare_runs(runs, tmp_path / "out")
+    assert list(results["models"]) == ["one: base", "one: tuna", "other: tuna"]
+    assert json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8")) == results
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for part in ("one and other", "What differs between the recipes", "scores.models.tuna.replies", "other: tuna"):
+        assert part in page
+
+
+def test_runs_that_differ_in_the_seed_alone_are_averaged(tmp_path: Path, data: Path) -> None:
+    runs = [run(tmp_path / f"run{seed}", data, reply, seed=seed) for seed, reply in enumerate(("b", "b"))]
+    for index, folder in enumerate(runs):  # as if the seed had made another model
+        path = folder / "scores" / "results.json"
+        path.write_text(path.read_text(encoding="utf-8").replace("scripted", f"scripted {index}"), encoding="utf-8")
+    results = compare_runs(runs, tmp_path / "out")
+    assert "tuna~seed=0" in results["models"]
+    assert "tuna~seed=1" in results["models"]
+    assert "Means over seeds" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_folders_of_one_name_are_told_apart(tmp_path: Path, data: Path) -> None:
+    runs = [run(tmp_path / place / "run", data, place) for place in ("here", "there")]
+    assert "there/run: tuna" in compare_runs(runs, tmp_path / "out")["models"]
+
+
+def test_one_run_cannot_be_compared(tmp_path: Path, data: Path) -> None:
+    one = run(tmp_path / "one", data, "b")
+    with pytest.raises(StoreError, match="two or more"):
+        compare_runs([one, one], tmp_path / "out")
+
+
+def test_a_run_without_results_is_refused(tmp_path: Path, data: Path) -> None:
+    runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "c")]
+    (runs[1] / "scores" / "results.json").unlink()
+    with pytest.raises(StoreError, match="other: found no results"):
+        compare_runs(runs, tmp_path / "out")
+
+
+def test_a_run_is_not_written_over(tmp_path: Path, data: Path) -> None:
+    runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "c")]
+    before = (runs[0] / "results.json").read_bytes()
+    with pytest.raises(StoreError, match="found a run"):
+        compare_runs(runs, runs[0])
+    assert (runs[0] / "results.json").read_bytes() == before
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path: Path, data: Path) -> None:
+    runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "c")]
+    with pytest.raises(StoreError, match="File exists"):
+        compare_runs(runs, data)
+
+
+def test_published_numbers_stand_beside(tmp_path: Path, data: Path) -> None:
+    runs = [str(run(tmp_path / name, data, name)) for name in ("one", "other")]
+    published = tmp_path / "published.yaml"
+    published.write_text("- {benchmark: reference, model: known, value: 41.7, source: a paper}", encoding="utf-8")
+    command = ["compare", *runs, "--out", str(tmp_path / "out"), "--published", str(published)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "41.7 [1]" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_report_of_a_run_takes_published_numbers_too(tmp_path: Path, data: Path) -> None:
+    folder = run(tmp_path / "one", data, "b")
+    published = tmp_path / "published.yaml"
+    published.write_text("- {benchmark: reference, model: tuna, value: 41.7, source: a paper}", encoding="utf-8")
+    result = CliRunner().invoke(app, ["report", str(folder), "--published", str(published)])
+    assert result.exit_code == 0, result.output
+    assert "41.7 [1]" in (folder / "report.html").read_text(encoding="utf-8")
