@@ -29,13 +29,14 @@ from typing import Any
 import torch
 
 from benchmarks.measure import machine, show, write_json
+from tunalm.calls.context import StageContext
 from tunalm.data.lists.base import dense_ranks
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.huggingface import load_tokenizer
 from tunalm.ranking.proxy import ProxyRanker
 from tunalm.recipe import Lists, Proxy, Rank
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext, write_rows
+from tunalm.store import write_rows
 from tunalm.training import run_proxy
 from tunalm.training.encoding import encode_row
 from tunalm.training.proxy.heldout import Judged, agreement, conversation, length_preference

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tunalm import Ranking, Response, rouge_l, run_recipe
+from tunalm.calls.context import StageContext
 from tunalm.ranking.base import with_scores
 from tunalm.recipe import Rank
 from tunalm.recipe.loading import build_recipe
-from tunalm.store import StageContext, read_rows, write_rows
+from tunalm.store import read_rows, write_rows
 
 OUT = Path("runs/custom_ranker")
 ENTRY_POINTS = "[tunalm.rankers]\nnearest = custom_ranker:NearestRanker\n"

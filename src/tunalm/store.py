@@ -40,20 +40,6 @@ CARD = "README.md"
 
 
 @dataclass(frozen=True)
-class StageContext:
-    """Where a stage works and what it may do. Settings reach a stage with all names replaced by paths."""
-
-    folder: Path
-    """Of this stage alone; what lies in it after a kill is the stage's to go on from."""
-    ledger: Path
-    """SQLite file with the answers of all engines of the run."""
-    trust_remote_code: bool = False
-    """Only ever true because somebody typed the flag."""
-    budget: Any = None
-    """What the calls of the run may cost (an `engines.budget.Budget`); None sets no limit and counts nothing."""
-
-
-@dataclass(frozen=True)
 class Summary:
     """What a stage reports when it is done: requested = ok + failed + unknown."""
 

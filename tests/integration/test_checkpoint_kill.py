@@ -23,8 +23,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tunalm.calls.context import StageContext
 from tunalm.recipe import Lists, Proxy, Train
-from tunalm.store import StageContext
 from tunalm.training import run_proxy, run_train
 from tunalm.training.checkpoints import COMPLETE
 from tunalm.training.metrics import read_metrics

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from tunalm import ranking
+from tunalm.calls.context import StageContext
 from tunalm.engines import open_engine
 from tunalm.engines.base import NoJournal, Request
 from tunalm.recipe import EndpointSettings, Rank
 from tunalm.records import Message, Ranking, Response
-from tunalm.store import StageContext, read_rows, write_rows
+from tunalm.store import read_rows, write_rows
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "serve_smollm2.py"
 

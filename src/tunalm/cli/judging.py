@@ -136,10 +136,10 @@ def _judge(pairs: Sequence[str]) -> Any:
 def _place(output: Path, ledger: Path | None, judge: Any, max_cost: float | None, prices: Path | None) -> Any:
     """Where replies are kept, and what they may cost."""
     from tunalm.calls.budget import Budget
+    from tunalm.calls.context import StageContext
     from tunalm.calls.prices import load_prices
     from tunalm.calls.spending import spent
     from tunalm.engines.models import engine_identity
-    from tunalm.store import StageContext
 
     kept = ledger or output.parent / "ledger.sqlite"
     kept.parent.mkdir(parents=True, exist_ok=True)

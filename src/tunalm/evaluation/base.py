@@ -15,11 +15,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import Field
 
+from tunalm.calls.context import StageContext
 from tunalm.data import data_identity
 from tunalm.extensions import extension_identity, load_extension
 from tunalm.recipe import Benchmark as BenchmarkSettings
 from tunalm.records import Instruction, Prediction, Verdict
-from tunalm.store import StageContext, digest, file_digest
+from tunalm.store import digest, file_digest
 
 BENCHMARKS = {
     "checkable": "tunalm.evaluation.checkable:CheckableBenchmark",

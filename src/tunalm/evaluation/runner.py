@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tunalm.calls.asking import complete
+from tunalm.calls.context import StageContext
 from tunalm.engines import open_engine
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.errors import EngineError
@@ -24,7 +25,7 @@ from tunalm.evaluation.results import Answers, summarise
 from tunalm.progress import progress
 from tunalm.recipe import EngineSettings, Evaluate
 from tunalm.records import Instruction, Prediction, Verdict
-from tunalm.store import StageContext, Summary, digest, write_json, write_rows
+from tunalm.store import Summary, digest, write_json, write_rows
 
 PUBLISHED_LENGTHS = {"superni": 128, "lmentry": 50, "vicuna": 1024}
 """Tokens of the longest answer with which a benchmark was published."""

@@ -23,6 +23,7 @@ import yaml
 from pydantic import ValidationError
 
 from tunalm.calls.budget import Budget
+from tunalm.calls.context import StageContext
 from tunalm.calls.prices import load_prices
 from tunalm.calls.spending import Account, accounts, accounts_since, spent
 from tunalm.data import data_identity
@@ -45,7 +46,7 @@ from tunalm.recipe import (
 )
 from tunalm.redaction import without_keys
 from tunalm.reporting.cards import write_card
-from tunalm.store import RunFolder, StageContext, Summary, digest, file_digest, write_json, write_text
+from tunalm.store import RunFolder, Summary, digest, file_digest, write_json, write_text
 
 Runner = Callable[[Any, StageContext], Summary]
 

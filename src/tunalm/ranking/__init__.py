@@ -13,12 +13,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tunalm.calls.context import StageContext
 from tunalm.errors import DataError
 from tunalm.ranking.base import is_usable, unranked
 from tunalm.ranking.combining import open_ranker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking
-from tunalm.store import StageContext, Summary, read_rows, write_rows
+from tunalm.store import Summary, read_rows, write_rows
 
 TOO_FEW = "fewer than two responses"
 REASONS_SHOWN = 5

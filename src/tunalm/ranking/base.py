@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
+from tunalm.calls.context import StageContext
 from tunalm.extensions import extension_identity, load_extension
 from tunalm.ranking.user_code import checker_identity
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext
 
 RANKERS = {
     "likelihood": "tunalm.ranking.likelihood:LikelihoodRanker",

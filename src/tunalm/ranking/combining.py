@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from tunalm.calls.context import StageContext
 from tunalm.errors import DataError
 from tunalm.progress import progress
 from tunalm.ranking.base import Ranker, is_usable, make_ranker, unranked
 from tunalm.ranking.verifier import Checks, VerifierRanker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking
-from tunalm.store import StageContext
 
 
 def open_ranker(settings: Rank, context: StageContext) -> Ranker:

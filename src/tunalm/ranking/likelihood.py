@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tunalm.calls.context import StageContext
 from tunalm.errors import DataError
 from tunalm.ranking.base import is_usable, with_some_scores
 from tunalm.ranking.equation3 import LengthUnit, Likelihood, Likelihoods
 from tunalm.ranking.rescoring import Rescorer
 from tunalm.recipe import Rank
 from tunalm.records import Ranking
-from tunalm.store import StageContext
 
 
 class LikelihoodRanker:

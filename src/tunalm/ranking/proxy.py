@@ -14,12 +14,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from tunalm.calls.context import StageContext
 from tunalm.data.prompts import PromptEncoder
 from tunalm.progress import progress
 from tunalm.ranking.base import is_usable, unranked, with_scores
 from tunalm.recipe import Rank
 from tunalm.records import Ranking
-from tunalm.store import StageContext, write_text
+from tunalm.store import write_text
 
 if TYPE_CHECKING:
     import torch

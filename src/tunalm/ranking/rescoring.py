@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunalm.calls.asking import complete
+from tunalm.calls.context import StageContext
 from tunalm.engines import open_engine
 from tunalm.engines.base import Completion, Request
 from tunalm.engines.scoring import open_scorer, score_request
@@ -19,7 +20,6 @@ from tunalm.ranking.base import is_usable
 from tunalm.ranking.equation3 import Likelihood, Likelihoods
 from tunalm.recipe import EngineSettings
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext
 
 REFERENCE = "reference"
 """`Response.model` of a reference that is ranked."""

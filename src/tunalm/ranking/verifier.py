@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tunalm.calls.context import StageContext
 from tunalm.data.checkable import check
 from tunalm.errors import DataError
 from tunalm.progress import progress
@@ -17,7 +18,6 @@ from tunalm.ranking.base import is_usable, with_some_scores
 from tunalm.ranking.user_code import load_checker, score_of
 from tunalm.recipe import Rank
 from tunalm.records import Instruction, Ranking
-from tunalm.store import StageContext
 
 REASONS_SHOWN = 5
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from tunalm.calls.asking import complete
 from tunalm.calls.budget import Budget
+from tunalm.calls.context import StageContext
 from tunalm.data import load, with_demonstrations
 from tunalm.engines import open_engine
 from tunalm.engines.base import Completion, Engine, Request
@@ -28,7 +29,7 @@ from tunalm.progress import console, progress
 from tunalm.recipe import Sample
 from tunalm.records import Instruction, Message, Ranking, Response
 from tunalm.sampling.diverse import Rule, Similarity, closest, next_step
-from tunalm.store import StageContext, Summary, digest, write_rows
+from tunalm.store import Summary, digest, write_rows
 
 Draw = tuple[Request, Completion]
 Slots = list[list[Draw]]

@@ -18,13 +18,14 @@ from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
+from tunalm.calls.context import StageContext
 from tunalm.data import load
 from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer, resolve_model
 from tunalm.errors import TrainingError
 from tunalm.progress import is_main_process, progress
 from tunalm.recipe import Reinforce
 from tunalm.records import Instruction
-from tunalm.store import StageContext, Summary
+from tunalm.store import Summary
 from tunalm.training import checkpoints
 from tunalm.training.batches import optimizer_steps
 from tunalm.training.metrics import MetricsFile, read_metrics

@@ -27,6 +27,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
+from tunalm.calls.context import StageContext
 from tunalm.data import imitated, load, require_references
 from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer
 from tunalm.errors import DataError
@@ -34,7 +35,7 @@ from tunalm.progress import is_main_process, progress
 from tunalm.recipe import Lists, Sft, Train, Training
 from tunalm.recipe.training import BETAS
 from tunalm.records import Ranking
-from tunalm.store import StageContext, Summary, read_rows, sync_folder, write_json
+from tunalm.store import Summary, read_rows, sync_folder, write_json
 from tunalm.training.batches import optimizer_steps
 from tunalm.training.checkpoints import CheckpointTimes, full_disk_explained, sync_tree
 from tunalm.training.encoding import Encoded

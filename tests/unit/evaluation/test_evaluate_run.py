@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tunalm.calls.context import StageContext
 from tunalm.data.checkable import generate
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
@@ -16,7 +17,7 @@ from tunalm.errors import EngineError
 from tunalm.evaluation import run, runner
 from tunalm.recipe import Evaluate
 from tunalm.records import Prediction, Verdict
-from tunalm.store import StageContext, read_rows
+from tunalm.store import read_rows
 
 ROWS = 40
 REFERENCES = {row.instruction: row.reference or "" for row in generate("heldout")}

@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.published import lmentry, superni
+from tunalm.calls.context import StageContext
 from tunalm.cli.app import app
 from tunalm.engines.base import Completion, Request
 from tunalm.engines.scripted import ScriptedEngine
@@ -20,7 +21,6 @@ from tunalm.evaluation.lmentry.scoring import score_file as score_lmentry
 from tunalm.evaluation.sources import in_turn
 from tunalm.evaluation.superni.scoring import score_file as score_superni
 from tunalm.recipe import Benchmark, Evaluate
-from tunalm.store import StageContext
 
 
 def evaluate(folder: Path, *benchmarks: dict[str, Any], models: dict[str, Any] | None = None) -> dict[str, Any]:

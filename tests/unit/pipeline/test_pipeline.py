@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from tunalm.calls.context import StageContext
 from tunalm.errors import ModelError, StoreError
 from tunalm.pipeline import running as pipeline
 from tunalm.pipeline.running import MADE, dump_recipe, plan, run_recipe
 from tunalm.recipe import Recipe
 from tunalm.recipe.loading import build_recipe
-from tunalm.store import RunFolder, StageContext, Summary
+from tunalm.store import RunFolder, Summary
 
 
 @pytest.fixture

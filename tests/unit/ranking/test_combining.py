@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tunalm.calls.context import StageContext
 from tunalm.errors import DataError
 from tunalm.pipeline.running import run_recipe
 from tunalm.ranking.base import unranked, with_scores
@@ -19,7 +20,7 @@ from tunalm.ranking.verifier import Checks
 from tunalm.recipe import Rank
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext, write_rows
+from tunalm.store import write_rows
 
 Scores = Callable[[Ranking], list[float | None] | None]
 

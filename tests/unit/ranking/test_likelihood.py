@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tunalm
+from tunalm.calls.context import StageContext
 from tunalm.errors import DataError
 from tunalm.ranking.equation3 import likelihood_score
 from tunalm.ranking.likelihood import LikelihoodRanker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext
 
 
 def ranked(*responses: Response, beta: float = 1.3) -> Ranking:

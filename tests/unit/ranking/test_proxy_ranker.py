@@ -14,12 +14,12 @@ from pydantic import ValidationError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.tiny import save_tiny_model, save_tiny_scorer
+from tunalm.calls.context import StageContext
 from tunalm.errors import ModelError
 from tunalm.ranking import proxy
 from tunalm.ranking.proxy import KEPT, ProxyRanker, confidence
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from tests.tiny import save_tiny_model, save_tiny_scorer
 from tunalm import ranking
+from tunalm.calls.context import StageContext
 from tunalm.errors import DataError
 from tunalm.ranking.base import RANKERS, assign_ranks
 from tunalm.ranking.combining import open_ranker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext, Summary, read_rows, write_rows
+from tunalm.store import Summary, read_rows, write_rows
 
 KNOBS: dict[str, dict[str, Any]] = {"judge": {"engine": {"base_url": "https://h/v1", "model": "m"}}}
 """What some rankers cannot do without."""

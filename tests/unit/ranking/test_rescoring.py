@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from tunalm import ranking
+from tunalm.calls.context import StageContext
 from tunalm.calls.spending import accounts
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.pipeline.running import run_recipe
 from tunalm.recipe import Rank
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext, Summary, read_rows, write_rows
+from tunalm.store import Summary, read_rows, write_rows
 
 ENGINE = {"kind": "scripted", "replies": ["yes", "yes", "yes it is so", "no"]}
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tunalm.calls.context import StageContext
 from tunalm.errors import DataError
 from tunalm.pipeline.running import run_recipe
 from tunalm.ranking.user_code import checker_identity, load_checker, score_of, within
@@ -19,7 +20,7 @@ from tunalm.ranking.verifier import VerifierRanker
 from tunalm.recipe import Rank
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Instruction, Ranking, Response
-from tunalm.store import StageContext, read_rows, write_rows
+from tunalm.store import read_rows, write_rows
 
 CHECKS = """
 import dataclasses

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from tunalm.calls.context import StageContext
 from tunalm.errors import DataError
 from tunalm.ranking import verifier
 from tunalm.ranking.verifier import VerifierRanker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext
 
 
 @pytest.fixture(autouse=True)

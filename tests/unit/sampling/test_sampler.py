@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tunalm.calls.context import StageContext
 from tunalm.engines.base import Capabilities, Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EngineError
@@ -18,7 +19,7 @@ from tunalm.recipe import Sample
 from tunalm.records import Instruction, Ranking
 from tunalm.sampling import run, sampler
 from tunalm.sampling.sampler import draw_seed
-from tunalm.store import StageContext, Summary, read_rows
+from tunalm.store import Summary, read_rows
 
 NOUNS = ["cat", "dog", "bird", "fish"]
 VERBS = ["runs", "sleeps", "eats"]

@@ -10,9 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForSequenceClassification
 
 from tests.tiny import tiny_tokenizer
+from tunalm.calls.context import StageContext
 from tunalm.errors import TrainingError
 from tunalm.recipe import Data, Reinforce
-from tunalm.store import StageContext
 from tunalm.training import reinforcement, run_rl
 
 

@@ -12,10 +12,11 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tunalm.calls.context import StageContext
 from tunalm.errors import DataError
 from tunalm.recipe import Data, Lists, Sft, Train
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext, Summary, write_rows
+from tunalm.store import Summary, write_rows
 from tunalm.training import run_sft, run_train, runs
 from tunalm.training.metrics import read_metrics
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tunalm.calls.context import StageContext
 from tunalm.evaluation.harness import TaskResult, document
 from tunalm.evaluation.judge_check.figures import Judged, figures
 from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar
@@ -15,7 +16,6 @@ from tunalm.evaluation.pairwise.comparisons import Comparison, Outcome, Pair, Ru
 from tunalm.evaluation.pairwise.judges import judge_through
 from tunalm.recipe import EngineSettings
 from tunalm.records import Prediction
-from tunalm.store import StageContext
 
 VERSION = 1
 """Of the prompts and rules. A change of either that can change a verdict raises it."""

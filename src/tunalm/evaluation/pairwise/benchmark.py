@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from tunalm.calls.context import StageContext
 from tunalm.evaluation.pairwise.answers import read_answers, split_name
 from tunalm.evaluation.pairwise.comparisons import METRIC, Comparison, Pair, Rules, compare
 from tunalm.evaluation.pairwise.judges import check_answers, judge_through
@@ -14,7 +15,6 @@ from tunalm.evaluation.pairwise.questions import VICUNA_QUESTIONS, load_question
 from tunalm.evaluation.pairwise.results import results
 from tunalm.recipe import Benchmark as BenchmarkSettings
 from tunalm.records import Instruction, Prediction, Verdict
-from tunalm.store import StageContext
 
 
 class PairwiseBenchmark:

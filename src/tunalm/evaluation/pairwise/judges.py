@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tunalm.calls.asking import complete
+from tunalm.calls.context import StageContext
 from tunalm.engines import open_engine
 from tunalm.engines.base import Completion, Request
 from tunalm.errors import DataError
 from tunalm.evaluation.pairwise.comparisons import Judge
 from tunalm.recipe import EngineSettings
 from tunalm.records import Instruction, Prediction
-from tunalm.store import StageContext
 
 
 def judge_through(settings: EngineSettings, context: StageContext) -> Judge:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunalm.calls.context import StageContext
 from tunalm.evaluation.pairwise.answers import read_answers, split_name
 from tunalm.evaluation.pairwise.comparisons import Comparison, Pair, Rules, compare
 from tunalm.evaluation.pairwise.judges import check_answers, judge_through
@@ -14,7 +15,6 @@ from tunalm.evaluation.pairwise.results import results
 from tunalm.evaluation.pairwise.reviews import load_reviews
 from tunalm.recipe import EngineSettings
 from tunalm.records import Instruction, Prediction
-from tunalm.store import StageContext
 
 Scored = tuple[dict[str, Any], list[dict[str, Any]]]
 """Content of the results file, and of the file of rows."""

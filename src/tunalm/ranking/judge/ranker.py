@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunalm.calls.asking import complete
+from tunalm.calls.context import StageContext
 from tunalm.engines import open_engine
 from tunalm.progress import console, progress
 from tunalm.ranking.judge.degenerate import find_degenerate
@@ -14,7 +15,6 @@ from tunalm.ranking.judge.outcomes import Outcome, conclude
 from tunalm.ranking.judge.questions import inquiries, request_for
 from tunalm.recipe import Rank
 from tunalm.records import Ranking
-from tunalm.store import StageContext
 
 
 class JudgeRanker:

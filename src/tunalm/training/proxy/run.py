@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
+from tunalm.calls.context import StageContext
 from tunalm.engines.huggingface import load_scorer
 from tunalm.errors import DataError
 from tunalm.progress import progress
 from tunalm.recipe import Proxy
 from tunalm.records import Ranking
-from tunalm.store import StageContext, Summary
+from tunalm.store import Summary
 from tunalm.training.encoding import Group, encode_row
 from tunalm.training.logprobs import reading, unwrapped
 from tunalm.training.packing import pack

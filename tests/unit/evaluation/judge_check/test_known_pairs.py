@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tunalm.calls.context import StageContext
 from tunalm.cli.app import app
 from tunalm.engines.base import Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
@@ -20,7 +21,6 @@ from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar,
 from tunalm.evaluation.pairwise import judges
 from tunalm.recipe import ScriptedSettings
 from tunalm.records import Instruction
-from tunalm.store import StageContext
 
 
 def pair(label: Choice = "first", first: str = "short", second: str = "rather long", subset: str = "") -> KnownPair:

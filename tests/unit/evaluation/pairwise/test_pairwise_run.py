@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from tunalm.calls.context import StageContext
 from tunalm.cli.app import app
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
@@ -17,7 +18,6 @@ from tunalm.errors import EXIT_FAILED_ROWS, DataError
 from tunalm.evaluation import run, runner
 from tunalm.evaluation.pairwise import judges
 from tunalm.recipe import Evaluate
-from tunalm.store import StageContext
 
 QUESTIONS = [
     {"question_id": number, "text": f"Question {number}?", "category": "math" if number % 4 == 0 else "generic"}

@@ -10,10 +10,11 @@ import pytest
 
 from tests.judges import RuleEngine
 from tunalm import ranking
+from tunalm.calls.context import StageContext
 from tunalm.ranking.judge import ranker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking
-from tunalm.store import StageContext, Summary, read_rows, write_rows
+from tunalm.store import Summary, read_rows, write_rows
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from tunalm.calls.context import StageContext
 from tunalm.data.prompts import PromptEncoder
 from tunalm.errors import DataError
 from tunalm.recipe import Lists, Proxy
 from tunalm.records import Ranking, Response
-from tunalm.store import StageContext, Summary, write_rows
+from tunalm.store import Summary, write_rows
 from tunalm.training import run_proxy, runs
 from tunalm.training.encoding import encode_row
 from tunalm.training.logprobs import Route
