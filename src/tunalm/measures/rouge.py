@@ -1,7 +1,8 @@
 """ROUGE-L F1: how much of two texts is the same words in the same order.
 
-The `rouge` tokenizer is the published one (lower case, a-z and 0-9 only, Porter stems) and gives the same floats as the
-package `rouge_score` with its stemmer. It sees nothing in most scripts of the world; for those there is `unicode`.
+The `rouge` tokenizer is the published one (lower case, a-z and 0-9 only, Porter stems as nltk makes them) and gives the
+same floats as the package `rouge_score` with its stemmer. It sees nothing in most scripts of the world; for those there
+is `unicode`.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 import string
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import Literal
+from functools import cache, lru_cache
+from typing import Any, Literal
 
 import regex
 from rapidfuzz.distance import LCSseq
-
-from tunalm.measures.stemming import stem
 
 Tokenizer = Literal["rouge", "unicode"]
 
@@ -74,6 +73,14 @@ def forget() -> None:
     _LETTER_OF.clear()
 
 
+@cache
+def _stemmer() -> Any:
+    """NLTK's Porter stemmer in its default mode, as in `rouge_score`; importing nltk takes most of a second."""
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()
+
+
 class _Letters(dict[bytes, str]):
     """A letter by word, one for each stem; texts of letters are compared faster than lists of words.
 
@@ -85,7 +92,7 @@ class _Letters(dict[bytes, str]):
 
     def __missing__(self, word: bytes) -> str:
         known = word.decode()
-        stemmed = known if len(known) <= LONGEST_UNSTEMMED else stem(known)
+        stemmed = known if len(known) <= LONGEST_UNSTEMMED else _stemmer().stem(known)
         self[word] = letter = self._of_stem.setdefault(stemmed, chr(len(self._of_stem)))
         return letter
 
