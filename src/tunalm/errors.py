@@ -12,8 +12,14 @@
 
 The policy has three parts.
 
-1. An error says *where* it happened, what was *found*, what was *expected* and how to *fix* it, on one line. The four
-   are required arguments, so that none is forgotten. The command line prints that line and exits with code 2.
+1. An error says *where* it happened, what was *found* and how to *fix* it, on one line; what was *expected* only where
+   that adds something. The command line prints that line and exits with code 2. Without `expected`, `found` is a
+   clause or a noun phrase that stands after a colon:
+
+       TunaError("stage 'tuna'", found="it has not finished", fix="Run `tunalm run` first.")
+       stage 'tuna': it has not finished. Run `tunalm run` first.
+
+   With it, both are noun phrases: "rows.jsonl:3: found an empty instruction; expected some text. Remove the line."
 2. One failed reply of a language model is not an error: it is a row with its reason (`Response.failure`,
    `Ranking.failure`), it is counted, and the run goes on and exits with code 3.
 3. Anything else that escapes is a defect of tunalm and keeps its traceback.
@@ -33,12 +39,13 @@ EXIT_INTERRUPTED = 130
 class TunaError(Exception):
     """Base of the tree; `str(error)` is the one line that a user sees."""
 
-    def __init__(self, where: object, *, found: str, expected: str, fix: str) -> None:
+    def __init__(self, where: object, *, found: str, expected: str = "", fix: str) -> None:
         self.where = str(where)
         self.found = found
         self.expected = expected
         self.fix = fix
-        line = f"{self.where}: found {found}; expected {expected}. {fix}"
+        said = f"found {found}; expected {expected}" if expected else found
+        line = f"{self.where}: {said}. {fix}"
         super().__init__(" ".join(line.split()))
 
     def __reduce__(self) -> tuple[object, ...]:
