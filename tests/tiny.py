@@ -35,9 +35,9 @@ def tiny_tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def save_tiny_model(folder: Path, **changes: Any) -> Path:
-    """Write a random Llama with two layers, the same one every time, and its tokenizer."""
-    tokenizer = tiny_tokenizer()
+def save_tiny_model(folder: Path, template: str | None = TEMPLATE, **changes: Any) -> Path:
+    """Write a random Llama with two layers, always the same, and its tokenizer; base models have no template."""
+    tokenizer = tiny_tokenizer(template)
     torch.manual_seed(0)
     shape = {
         "vocab_size": len(tokenizer),

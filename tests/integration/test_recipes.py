@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.servers.judge import length_judge
 from tests.published import lmentry, superni
+from tests.tiny import save_tiny_model
 from tunalm.pipeline.running import run_recipe
 from tunalm.recipe import Evaluate, Recipe
 from tunalm.recipe.loading import load_recipe
@@ -30,19 +31,21 @@ PARTS = ("alpaca", "alpaca_mul", "tuna_p", "tuna_c", "tuna_c_prm", "tuna_cp", "m
 
 
 @pytest.fixture(scope="module")
-def inputs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """No model has a chat template, as those of the paper have none."""
     folder = tmp_path_factory.mktemp("inputs")
+    model = save_tiny_model(folder / "model", template=None)
     rows = [{"instruction": f"Name the number {number}.", "output": str(number)} for number in range(12)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     asked = [{"question_id": number, "text": f"Why {number}?", "category": "generic"} for number in range(3)]
     (folder / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8")
     with length_judge() as url:
         yield [
-            *(f"{model}={tiny_model}" for model in ("base", "teacher", "prm")),
+            *(f"base={model}", f"prm={model}", f"teacher={{model: {model}, template: alpaca}}"),
             *(f"instructions={folder / 'rows.jsonl'}", f"vicuna={folder / 'questions.jsonl'}"),
             *(f"judge.base_url={url}", "judge.model=length"),
             *(f"superni={superni(folder / 'superni')}", f"lmentry={lmentry(folder / 'lmentry', 'first_letter')}"),
-            *("template=chat", "first=:8", "rest=-4:"),
+            *("template=alpaca", "first=:8", "rest=-4:"),
         ]
 
 
@@ -127,5 +130,5 @@ def test_the_evaluation_of_a_finished_model_runs(inputs: list[str], tiny_model: 
     answers = tmp_path / "answers.jsonl"
     stored = [{"question_id": number, "answer_id": str(number), "text": "Because."} for number in range(3)]
     answers.write_text("".join(json.dumps(row) + "\n" for row in stored), encoding="utf-8")
-    given = [*some(inputs, "judge", "superni", "lmentry", "template"), f"vicuna={questions}"]
+    given = [*some(inputs, "judge", "superni", "lmentry"), f"vicuna={questions}"]
     assert ran("evaluate", [*given, f"model={tiny_model}", "longest=16", f"against={answers}"], tmp_path / "run")

@@ -307,7 +307,10 @@ def compare(
 def preview(
     rows: Annotated[Path, typer.Argument(help="A file of ranked rows, or of instructions with references.")],
     model: Annotated[str, typer.Option(help="Whose tokenizer and template to use.")],
-    template: Annotated[Literal["chat", "alpaca"], typer.Option(help="How prompts are written.")] = "chat",
+    template: Annotated[
+        Literal["chat", "alpaca", "raw"] | None,
+        typer.Option(help="How prompts are written.", show_default="the model's own"),
+    ] = None,
     max_length: Annotated[int, typer.Option(min=8, help="Tokens of prompt and response.")] = 512,
     count: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 2,
 ) -> None:

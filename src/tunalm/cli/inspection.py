@@ -23,7 +23,7 @@ from tunalm.engines.endpoint.probe import examine
 from tunalm.engines.huggingface import hardware, load_tokenizer
 from tunalm.engines.models import EMBEDDED, embedded_version
 from tunalm.errors import DataError, ModelError
-from tunalm.recipe import Data, EndpointSettings, HuggingFaceSettings
+from tunalm.recipe import Data, EndpointSettings, HuggingFaceSettings, PromptTemplate
 from tunalm.records import Message, Ranking
 from tunalm.store import read_rows
 from tunalm.training.preview import preview
@@ -32,7 +32,7 @@ PACKAGES = ("tunalm", "torch", "transformers", "accelerate", "peft", "datasets",
 OPTIONAL = {"xllamacpp": "serves GGUF models on this machine (extra llamacpp)"}
 
 
-def print_preview(rows: Path, model: str, template: Literal["chat", "alpaca"], max_length: int, count: int) -> None:
+def print_preview(rows: Path, model: str, template: PromptTemplate | None, max_length: int, count: int) -> None:
     """Print the sequences of a few training rows: what is only read is dim, what is learned is bright.
 
     Args:

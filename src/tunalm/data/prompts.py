@@ -11,11 +11,13 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import jinja2
 
 from tunalm.errors import ModelError
+from tunalm.recipe import PromptTemplate
 from tunalm.records import Message
 
 ALPACA_CHAT_TEMPLATE = r"""
@@ -51,8 +53,21 @@ token. Messages may carry `instruction` and `input` beside `content`; without th
 is saved with the model, so that transformers and vLLM load an Alpaca model as a chat model.
 """
 
+RAW_CHAT_TEMPLATE = r"""
+{%- for message in messages -%}
+  {{- message['content'] -}}
+  {%- if message['role'] == 'assistant' -%}{{- eos_token | default('') -}}{%- endif -%}
+  {{- '' if loop.last else '\n\n' -}}
+{%- endfor -%}
+""".strip()
+"""Nothing around an instruction, which the response follows directly; an empty line between turns. Saved with a model
+that is trained with it, as the Alpaca template is."""
+
+NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 _BOS = "{{- bos_token -}}\n"
 _PROBE = "a reply to look for"
+_THINKING = re.compile(r"<(think|thinking|thought|reasoning)>\s*$")
+"""A prompt that ends so leaves the model inside its thoughts."""
 _TEMPLATE_FAULTS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
 """What a template raises when it refuses a conversation, or is broken."""
 
@@ -96,28 +111,50 @@ class PromptEncoder:
 
     Args:
         tokenizer: The model's tokenizer.
-        template: `chat` is the tokenizer's own chat template, `alpaca` is `ALPACA_CHAT_TEMPLATE`.
+        template: `chat` is the tokenizer's own chat template, `alpaca` is `ALPACA_CHAT_TEMPLATE`, `raw` is
+            `RAW_CHAT_TEMPLATE`. None is `chat`, but for a tokenizer that has no chat template: it then takes whole
+            prompts (`text_ids`) and refuses conversations.
         where: Names the model in errors.
+        arguments: What the chat template is given beside the conversation, such as `enable_thinking`.
 
     Attributes:
         tokenizer: As given.
-        template_text: The Jinja template, to be saved in the tokenizer of a model that is trained with it.
+        template_text: The Jinja template, to be saved in the tokenizer of a model that is trained with it. The
+            arguments are in it, as defaults.
         sha256: Hash of the template, in hex.
         end_id: The token that ends a response: what the template writes after an assistant's turn, else EOS.
         stop_ids: All tokens at which sampling stops: `end_id`, then EOS if it is another.
+        lead: What the template writes between a prompt and the reply, such as a space or empty thoughts. Generation
+            has to write it, so a response is trained and scored with it.
+        opens_thoughts: Whether a prompt ends inside the model's thoughts.
 
     Raises:
-        ModelError: there is no chat template, it cannot be rendered, or no token ends a response.
+        ModelError: there is no chat template, it cannot be rendered or does not read an argument, or no token ends a
+            response.
     """
 
-    def __init__(self, tokenizer: Tokenizer, template: Literal["chat", "alpaca"], where: str) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: PromptTemplate | None,
+        where: str,
+        arguments: Mapping[str, Any] = NO_ARGUMENTS,
+    ) -> None:
         self.where = where
         self.tokenizer = tokenizer
-        self.template_text = self._alpaca_template() if template == "alpaca" else self._own_template()
+        own = self._own_template() if template in (None, "chat") else None
+        if own is None and (template == "chat" or arguments):
+            raise self._no_chat_template()
+        self._takes_conversations = template is not None or own is not None
+        written = ALPACA_CHAT_TEMPLATE if template == "alpaca" else RAW_CHAT_TEMPLATE
+        self.template_text = self._with_bos(written) if own is None else self._with_arguments(own, arguments)
         self.sha256 = hashlib.sha256(self.template_text.encode()).hexdigest()
-        self.stop_ids = self._find_stop_ids()
+        opening, before, after = self._around_a_reply()
+        self.stop_ids = self._find_stop_ids(after)
         self.end_id = self.stop_ids[0]
         self._inside_a_stop = _second_characters(tokenizer.convert_ids_to_tokens(list(self.stop_ids)))
+        self.opens_thoughts = _THINKING.search(opening) is not None
+        self.lead = self._find_lead(opening, before)
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a conversation up to where the response begins.
@@ -126,8 +163,10 @@ class PromptEncoder:
         added or left out here.
 
         Raises:
-            ModelError: the template refuses the conversation, for instance its system message.
+            ModelError: the template refuses the conversation, for instance its system message, or there is none.
         """
+        if not self._takes_conversations:
+            raise self._no_chat_template()
         return list(self._apply(messages, add_generation_prompt=True, sanitize_control_tokens=True)["input_ids"])
 
     def text_ids(self, text: str) -> list[int]:
@@ -135,37 +174,68 @@ class PromptEncoder:
         return self.tokenizer.encode(text, split_special_tokens=True)
 
     def response_ids(self, text: str) -> list[int]:
-        """Token ids of a response, with the token that ends it and that stands nowhere else in it."""
+        """Token ids of a response after its `lead`, with the token that ends it and that stands nowhere else in it."""
+        before: list[int] = []
+        if self.lead.isspace():
+            text = self.lead + text
+        elif self.lead:
+            before = self.tokenizer.encode(self.lead, add_special_tokens=False)
         ids = self._plain_ids(text)
         if not set(self.stop_ids).isdisjoint(ids):
             # This tokenizer counts its end token among the ordinary ones, so it must not meet it in one piece.
             ids = [token for piece in self._inside_a_stop.split(text) for token in self._plain_ids(piece)]
-        return [*ids, self.end_id]
+        return [*before, *ids, self.end_id]
 
     def _plain_ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
-    def _own_template(self) -> str:
+    def _own_template(self) -> str | None:
         try:
             return self.tokenizer.get_chat_template()
-        except ValueError as error:
-            raise ModelError(
-                self.where,
-                found="a tokenizer without a chat template",
-                expected="one, for template=chat",
-                fix="Set template=alpaca, or use a model that has a chat template.",
-            ) from error
+        except ValueError:
+            return None
 
-    def _alpaca_template(self) -> str:
-        """The Alpaca template, with BOS in front if the tokenizer begins a text with it."""
+    def _no_chat_template(self) -> ModelError:
+        return no_chat_template(self.where)
+
+    def _with_bos(self, template: str) -> str:
+        """A template of ours, with BOS in front if the tokenizer begins a text with it."""
         bos = getattr(self.tokenizer, "bos_token_id", None)
-        return (_BOS if bos is not None and self.tokenizer.encode("a")[0] == bos else "") + ALPACA_CHAT_TEMPLATE
+        return (_BOS if bos is not None and self.tokenizer.encode("a")[0] == bos else "") + template
 
-    def _find_stop_ids(self) -> tuple[int, ...]:
-        turns = [Message(role="user", content="a question"), Message(role="assistant", content=_PROBE)]
-        _, found, after = self._apply(turns, tokenize=False).rpartition(_PROBE)
+    def _with_arguments(self, template: str, arguments: Mapping[str, Any]) -> str:
+        """A template that has the arguments as defaults, so that whoever loads it later renders the same prompts."""
+        require_arguments(template, arguments, self.where)
+        pins = [
+            f"{{% if {name} is not defined %}}{{% set {name} = {value!r} %}}{{% endif %}}"
+            for name, value in arguments.items()
+        ]
+        return "".join([*pins, "{{ '' }}"]) + template if pins else template  # a line after a block would be eaten
+
+    def _around_a_reply(self) -> tuple[str, str, str]:
+        """A prompt; then what the template writes before, and after, a reply to it."""
+        asked = [Message(role="user", content="a question")]
+        opening = self._apply(asked, tokenize=False, add_generation_prompt=True)
+        whole = self._apply([*asked, Message(role="assistant", content=_PROBE)], tokenize=False)
+        before, found, after = whole.rpartition(_PROBE)
+        return (opening, before, after) if found else (opening, opening, "")
+
+    def _find_lead(self, opening: str, before: str) -> str:
+        if self.opens_thoughts:
+            tag = _THINKING.search(opening)
+            assert tag is not None
+            return f"\n</{tag[1]}>\n\n"
+        lead = before.removeprefix(opening) if before.startswith(opening) else ""
+        if not lead.isspace():
+            return lead
+        # Some tokenizers put a space before every text, and have it from there.
+        prompt, reply = (self.tokenizer.encode(text, add_special_tokens=False) for text in (opening, before + _PROBE))
+        return lead if [*prompt, *self._plain_ids(_PROBE)] != reply else ""
+
+    def _find_stop_ids(self, after: str) -> tuple[int, ...]:
+        """Tokens that end a reply, from what the template writes after one."""
         added = self.tokenizer.added_tokens_decoder
-        ids = self.tokenizer.encode(after, add_special_tokens=False) if found else []
+        ids = self.tokenizer.encode(after, add_special_tokens=False)
         ends = [token for token in ids if token in added and str(added[token]).strip()][:1]
         eos = getattr(self.tokenizer, "eos_token_id", None)
         stops = tuple(dict.fromkeys([*ends, *([] if eos is None else [eos])]))
@@ -191,8 +261,34 @@ class PromptEncoder:
                 found=f"a conversation ({', '.join(turn.role for turn in messages)}) that cannot be put into"
                 f" the chat template ({error})",
                 expected="one that the template takes",
-                fix="Change the conversation (many models take no system message), or set template=alpaca.",
+                fix="Change the conversation (many models take no system message), or set template: alpaca.",
             ) from error
+
+
+def no_chat_template(where: str) -> ModelError:
+    """The error about a model that must be told how it is asked."""
+    return ModelError(
+        where,
+        found="a model without a chat template",
+        expected="`template`, which says how it is asked",
+        fix="Set template: alpaca, or template: raw for a base model.",
+    )
+
+
+def require_arguments(template: str, arguments: Mapping[str, Any], where: str) -> None:
+    """Refuse arguments that a chat template does not read, which would do nothing.
+
+    Raises:
+        ModelError: one is not named in the template.
+    """
+    for name in arguments:
+        if not re.search(rf"\b{re.escape(name)}\b", template):
+            raise ModelError(
+                where,
+                found=f"a chat template that does not read '{name}'",
+                expected="template_args that it reads",
+                fix="Remove or rename the argument.",
+            )
 
 
 def _second_characters(tokens: list[str]) -> re.Pattern[str]:

@@ -12,7 +12,7 @@ import platformdirs
 from tunalm.errors import ModelError, did_you_mean
 from tunalm.extensions import extension_identity
 from tunalm.recipe import BatchSettings, CustomSettings, EndpointSettings, EngineSettings, ScriptedSettings
-from tunalm.store import digest, folder_identity
+from tunalm.store import canonical, digest, folder_identity
 
 GROUP = "tunalm.engines"
 """Of the entry points by which other packages bring engines."""
@@ -94,7 +94,9 @@ def engine_identity(settings: EngineSettings) -> str:
         return extension_identity(GROUP, settings)
     if isinstance(settings, ScriptedSettings):
         return f"scripted {digest(settings.replies)[:16]}"
-    return f"{settings.kind} {model_identity(settings.model)} {settings.precision}"
+    identity = f"{settings.kind} {model_identity(settings.model)} {settings.precision}"
+    asked = {"template": settings.template, **settings.template_args}
+    return identity if asked in ({"template": None}, {"template": "chat"}) else f"{identity} {canonical(asked)}"
 
 
 def converted_folder(source: str) -> Path:

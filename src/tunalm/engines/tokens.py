@@ -39,6 +39,7 @@ def completion(
     stopped = bool(tokens) and tokens[-1] in encoder.stop_ids
     if text is None:
         text = encoder.tokenizer.decode(list(tokens[:-1] if stopped else tokens), skip_special_tokens=True)
+        text = text.removeprefix(encoder.lead)
     return Completion(
         key=request.key,
         text=text,

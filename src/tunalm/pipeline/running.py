@@ -28,6 +28,7 @@ from tunalm.calls.prices import load_prices
 from tunalm.calls.spending import Account, accounts, accounts_since, spent
 from tunalm.data import data_identity
 from tunalm.engines.models import engine_identity, model_identity
+from tunalm.engines.templates import check_templates
 from tunalm.errors import RecipeError, StoreError
 from tunalm.evaluation.base import benchmark_identity
 from tunalm.progress import console, is_main_process
@@ -101,6 +102,8 @@ def plan(recipe: Recipe, run: RunFolder) -> list[Step]:
         fingerprints[name] = f"{fingerprint}/{revision}" if revision else fingerprint
         resolved = cast(Stage, map_sources(stage, _resolver(recipe, run), f"stages.{name}"))
         done = run.is_done(name, fingerprint) or run.is_kept(name, fingerprint)
+        if not done:
+            check_templates(stage, f"stages.{name}", recipe.stages)
         steps.append(Step(name, cast(Any, stage).kind, resolved, fingerprint, done))
     return steps
 

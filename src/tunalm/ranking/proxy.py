@@ -49,7 +49,7 @@ class ProxyRanker:
         source, remote = settings.model or "", context.trust_remote_code
         tokenizer = load_tokenizer(source, trust_remote_code=remote)
         self._model = load_scorer(source, trained=True, trust_remote_code=remote).to(device()).eval()
-        self._encoder = PromptEncoder(tokenizer, "chat", source)
+        self._encoder = PromptEncoder(tokenizer, settings.template, source, settings.template_args)
         positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         self._max_length = min(tokenizer.model_max_length, positions or tokenizer.model_max_length)
         self._kept = context.folder / KEPT

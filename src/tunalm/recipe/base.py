@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 Produces = Literal["model", "proxy", "responses", "rankings", "results"]
+PromptTemplate = Literal["chat", "alpaca", "raw"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,29 @@ class Stage(Settings):
 
     seed: int = 0
     """Seeds everything random in this stage."""
+
+
+TEMPLATE_OPTIONS = frozenset({"conversation", "messages", "chat_template", "add_generation_prompt", "tokenize"})
+"""What a chat template is given anyway."""
+
+
+class Prompting(Settings):
+    """How a model on this machine is asked."""
+
+    template: PromptTemplate | None = None
+    """What stands around an instruction: `chat` is the model's own chat template, `alpaca` the Alpaca prompt, `raw`
+    nothing, for base models. null is `chat`; a model that has no chat template needs one of the others. A stage that
+    trains saves the template with the model."""
+    template_args: dict[str, Any] = Field(default_factory=dict)
+    """Arguments of the model's own chat template, for instance `{enable_thinking: false}`."""
+
+    @model_validator(mode="after")
+    def _arguments_of_its_own(self) -> Self:
+        if self.template_args and self.template in ("alpaca", "raw"):
+            raise ValueError(f"template_args are arguments of the chat template, and template is {self.template}")
+        if wrong := sorted(name for name in self.template_args if name in TEMPLATE_OPTIONS or not name.isidentifier()):
+            raise ValueError(f"template_args cannot set {wrong[0]!r}")
+        return self
 
 
 class Extension(Settings):

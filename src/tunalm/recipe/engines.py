@@ -6,10 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tunalm.recipe.base import Extension, ModelSource, Settings
+from tunalm.recipe.base import Extension, ModelSource, Prompting, Settings
 
 
-class Local(Settings):
+class Local(Prompting):
     """What is said of a model that runs on this machine, whatever runs it."""
 
     model: ModelSource

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunalm.recipe.base import Data, Extension, Produces, ProxySource, ResponsesSource, Sliced, Stage
+from tunalm.recipe.base import Data, Extension, Produces, Prompting, ProxySource, ResponsesSource, Sliced, Stage
 from tunalm.recipe.engines import EngineSettings, spelled_out
 
 
@@ -42,8 +42,8 @@ class Sample(Stage):
     _short = field_validator("engine", mode="before")(spelled_out)
 
 
-class Rank(Stage, Sliced):
-    """Order the responses of each list, best first, ties allowed."""
+class Rank(Stage, Sliced, Prompting):
+    """Order the responses of each list, best first, ties allowed. `template` is that of a proxy (`by: proxy`)."""
 
     produces: ClassVar[Produces] = "rankings"
     kind: Literal["rank"] = "rank"
@@ -120,6 +120,8 @@ class Rank(Stage, Sliced):
             raise ValueError("veto: verifier adds nothing to by: verifier")
         if self.fallback is not None and self.by not in ("proxy", "custom"):
             raise ValueError(f"fallback needs a ranker that says how sure it is (by: proxy), not by: {self.by}")
+        if self.by != "proxy" and (self.template or self.template_args):
+            raise ValueError(f"template is that of a proxy (by: proxy); by: {self.by} has none")
         if (self.by == "proxy") != (self.model is not None):
             raise ValueError("by: proxy and model: ... go together")
         if (self.by == "custom") != (self.custom is not None):

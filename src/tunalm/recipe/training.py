@@ -6,17 +6,15 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunalm.recipe.base import Data, Lists, ModelSource, Produces, ProxySource, ResponsesSource, Stage
+from tunalm.recipe.base import Data, Lists, ModelSource, Produces, Prompting, ProxySource, ResponsesSource, Stage
 
 
-class Training(Stage):
+class Training(Stage, Prompting):
     """Knobs of every training stage."""
 
     produces: ClassVar[Produces] = "model"
     not_hashed: ClassVar[frozenset[str]] = frozenset({"report_to", "save_steps", "logging_steps"})
 
-    template: Literal["chat", "alpaca"] = "chat"
-    """`chat` is the model's own chat template; `alpaca` writes the Alpaca prompt and is saved with the model."""
     max_length: int = Field(512, ge=8)
     """Tokens of prompt and response. A longer response is cut (and gets no end token); an instruction that leaves no
     room for a response is dropped. Both are counted."""
@@ -150,7 +148,7 @@ class Proxy(FromLists):
     trained on."""
 
 
-class Reinforce(Stage):
+class Reinforce(Stage, Prompting):
     """Reinforcement learning against a proxy, by TRL (extra `baselines`): a baseline for training on lists."""
 
     produces: ClassVar[Produces] = "model"

@@ -20,6 +20,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 
 from tunalm.calls.context import StageContext
 from tunalm.data import load
+from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer, resolve_model
 from tunalm.errors import TrainingError
 from tunalm.progress import is_main_process, progress
@@ -77,6 +78,9 @@ def _make_trainer(settings: Reinforce, rows: list[Instruction], context: StageCo
     rloo = settings.method == "rloo"
     make, config = (trl.RLOOTrainer, trl.RLOOConfig) if rloo else (trl.GRPOTrainer, trl.GRPOConfig)
     remote = context.trust_remote_code
+    tokenizer = load_tokenizer(settings.start, trust_remote_code=remote)
+    encoder = PromptEncoder(tokenizer, settings.template, settings.start, settings.template_args)
+    tokenizer.chat_template = encoder.template_text
     prompts = [{"prompt": [{"role": each.role, "content": each.text} for each in row.messages()]} for row in rows]
     return make(
         model=load_model(settings.start, precision="fp32", trust_remote_code=remote),
@@ -104,7 +108,7 @@ def _make_trainer(settings: Reinforce, rows: list[Instruction], context: StageCo
             log_level="error",
         ),
         train_dataset=Dataset.from_list(prompts),
-        processing_class=load_tokenizer(settings.start, trust_remote_code=remote),
+        processing_class=tokenizer,
         reward_processing_classes=load_tokenizer(settings.reward, trust_remote_code=remote),
         callbacks=[MetricsFile(metrics), _Seal()],
     )

@@ -218,6 +218,7 @@ def _config(settings: Training, objective: dict[str, Any], folder: Path) -> Rank
         output_dir=str(folder),
         **objective,
         template=settings.template,
+        template_args=settings.template_args,
         max_length=settings.max_length,
         batch_size=settings.batch_size,
         token_budget=settings.token_budget,

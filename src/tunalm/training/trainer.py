@@ -24,6 +24,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from tunalm.data.prompts import PromptEncoder
 from tunalm.errors import TrainingError
 from tunalm.progress import console, progress
+from tunalm.recipe import PromptTemplate
 from tunalm.records import Ranking
 from tunalm.training import checkpoints
 from tunalm.training.batches import Step, StepSampler
@@ -47,7 +48,8 @@ class RankingConfig(transformers.TrainingArguments):
         mle_weight: lambda of Eq. 6.
         convention: `paper`, or `lmops` for the loss of the authors' released trainer (see `objective.Objective`).
         ranking_loss: what stands in the place of Eq. 4-5, with `beta` and `pairs`, for comparison (likewise).
-        template: the prompt; it is written into the tokenizer, so that it is saved with the model.
+        template: the prompt, with the arguments `template_args` of a chat template; it is written into the tokenizer,
+            so that it is saved with the model.
         max_length: tokens of prompt and response; see `encoding` for what happens to longer rows.
         attention: how sequences are read; see `routes`. `auto` takes the fastest route that gives this model's own
             numbers, a name is tried first.
@@ -66,7 +68,8 @@ class RankingConfig(transformers.TrainingArguments):
     ranking_loss: RankingLoss = "margin"
     beta: float = 1.0
     pairs: Pairs = "all"
-    template: Literal["chat", "alpaca"] = "chat"
+    template: PromptTemplate | None = None
+    template_args: dict[str, Any] = field(default_factory=dict)
     max_length: int = 512
     attention: Asked = "auto"
     token_budget: int | None = None
@@ -128,8 +131,8 @@ class RankingTrainer(transformers.Trainer):
         optimizers: tuple[Any, Any] = (None, None),
         where: str = "model",
     ) -> None:
-        encoder = PromptEncoder(processing_class, args.template, where)
-        if args.template == "alpaca":
+        encoder = PromptEncoder(processing_class, args.template, where, args.template_args)
+        if args.template in ("alpaca", "raw") or args.template_args:
             processing_class.chat_template = encoder.template_text
         if unwrapped(model).can_generate():
             unwrapped(model).generation_config = transformers.GenerationConfig(

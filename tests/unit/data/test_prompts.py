@@ -262,8 +262,87 @@ def refusal(tokenizer: PreTrainedTokenizerFast, *messages: Message) -> str:
 def test_a_model_without_a_chat_template_is_one_line_and_alpaca_works() -> None:
     tokenizer = make_tokenizer(None)
     assert "without a chat template" in refusal(tokenizer)
-    assert "template=alpaca" in refusal(tokenizer)
+    assert "template: alpaca" in refusal(tokenizer)
     assert PromptEncoder(tokenizer, "alpaca", "tiny").prompt_ids([user("Hi.")])
+
+
+def test_a_model_without_a_chat_template_takes_whole_prompts_and_says_that_it_takes_no_other() -> None:
+    tokenizer = make_tokenizer(None)
+    encoder = PromptEncoder(tokenizer, None, "some/model")
+    assert decoded(encoder.text_ids("Hi.")) == "<s>Hi."
+    assert encoder.stop_ids == (tokenizer.eos_token_id,)
+    with pytest.raises(ModelError, match=r"some/model: found a model without a chat template.*template: raw"):
+        encoder.prompt_ids([user("Hi.")])
+
+
+def test_a_raw_prompt_is_the_instruction_alone() -> None:
+    encoder = PromptEncoder(make_tokenizer(None), "raw", "tiny")
+    assert decoded(encoder.prompt_ids([user("Name a colour.\n", "not red")])) == "<s>Name a colour.\n\n\nnot red"
+    assert encoder.prompt_ids([user("Q: one? A:")]) == encoder.text_ids("Q: one? A:")
+    turns = [Message(role="system", content="Be short."), user("One?"), assistant("1"), user("Two?")]
+    assert decoded(encoder.prompt_ids(turns)) == "<s>Be short.\n\nOne?\n\n1</s>\n\nTwo?"
+    again = PromptEncoder(make_tokenizer(encoder.template_text), None, "saved")
+    assert again.prompt_ids(turns) == encoder.prompt_ids(turns), "a model that was trained raw is asked raw"
+
+
+THINKS = CHAT.replace(
+    "<|assistant|>\n{% endif %}",
+    "<|assistant|>\n{% if think is defined and not think %}<think>\n\n</think>\n\n{% endif %}{% endif %}",
+).replace(
+    "\n{{ message['content'] }}",
+    "\n{% if message['role'] == 'assistant' %}<think>\n\n</think>\n\n{% endif %}{{ message['content'] }}",
+)
+
+
+def test_an_argument_of_the_template_is_a_default_of_the_template_that_is_saved() -> None:
+    tokenizer = make_tokenizer(THINKS)
+    plain, quiet = (PromptEncoder(tokenizer, None, "tiny", given) for given in ({}, {"think": False}))
+    assert decoded(plain.prompt_ids([user("Hi.")])).endswith("<|assistant|>\n")
+    assert decoded(quiet.prompt_ids([user("Hi.")])).endswith("<|assistant|>\n<think>\n\n</think>\n\n")
+    saved = make_tokenizer(quiet.template_text)
+    assert PromptEncoder(saved, None, "saved").prompt_ids([user("Hi.")]) == quiet.prompt_ids([user("Hi.")])
+    anew = PromptEncoder(saved, None, "saved", {"think": True})
+    assert anew.prompt_ids([user("Hi.")]) == plain.prompt_ids([user("Hi.")])
+    with pytest.raises(ModelError, match="does not read 'thinking'"):
+        PromptEncoder(tokenizer, None, "tiny", {"thinking": False})
+
+
+def test_a_response_is_learned_with_what_the_template_writes_before_it() -> None:
+    """Generation has to write that: a space, or thoughts that are empty, unless they stand in the prompt already."""
+    tokenizer = make_tokenizer(THINKS)
+    plain, quiet = (PromptEncoder(tokenizer, None, "tiny", given) for given in ({}, {"think": False}))
+    assert decoded(plain.response_ids("Yes")) == "<think>\n\n</think>\n\nYes<|end|>"
+    assert decoded(quiet.response_ids("Yes")) == "Yes<|end|>"
+    spaced = "{% for message in messages %}{% if message['role'] == 'user' %}Q:{{ message['content'] }} A:{% else %}"
+    spaced += " {{ message['content'] }}</s>{% endif %}{% endfor %}"
+    encoder = PromptEncoder(make_tokenizer(spaced), None, "tiny")
+    whole = encoder.tokenizer.encode("Q:Is it? A: Yes</s>", add_special_tokens=False)
+    assert [*encoder.prompt_ids([user("Is it?")]), *encoder.response_ids("Yes")] == whole
+
+
+def test_a_prompt_that_opens_thoughts_has_them_closed_before_a_response_is_learned() -> None:
+    opens = CHAT.replace("<|assistant|>\n{% endif %}", "<|assistant|>\n<think>\n{% endif %}")
+    encoder = PromptEncoder(make_tokenizer(opens), None, "tiny")
+    assert encoder.opens_thoughts
+    ids = [*encoder.prompt_ids([user("Hi.")]), *encoder.response_ids("Yes")]
+    assert decoded(ids).endswith("<|assistant|>\n<think>\n\n</think>\n\nYes<|end|>")
+
+
+def test_a_tokenizer_that_begins_every_text_with_a_space_does_not_get_another() -> None:
+    core = Tokenizer(
+        models.Unigram([("<unk>", 0.0), *((letter, -3.0) for letter in sorted(set("QA:Isityeslor▁ ak.")))], 0)
+    )
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    core.decoder = decoders.Metaspace(prepend_scheme="always")
+    core.add_special_tokens(["[A]", "</s>"])
+    tokenizer = wrapped(core, eos_token="</s>", unk_token="<unk>")
+    tokenizer.chat_template = (
+        "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}[A]{% else %}"
+        " {{ message['content'] }}</s>{% endif %}{% endfor %}"
+    )
+    encoder = PromptEncoder(tokenizer, None, "tiny")
+    assert encoder.lead == ""
+    assert tokenizer.convert_ids_to_tokens(encoder.response_ids("yes")) == ["▁", "y", "e", "s", "</s>"]
 
 
 def test_a_template_that_refuses_a_system_message_is_one_line() -> None:

@@ -101,7 +101,7 @@ class HuggingFaceEngine:
             if precision == "auto":
                 precision = "bf16" if fast_bf16() else "fp32"
             tokenizer = load_tokenizer(source, trust_remote_code=self._trust)
-            self._encoder = PromptEncoder(tokenizer, "chat", source)
+            self._encoder = PromptEncoder(tokenizer, self._settings.template, source, self._settings.template_args)
             model = load_model(source, precision=precision, trust_remote_code=self._trust)
             self._model = model.to(device()).eval()
         return self._model, self._encoder

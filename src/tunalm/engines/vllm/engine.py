@@ -111,7 +111,8 @@ class VllmEngine:
 
             source = self._settings.model
             console().print(f"Starting vLLM for {source} ...", markup=False)
-            encoder = PromptEncoder(load_tokenizer(source, trust_remote_code=self._trust), "chat", source)
+            tokenizer = load_tokenizer(source, trust_remote_code=self._trust)
+            encoder = PromptEncoder(tokenizer, self._settings.template, source, self._settings.template_args)
             processes = Processes(
                 self.identity,
                 resolve_model(source),
