@@ -101,9 +101,10 @@ def _write(output: Path, rows: Path, results: dict[str, Any], lines: list[dict[s
     shown = (f"{key} {value:.2f}" for key, value in metrics.items() if isinstance(value, float))
     print(f"{name}: {', '.join(text for text in shown if '_stderr' not in text)}")
     config = results["configs"][name]
-    if config.get("template") and "examples_shown" in config:
+    if "examples_shown" in config:
         cut = f", {config['prompts_cut']} prompts cut" if config["prompts_cut"] else ""
-        print(f"asked with template {config['template']}, {config['examples_shown']:.2f} examples shown{cut}")
+        template = f"template {config['template']}, " if config["template"] else ""
+        print(f"asked with {template}{config['examples_shown']:.2f} examples shown{cut}")
     if metrics.get("wordless"):
         print(f"{metrics['wordless']} answers are right only for having no word in a-z; --strict refuses them")
     if not metrics["complete"]:

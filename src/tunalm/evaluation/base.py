@@ -43,12 +43,12 @@ class Question(Instruction):
 
     references: list[str] = Field(default_factory=list)
     """All right answers."""
-    raw: bool = False
-    """The instruction is the whole prompt, and no template is put around it."""
+    raw: str | None = None
+    """The whole prompt, as a model without a template (`template: raw`) is asked; None leaves that to the model."""
+    always_raw: bool = False
+    """Every model is asked with `raw`, and no template is put around it."""
     num_examples: int | None = None
     """Worked examples in the prompt."""
-    template: str | None = None
-    """What is put around the question, where the benchmark leaves a choice."""
     prompt_cut: bool = False
     """The prompt was too long and lost its end."""
     weight: float | None = None

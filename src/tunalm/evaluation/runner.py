@@ -24,7 +24,7 @@ from tunalm.evaluation.harness import for_harness, sample, write_jsonl
 from tunalm.evaluation.results import Answers, summarise
 from tunalm.progress import progress
 from tunalm.recipe import EngineSettings, Evaluate
-from tunalm.records import Instruction, Prediction, Verdict
+from tunalm.records import Instruction, Message, Prediction, Verdict
 from tunalm.store import Summary, digest, write_json, write_rows
 
 PUBLISHED_LENGTHS = {"superni": 128, "lmentry": 50, "vicuna": 1024}
@@ -103,26 +103,47 @@ def _ask(
 ) -> tuple[str, list[Prediction]]:
     """Identity of a model, and its answers to all benchmarks. The engine goes when this returns."""
     engine: Engine = open_engine(engine_settings, trust_remote_code=context.trust_remote_code)
-    asked = [(benchmark, row, request_for(benchmark, row, settings)) for benchmark in rows for row in rows[benchmark]]
+    asked = [
+        (benchmark, row, request_for(benchmark, row, settings, engine_settings))
+        for benchmark in rows
+        for row in rows[benchmark]
+    ]
     _check_prompts(model, engine, asked)
     answers = complete(
         engine, [request for *_, request in asked], context.ledger, f"{model} answers", budget=context.budget
     )
     predictions = [
-        _prediction(model, benchmark, row, request, answers[request.key]) for benchmark, row, request in asked
+        _prediction(model, benchmark, row, request, answers[request.key]).model_copy(
+            update={"template": _template(row, engine_settings)}
+        )
+        for benchmark, row, request in asked
     ]
     return engine.identity, predictions
 
 
-def request_for(benchmark: str, row: Instruction, settings: Evaluate) -> Request:
-    """What every model is asked about an instruction of a benchmark."""
+def request_for(benchmark: str, row: Instruction, settings: Evaluate, engine: EngineSettings) -> Request:
+    """What a model is asked about an instruction of a benchmark; the template is the model's own affair.
+
+    A model without a template (`template: raw`) gets the raw prompt of the benchmark, if it has one.
+    """
+    prompt = None
+    if isinstance(row, Question) and (row.always_raw or getattr(engine, "template", None) == "raw"):
+        prompt = row.raw
     return Request(
         key=f"{benchmark}/{row.id}",
-        messages=row.messages(),
+        messages=row.messages() if prompt is None else [Message(role="user", content=prompt)],
         temperature=0.0,
         max_new_tokens=_longest_answer(benchmark, settings),
-        raw=isinstance(row, Question) and row.raw,
+        raw=prompt is not None,
     )
+
+
+def _template(row: Instruction, engine: EngineSettings) -> str | None:
+    """What was put around a question, as predictions say it."""
+    if isinstance(row, Question) and row.always_raw:
+        return "none"
+    template: str | None = getattr(engine, "template", None)
+    return template
 
 
 def _add_totals(results: dict[str, Any], answers: Answers, benchmarks: Benchmarks, folder: Path) -> None:
@@ -157,8 +178,8 @@ def _check_prompts(model: str, engine: Engine, asked: Sequence[tuple[str, Instru
         raise EngineError(
             model,
             found="an engine that puts every prompt into a chat template",
-            expected=f"one that takes plain text, for the template of {raw}",
-            fix="Set template: chat for the benchmark, or protocol: completions for the endpoint.",
+            expected=f"one that takes the plain prompts of {raw}",
+            fix="Leave out encoding: tk-instruct, or set protocol: completions for the endpoint.",
         )
 
 
@@ -178,7 +199,6 @@ def _prediction(model: str, benchmark: str, row: Instruction, request: Request, 
         num_tokens=answer.num_tokens,
         prompt_tokens=answer.prompt_tokens,
         num_examples=question.num_examples,
-        template=question.template,
         prompt_cut=question.prompt_cut,
         weight=question.weight,
         failure=answer.failure,

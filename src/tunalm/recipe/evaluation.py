@@ -25,16 +25,17 @@ class Benchmark(Settings):
     data: Data
     """Held-out instructions; `checkable` has its own, `checkable:heldout`. For `superni` and `lmentry` a clone of their
     repository or a folder with its data; `limit` then takes rows from all tasks in turn."""
-    template: Literal["chat", "alpaca", "tk-instruct", "raw"] = "chat"
-    """What is put around a question of `superni` and `lmentry`: the model's own chat template, the Alpaca prompt, the
-    encoding of Tk-Instruct (`superni`), or nothing (`lmentry`)."""
+    encoding: Literal["instruction", "tk-instruct"] = "instruction"
+    """How a question of `superni` is written: `instruction` gives every model definition, examples and input in its own
+    template; `tk-instruct` gives all models the published prompt as plain text. A model with `template: raw` is asked
+    with that prompt in either case."""
     shots: int = Field(0, ge=0)
     """Worked examples in front of each question of `superni`."""
     tokenizer: ModelSource | None = None
     """Model whose tokens `max_prompt_tokens` counts; null leaves prompts of any length whole."""
     max_prompt_tokens: int = Field(1024, ge=16)
-    """Worked examples are left out while a prompt of `superni` has more tokens. One that has more without any is cut in
-    the encoding of Tk-Instruct, as published, and whole in the other templates."""
+    """Worked examples are left out while the published prompt of `superni` has more tokens. One that has more without
+    any is cut with `encoding: tk-instruct`, as published, and else stays whole."""
     max_new_tokens: int | None = Field(None, ge=1)
     """Longest answer to this benchmark; null takes that of the evaluation, 128 for `superni`, 50 for `lmentry`, 1024
     for `vicuna`."""
@@ -61,6 +62,10 @@ class Benchmark(Settings):
         value = {"name": value} if isinstance(value, str) else value
         if isinstance(value, dict) and value.get("name") == "checkable":
             value = {"data": "checkable:heldout", **value}
+        if isinstance(value, dict) and "template" in value:
+            raise ValueError(
+                "a template belongs to a model, not to a benchmark: models: {name: {model: ..., template: raw}}"
+            )
         return value
 
     @property
@@ -75,11 +80,9 @@ class Benchmark(Settings):
         return self
 
     @model_validator(mode="after")
-    def _own_template(self) -> Benchmark:
-        templates = {"superni": ("chat", "alpaca", "tk-instruct"), "lmentry": ("chat", "alpaca", "raw")}
-        allowed = templates.get(self.name, ("chat",))
-        if self.template not in allowed:
-            raise ValueError(f"the template of {self.name} must be {' or '.join(allowed)}, not {self.template}")
+    def _own_encoding(self) -> Benchmark:
+        if self.encoding != "instruction" and self.name != "superni":
+            raise ValueError(f"encoding is a setting of superni; {self.name} has none")
         return self
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ from tunalm.evaluation.base import benchmark_identity, open_benchmark
 from tunalm.evaluation.lmentry.scoring import score_file as score_lmentry
 from tunalm.evaluation.sources import in_turn
 from tunalm.evaluation.superni.scoring import score_file as score_superni
-from tunalm.recipe import Benchmark, Evaluate
+from tunalm.recipe import Benchmark, Evaluate, HuggingFaceSettings
 
 
 def evaluate(folder: Path, *benchmarks: dict[str, Any], models: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -33,15 +33,15 @@ def evaluate(folder: Path, *benchmarks: dict[str, Any], models: dict[str, Any] |
 def test_totals_stand_beside_the_comparison_and_in_files_of_their_own(tmp_path: Path) -> None:
     results = evaluate(
         tmp_path,
-        {"name": "superni", "data": str(superni(tmp_path / "ni")), "template": "tk-instruct"},
-        {"name": "lmentry", "data": str(lmentry(tmp_path / "lm", "first_letter", "last_letter")), "template": "raw"},
+        {"name": "superni", "data": str(superni(tmp_path / "ni")), "encoding": "tk-instruct"},
+        {"name": "lmentry", "data": str(lmentry(tmp_path / "lm", "first_letter", "last_letter"))},
     )
     yes, a = (results["models"][name]["results"] for name in ("yes", "a"))
     assert (yes["superni"]["value"], a["superni"]["value"]) == (100.0, 0.0)
     assert yes["superni"]["totals"]["exact_match"] == 100.0
-    assert "0-shot (0.00 examples shown), template tk-instruct" in yes["superni"]["note"]
+    assert "0-shot (0.00 examples shown), encoding tk-instruct" in yes["superni"]["note"]
     assert (a["lmentry"]["value"], a["lmentry"]["totals"]["accuracy"]) == (100.0, 100.0)
-    assert a["lmentry"]["note"] == "template raw, 8 of 110703 questions"
+    assert a["lmentry"]["note"] == "8 of 110703 questions"
     written = json.loads((tmp_path / "harness" / "a" / "results_lmentry.json").read_text(encoding="utf-8"))
     assert written["model_name"] == "a"
     assert written["n-samples"]["lmentry"] == {"original": 110703, "effective": 8}
@@ -124,18 +124,29 @@ def test_a_failed_answer_is_a_wrong_one(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_plain_prompts_are_not_given_to_a_chat_server(tmp_path: Path) -> None:
     chat = {"kind": "endpoint", "base_url": "http://127.0.0.1:9/v1", "model": "x"}
-    data = lmentry(tmp_path / "lm", "first_letter")
-    with pytest.raises(EngineError, match="puts every prompt into a chat template; expected one that takes plain text"):
-        evaluate(tmp_path, {"name": "lmentry", "data": str(data), "template": "raw"}, models={"chat": chat})
+    data = superni(tmp_path / "ni")
+    with pytest.raises(EngineError, match="puts every prompt into a chat template"):
+        evaluate(tmp_path, {"name": "superni", "data": str(data), "encoding": "tk-instruct"}, models={"chat": chat})
 
 
-@pytest.mark.parametrize(
-    ("template", "start", "raw"), [("chat", "Q0\nA:", False), ("raw", "Q0\nA:", True), ("alpaca", "Below is an", True)]
-)
-def test_questions_of_lmentry_have_the_template_asked_for(tmp_path: Path, template: str, start: str, raw: bool) -> None:
-    settings = {"name": "lmentry", "data": str(lmentry(tmp_path / "lm", "first_word")), "template": template}
-    first: Any = open_benchmark(Benchmark.model_validate(settings)).rows()[0]
-    assert (first.instruction.startswith(start), first.raw, first.id) == (True, raw, "first_word/0")
+def test_the_template_belongs_to_the_model_and_a_base_model_gets_the_raw_prompt(tmp_path: Path) -> None:
+    lm, ni = lmentry(tmp_path / "lm", "first_word"), superni(tmp_path / "ni")
+    benchmarks = [{"name": "lmentry", "data": str(lm)}, {"name": "superni", "data": str(ni)}]
+    models = {"base": {"model": "m", "template": "raw"}, "alpaca": {"model": "m", "template": "alpaca"}, "api": "m"}
+    if "template" not in HuggingFaceSettings.model_fields:
+        pytest.skip("models have no template yet")
+    settings = Evaluate.model_validate({"kind": "evaluate", "models": models, "benchmarks": benchmarks})
+    rows = {each.label: open_benchmark(each).rows()[0] for each in settings.benchmarks}
+    asked = {
+        (name, label): runner.request_for(label, row, settings, engine)
+        for name, engine in settings.models.items()
+        for label, row in rows.items()
+    }
+    assert {key for key, request in asked.items() if request.raw} == {("base", "lmentry"), ("base", "superni")}
+    assert asked["base", "lmentry"].messages[0].text == "Q0\nA:"
+    assert asked["base", "superni"].messages[0].text.endswith("Input: Is it?\nOutput: ")
+    assert asked["alpaca", "superni"].messages == asked["api", "superni"].messages
+    assert asked["api", "superni"].messages[0].text == "Say yes.\n\nIs it?"
 
 
 def test_the_identity_follows_the_content_of_the_files(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tunalm.evaluation.base import open_benchmark
 from tunalm.evaluation.superni.benchmark import SuperNIBenchmark
 from tunalm.evaluation.superni.data import Example, TestTask, load_tasks
 from tunalm.evaluation.superni.metrics import RowScore, mean_score, score_row
-from tunalm.evaluation.superni.prompts import instruction, tk_instruct
+from tunalm.evaluation.superni.prompts import examples, instruction, tk_instruct
 from tunalm.evaluation.superni.scoring import score_file
 from tunalm.evaluation.superni.tasks import BY_EXACT_MATCH, CATEGORIES
 from tunalm.recipe import Benchmark
@@ -89,12 +89,12 @@ def test_broken_tasks_are_named(tmp_path: Path, row: dict[str, Any], complaint: 
 
 
 def test_the_published_prompt() -> None:
-    assert tk_instruct(TASK, " A cat ", 0, NO_LIMIT, None).instruction == (
+    assert tk_instruct(TASK, " A cat ", []) == (
         "Definition: Write a title.\n\nNow complete the following example -\nInput: A cat.\nOutput: "
     )
-    shown = tk_instruct(TASK, "", 2, NO_LIMIT, None)
-    assert shown.num_examples == 2
-    assert shown.instruction == (
+    shown = examples(TASK, "", 2, NO_LIMIT, None)
+    assert len(shown) == 2
+    assert tk_instruct(TASK, "", shown) == (
         "Definition: Write a title.\n\n"
         " Positive Example 1 -\nInput: A dog ran.\n Output: The dog.\n\n"
         " Positive Example 2 -\nInput: Snow fell.\n Output: Snow!\n\n"
@@ -103,24 +103,20 @@ def test_the_published_prompt() -> None:
 
 
 def test_examples_are_left_out_where_there_is_no_room() -> None:
-    room = len(tk_instruct(TASK, "x", 2, NO_LIMIT, None).instruction)
-    assert tk_instruct(TASK, "x", 2, room, len).num_examples == 2
-    assert tk_instruct(TASK, "x", 2, room - 1, len).num_examples == 1
-    assert tk_instruct(TASK, "x", 2, 10, len).num_examples == 0
+    room = len(tk_instruct(TASK, "x", examples(TASK, "x", 2, NO_LIMIT, None)))
+    assert [len(examples(TASK, "x", 2, most, len)) for most in (room, room - 1, 10)] == [2, 1, 0]
 
 
 def test_a_third_example_is_measured_with_a_blank_that_is_not_written() -> None:
     three = replace(TASK, examples=(*TASK.examples, Example("Rain", "Wet")))
-    room = len(tk_instruct(three, "x", 3, NO_LIMIT, None).instruction)
-    assert tk_instruct(three, "x", 3, room, len).num_examples == 2
-    assert tk_instruct(three, "x", 3, room + 1, len).num_examples == 3
+    room = len(tk_instruct(three, "x", examples(three, "x", 3, NO_LIMIT, None)))
+    assert [len(examples(three, "x", 3, most, len)) for most in (room, room + 1)] == [2, 3]
 
 
 def test_without_examples_the_instruction_is_the_definition() -> None:
-    shown = instruction(TASK, " A cat ", 0, NO_LIMIT, None)
-    assert (shown.instruction, shown.input) == ("Write a title", "A cat")
-    shown = instruction(TASK, "A cat", 1, NO_LIMIT, None)
-    assert shown.instruction == "Write a title\n\nPositive Example 1 -\nInput: A dog ran.\n Output: The dog."
+    assert instruction(TASK, []) == "Write a title"
+    shown = instruction(TASK, examples(TASK, "A cat", 1, NO_LIMIT, None))
+    assert shown == "Write a title\n\nPositive Example 1 -\nInput: A dog ran.\n Output: The dog."
 
 
 @pytest.mark.parametrize(
@@ -220,16 +216,16 @@ def benchmark(data: Path, **settings: Any) -> SuperNIBenchmark:
     return made
 
 
-def test_questions_have_the_template_asked_for(tmp_path: Path) -> None:
+def test_a_question_is_an_instruction_and_for_models_without_a_template_the_published_prompt(tmp_path: Path) -> None:
     data = clone(tmp_path)
-    chat, alpaca, plain = (benchmark(data, template=name, shots=1) for name in ("chat", "alpaca", "tk-instruct"))
-    assert (chat.rows()[0].raw, chat.rows()[0].input) == (False, "a demo 0")
-    assert alpaca.rows()[0].instruction.startswith("Below is an instruction that describes a task, paired")
-    assert alpaca.rows()[0].instruction.endswith("### Input:\na demo 0\n\n### Response:")
-    assert plain.rows()[0].raw
-    assert plain.rows()[0].instruction.endswith("Input: a demo 0.\nOutput: ")
-    assert all(each.rows()[0].num_examples == 1 for each in (chat, alpaca, plain))
-    assert "1-shot (1.00 examples shown), template alpaca, prompts of any length, 2 of 119 tasks" in alpaca.note
+    default, published = (benchmark(data, encoding=name, shots=1) for name in ("instruction", "tk-instruct"))
+    question = default.rows()[0]
+    assert question.instruction.startswith("Do it.\n\nPositive Example 1")
+    assert question.input == "a demo 0"
+    assert (question.raw or "").endswith("Input: a demo 0.\nOutput: ")
+    assert [each.rows()[0].always_raw for each in (default, published)] == [False, True]
+    assert all(each.rows()[0].num_examples == 1 for each in (default, published))
+    assert "1-shot (1.00 examples shown), encoding instruction, prompts of any length, 2 of 119 tasks" in default.note
 
 
 def test_a_limit_takes_rows_from_all_tasks(tmp_path: Path) -> None:
@@ -239,21 +235,20 @@ def test_a_limit_takes_rows_from_all_tasks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "note", "cut"),
+    ("encoding", "note", "cut"),
     [
-        ("tk-instruct", "(0.00 examples shown), template tk-instruct, prompts of at most 16 tokens (102 cut)", True),
-        ("alpaca", "(0.00 examples shown), template alpaca, examples within 16 tokens, no text cut", False),
-        ("chat", "(0.00 examples shown), template chat, examples within 16 tokens, no text cut", False),
+        ("tk-instruct", "(0.00 examples shown), encoding tk-instruct, prompts of at most 16 tokens (102 cut)", True),
+        ("instruction", "(0.00 examples shown), encoding instruction, examples within 16 tokens, no text cut", False),
     ],
 )
-def test_what_a_limit_does_is_said(tmp_path: Path, template: str, note: str, cut: bool) -> None:
+def test_what_a_limit_does_is_said(tmp_path: Path, encoding: str, note: str, cut: bool) -> None:
     data = clone(tmp_path / "clone")
     tiny_tokenizer().save_pretrained(tmp_path / "tiny")
-    short = benchmark(data, template=template, shots=1, tokenizer=str(tmp_path / "tiny"), max_prompt_tokens=16)
-    whole = benchmark(data, template=template)
+    short = benchmark(data, encoding=encoding, shots=1, tokenizer=str(tmp_path / "tiny"), max_prompt_tokens=16)
+    whole = benchmark(data, encoding=encoding)
     assert note in short.note
     assert all(row.prompt_cut == cut for row in short.rows())
-    assert [row.instruction for row in short.rows()] == [row.instruction[: 16 if cut else None] for row in whole.rows()]
+    assert [row.raw for row in short.rows()] == [(row.raw or "")[: 16 if cut else None] for row in whole.rows()]
 
 
 def test_the_tokenizer_of_a_limit_must_be_there(tmp_path: Path) -> None:
@@ -262,8 +257,12 @@ def test_the_tokenizer_of_a_limit_must_be_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "template"), [("superni", "raw"), ("lmentry", "tk-instruct"), ("checkable", "alpaca")]
+    ("wrong", "complaint"),
+    [
+        ({"name": "superni", "template": "alpaca"}, "a template belongs to a model, not to a benchmark"),
+        ({"name": "lmentry", "encoding": "tk-instruct"}, "encoding is a setting of superni"),
+    ],
 )
-def test_templates_belong_to_benchmarks(name: str, template: str) -> None:
-    with pytest.raises(ValueError, match=f"the template of {name} must be"):
-        Benchmark.model_validate({"name": name, "data": "x", "template": template})
+def test_templates_belong_to_models_and_encodings_to_super_ni(wrong: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        Benchmark.model_validate({"data": "x", **wrong})

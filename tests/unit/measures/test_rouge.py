@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tunalm.measures import rouge
 from tunalm.measures.rouge import best_rouge_l, rouge_l
 
-ALPACA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "alpaca" / "alpaca_18k.jsonl.gz"
+ALPACA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "alpaca" / "alpaca_18k.jsonl.gz"
 
 ENGLISH = [
     "",

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tunalm.data.prompts import alpaca_text
 from tunalm.evaluation.base import Question
 from tunalm.evaluation.lmentry.data import NUM_EXAMPLES, load_questions, question_files
 from tunalm.evaluation.lmentry.engine import TASKS
 from tunalm.evaluation.lmentry.scoring import Scored, results, score_answer
 from tunalm.evaluation.sources import in_turn, whole_folder
 from tunalm.recipe import Benchmark as BenchmarkSettings
-from tunalm.records import Message, Prediction, Verdict
+from tunalm.records import Prediction, Verdict
 
 
 class LMentryBenchmark:
@@ -33,8 +32,8 @@ class LMentryBenchmark:
 
     @property
     def note(self) -> str:
-        """Template and coverage."""
-        return f"template {self._settings.template}, {len(self._asked)} of {NUM_EXAMPLES} questions"
+        """Coverage."""
+        return f"{len(self._asked)} of {NUM_EXAMPLES} questions"
 
     def files(self) -> list[Path]:
         """The files of the questions."""
@@ -46,20 +45,8 @@ class LMentryBenchmark:
         rows = []
         for name, number in self._asked:
             text = self._questions[name].examples[number]["input"]
-            raw = self._settings.template != "chat"
-            if self._settings.template == "alpaca":
-                text = alpaca_text([Message(role="user", content=text.strip())])
             weight = len(self._asked) / (len(sizes) * sizes[name]) if name in sizes else 0.0
-            rows.append(
-                Question(
-                    id=f"{name}/{number}",
-                    instruction=text,
-                    task=name,
-                    raw=raw,
-                    weight=weight,
-                    template=self._settings.template,
-                )
-            )
+            rows.append(Question(id=f"{name}/{number}", instruction=text.strip(), task=name, raw=text, weight=weight))
         return rows
 
     def score(self, prediction: Prediction) -> float:
@@ -69,7 +56,8 @@ class LMentryBenchmark:
     def totals(self, answers: Sequence[tuple[Prediction, Verdict]]) -> dict[str, Any]:
         """Accuracy, robustness and score over the questions that were asked; a failed answer is a wrong one."""
         scored = [self._scored(prediction) for prediction, _ in answers]
-        config = {"mode": "published", "truncate": False, "subset": True, "template": self._settings.template}
+        template = answers[0][0].template if answers else None
+        config = {"mode": "published", "truncate": False, "subset": True, "template": template}
         return results(scored, self._questions, config)
 
     def metrics(self, prediction: Prediction, verdict: Verdict) -> dict[str, float | None]:

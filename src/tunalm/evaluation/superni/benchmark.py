@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from tunalm.data.prompts import alpaca_text
 from tunalm.engines.models import local_folder
 from tunalm.errors import ModelError
 from tunalm.evaluation.base import Question
 from tunalm.evaluation.sources import in_turn, whole_folder
 from tunalm.evaluation.superni.data import Instance, TestTask, coverage, load_tasks, task_files
 from tunalm.evaluation.superni.metrics import RowScore, score_row
-from tunalm.evaluation.superni.prompts import Shown, instruction, tk_instruct
+from tunalm.evaluation.superni.prompts import examples, instruction, tk_instruct
 from tunalm.evaluation.superni.scoring import results
 from tunalm.recipe import Benchmark as BenchmarkSettings
-from tunalm.records import Message, Prediction, Verdict
+from tunalm.records import Prediction, Verdict
 
 
 class SuperNIBenchmark:
@@ -29,30 +29,26 @@ class SuperNIBenchmark:
 
     def __init__(self, settings: BenchmarkSettings) -> None:
         self._settings = settings
-        self._tasks = load_tasks(whole_folder(settings))
-        asked = [(task, row) for task in self._tasks for row in task.instances]
+        tasks = load_tasks(whole_folder(settings))
+        asked = [(task, row) for task in tasks for row in task.instances]
         self._asked = in_turn(asked, lambda each: each[0].name, settings.data.limit)
         self._questions: list[Question] = []
 
     @property
     def note(self) -> str:
-        """Shots, template, limits, examples really shown, and coverage."""
-        covered, settings = self._coverage(), self._settings
-        shown = fmean(question.num_examples or 0 for question in self.rows())
+        """Shots, encoding, limits, examples really shown, and coverage."""
+        settings, rows = self._settings, self.rows()
+        covered = coverage(Counter(row.task or "" for row in rows))
+        shown = fmean(row.num_examples or 0 for row in rows)
+        cut = sum(row.prompt_cut for row in rows)
+        room = f"prompts of at most {settings.max_prompt_tokens} tokens" + (f" ({cut} cut)" if cut else "")
+        if settings.encoding != "tk-instruct":
+            room = f"examples within {settings.max_prompt_tokens} tokens, no text cut"
         return (
-            f"{settings.shots}-shot ({shown:.2f} examples shown), template {settings.template}, {self._room()},"
+            f"{settings.shots}-shot ({shown:.2f} examples shown), encoding {settings.encoding},"
+            f" {room if settings.tokenizer else 'prompts of any length'},"
             f" {covered['tasks']} tasks, {covered['rows']} rows"
         )
-
-    def _room(self) -> str:
-        """What the limit of tokens does: only the published encoding has one for the whole prompt."""
-        settings = self._settings
-        if not settings.tokenizer:
-            return "prompts of any length"
-        if settings.template == "tk-instruct":
-            cut = sum(question.prompt_cut for question in self.rows())
-            return f"prompts of at most {settings.max_prompt_tokens} tokens" + (f" ({cut} cut)" if cut else "")
-        return f"examples within {settings.max_prompt_tokens} tokens, no text cut"
 
     def files(self) -> list[Path]:
         """The files of the tasks."""
@@ -77,11 +73,15 @@ class SuperNIBenchmark:
             else RowScore(0.0, 0.0)
             for prediction, _ in answers
         ]
+        shown: defaultdict[str, list[int]] = defaultdict(list)
+        for question in self.rows():
+            shown[question.task or ""].append(question.num_examples or 0)
         config = {
             "shots": self._settings.shots,
-            "template": self._settings.template,
+            "encoding": self._settings.encoding,
+            "template": answers[0][0].template if answers else None,
             "max_prompt_tokens": self._settings.max_prompt_tokens if self._settings.tokenizer else None,
-            "examples_shown": self._examples_shown(),
+            "examples_shown": {task: fmean(numbers) for task, numbers in shown.items()},
             "prompts_cut": sum(question.prompt_cut for question in self.rows()),
         }
         return results([prediction.task or "" for prediction, _ in answers], scores, config)
@@ -93,47 +93,25 @@ class SuperNIBenchmark:
         return score_row(prediction.prediction, prediction.references)._asdict()
 
     def _question(self, task: TestTask, row: Instance, tokenizer: Tokenizer | None) -> Question:
-        count: Callable[[str], int] | None = None if tokenizer is None else lambda text: len(tokenizer.encode(text).ids)
-        settings = self._settings
-        write = tk_instruct if settings.template == "tk-instruct" else instruction
-        shown = write(task, row.input, settings.shots, settings.max_prompt_tokens, count)
-        if settings.template == "tk-instruct" and tokenizer is not None:
-            shown = _cut(shown, tokenizer, settings.max_prompt_tokens)
-        elif settings.template == "alpaca":
-            message = Message(role="user", content=shown.instruction, input=shown.input)
-            shown = Shown(alpaca_text([message]), "", shown.num_examples)
+        settings, room = self._settings, self._settings.max_prompt_tokens
+        count = None if tokenizer is None else lambda text: len(tokenizer.encode(text).ids)
+        shown = examples(task, row.input, settings.shots, room, count)
+        prompt, cut = tk_instruct(task, row.input, shown), False
+        if tokenizer is not None and settings.encoding == "tk-instruct":
+            ids = tokenizer.encode(prompt).ids
+            if cut := len(ids) > room:  # as published: the cue at its end is lost
+                prompt = tokenizer.decode(ids[:room], skip_special_tokens=True)
         return Question(
             id=row.id,
-            instruction=shown.instruction,
-            input=shown.input,
+            instruction=instruction(task, shown),
+            input=row.input.strip(),
             references=list(row.references),
             task=task.name,
-            raw=settings.template != "chat",
-            num_examples=shown.num_examples,
-            template=settings.template,
-            prompt_cut=shown.cut,
+            raw=prompt,
+            always_raw=settings.encoding == "tk-instruct",
+            num_examples=len(shown),
+            prompt_cut=cut,
         )
-
-    def _coverage(self) -> dict[str, Any]:
-        counts: dict[str, int] = {}
-        for task, _ in self._asked:
-            counts[task.name] = counts.get(task.name, 0) + 1
-        return coverage(counts)
-
-    def _examples_shown(self) -> dict[str, float]:
-        """Mean number of examples in the prompts of every task."""
-        shown: dict[str, list[int]] = {}
-        for question in self.rows():
-            shown.setdefault(question.task or "", []).append(question.num_examples or 0)
-        return {task: fmean(numbers) for task, numbers in shown.items()}
-
-
-def _cut(shown: Shown, tokenizer: Tokenizer, room: int) -> Shown:
-    """Cut a prompt that has no room even without examples at its end, as published: the cue is lost."""
-    ids = tokenizer.encode(shown.instruction).ids
-    if len(ids) <= room:
-        return shown
-    return Shown(tokenizer.decode(ids[:room], skip_special_tokens=True), "", shown.num_examples, cut=True)
 
 
 def _open_tokenizer(model: str) -> Tokenizer:
@@ -142,8 +120,7 @@ def _open_tokenizer(model: str) -> Tokenizer:
     if path is None or not path.is_file():
         raise ModelError(
             model,
-            found="no tokenizer.json on this machine",
-            expected="a model folder that has one, to count the tokens of prompts",
+            found="no tokenizer.json on this machine to count the tokens of prompts with",
             fix="Give a model folder as `tokenizer`, or leave it out for prompts of any length.",
         )
     return Tokenizer.from_file(str(path))

@@ -1,36 +1,21 @@
 """What a model is shown for one row of Super-NI.
 
-`tk-instruct` is the encoding of Tk-Instruct as plain text. `alpaca` and `chat` give definition and examples as the
-instruction and the row as its input, in the Alpaca prompt or in the model's own chat template; without examples the
-instruction is the definition alone.
+`tk_instruct` is the published prompt, the encoding of Tk-Instruct: plain text that is the whole prompt. A model with a
+template gets definition and examples as the instruction, and the row as its input.
 """
 
 from __future__ import annotations
 
 import string
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from tunalm.evaluation.superni.data import Example, TestTask
+from tunalm.evaluation.superni.data import TestTask
 
 CountTokens = Callable[[str], int]
 
 
-@dataclass(frozen=True)
-class Shown:
-    """The texts of a prompt."""
-
-    instruction: str
-    """For `tk-instruct` the whole prompt."""
-    input: str
-    num_examples: int
-    """Examples for which there was room."""
-    cut: bool = False
-    """There was no room for the rest, which lost its end."""
-
-
-def tk_instruct(task: TestTask, text: str, shots: int, room: int, count_tokens: CountTokens | None) -> Shown:
-    """The prompt of Tk-Instruct: definition, positive examples, query.
+def examples(task: TestTask, text: str, shots: int, room: int, count_tokens: CountTokens | None) -> list[str]:
+    """The worked examples that fit into the published prompt, as they are written.
 
     Args:
         task: with definition and examples.
@@ -39,34 +24,34 @@ def tk_instruct(task: TestTask, text: str, shots: int, room: int, count_tokens: 
         room: most tokens of the prompt; examples are added while it has room for them.
         count_tokens: measures a text; None leaves the room unlimited.
     """
-    definition = _stopped(f"Definition: {task.definition.strip()}") + "\n\n"
-    query = "Now complete the following example -\n" + _stopped(f"Input: {text.strip()}") + "\nOutput: "
     shown: list[str] = []
-    for example in _numbered(task.examples[:shots]):
-        # The published fit test puts a blank between examples, which the prompt itself does not have.
-        if count_tokens is not None and count_tokens(definition + " ".join(shown) + example + query) > room:
+    for number, example in enumerate(task.examples[:shots], start=1):
+        given, answer = _stopped(f"Input: {example.input.strip()}"), _stopped(f" Output: {example.output.strip()}")
+        written = f" Positive Example {number} -\n{given}\n{answer}\n\n"
+        # The published test puts a blank between examples, which the prompt itself does not have.
+        prompt = _definition(task) + " ".join(shown) + written + _query(text)
+        if count_tokens is not None and count_tokens(prompt) > room:
             break
-        shown.append(example)
-    return Shown(definition + "".join(shown) + query, "", len(shown))
+        shown.append(written)
+    return shown
 
 
-def instruction(task: TestTask, text: str, shots: int, room: int, count_tokens: CountTokens | None) -> Shown:
-    """Instruction and input for a template that has a place for each; arguments as for `tk_instruct`."""
-    definition, given = task.definition.strip(), text.strip()
-    shown: list[str] = []
-    for example in _numbered(task.examples[:shots]):
-        if count_tokens is not None and count_tokens(f"{definition}\n\n{''.join(shown)}{example}{given}") > room:
-            break
-        shown.append(example)
-    return Shown("\n\n".join([definition, *("".join(shown).strip() for _ in shown[:1])]), given, len(shown))
+def tk_instruct(task: TestTask, text: str, shown: Sequence[str]) -> str:
+    """The published prompt for the input `text`: definition, examples, query."""
+    return _definition(task) + "".join(shown) + _query(text)
 
 
-def _numbered(examples: Sequence[Example]) -> list[str]:
-    return [
-        f" Positive Example {number} -\n{_stopped(f'Input: {example.input.strip()}')}\n"
-        f"{_stopped(f' Output: {example.output.strip()}')}\n\n"
-        for number, example in enumerate(examples, start=1)
-    ]
+def instruction(task: TestTask, shown: Sequence[str]) -> str:
+    """Definition and examples; the definition alone without any."""
+    return "\n\n".join(filter(None, [task.definition.strip(), "".join(shown).strip()]))
+
+
+def _definition(task: TestTask) -> str:
+    return _stopped(f"Definition: {task.definition.strip()}") + "\n\n"
+
+
+def _query(text: str) -> str:
+    return "Now complete the following example -\n" + _stopped(f"Input: {text.strip()}") + "\nOutput: "
 
 
 def _stopped(text: str) -> str:

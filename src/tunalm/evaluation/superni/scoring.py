@@ -141,12 +141,12 @@ def _task(row: RawRow) -> str:
 
 def _how_asked(rows: Sequence[RawRow]) -> dict[str, Any]:
     """What the rows of an evaluation say of their prompts; empty for rows that say nothing."""
-    templates = dict.fromkeys(row.value["template"] for row in rows if row.value.get("template"))
-    if not templates:
+    shown = [row.value["num_examples"] for row in rows if row.value.get("num_examples") is not None]
+    if not shown:
         return {}
-    shown = [row.value.get("num_examples") or 0 for row in rows]
+    templates = dict.fromkeys(row.value["template"] for row in rows if row.value.get("template"))
     return {
-        "template": ", ".join(map(str, templates)),
+        "template": ", ".join(map(str, templates)) or None,
         "shots": max(shown),
         "examples_shown": fmean(shown),
         "prompts_cut": sum(bool(row.value.get("prompt_cut")) for row in rows),

@@ -25,8 +25,11 @@ class Question:
 def questions(settings: Evaluate) -> list[Question]:
     """All questions of an evaluation, as they are asked."""
     opened = {each.label: open_benchmark(each) for each in settings.benchmarks}
+    engine = next(iter(settings.models.values()))  # the others' requests differ by a template at most
     return [
-        Question(name, row, request_for(name, row, settings)) for name, each in opened.items() for row in each.rows()
+        Question(name, row, request_for(name, row, settings, engine))
+        for name, each in opened.items()
+        for row in each.rows()
     ]
 
 
