@@ -6,6 +6,7 @@ empty ranks, ranking fills them in, training reads it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,6 +52,10 @@ class Instruction(Record):
         """The conversation up to, and without, the response."""
         return [*self.history, Message(role="user", content=self.instruction, input=self.input)]
 
+    def with_responses(self, responses: Sequence[Response]) -> Ranking:
+        """This instruction with candidate responses, as a list that is not ranked; fields of the user's are kept."""
+        return Ranking.model_validate({**self.model_dump(exclude=_OF_ONE_RANKING), "responses": list(responses)})
+
 
 class Response(Record):
     """One candidate response (r_k in the paper) with everything known about how it came to be."""
@@ -65,6 +70,8 @@ class Response(Record):
     num_tokens: int | None = None
     """Tokens of that model, the end-of-response token included when it was sampled."""
     token_logprobs: list[float] | None = None
+    reasoning: str | None = None
+    """What a reasoning model thought before it answered; no part of `text`, never ranked or compared."""
     finish_reason: str | None = None
     """`stop` (the model ended the response) or `length` (cut at the token limit)."""
     temperature: float | None = None
@@ -76,9 +83,17 @@ class Response(Record):
     failure: str | None = None
     """Why there is no usable text; a failed response is kept, counted and never ranked."""
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether the response can be ranked and learned: a failed or empty one cannot."""
+        return self.failure is None and bool(self.text.strip())
+
 
 class Ranking(Instruction):
-    """An instruction with its candidate responses: the row that `sample` writes and `train` reads."""
+    """An instruction with its candidate responses: the row that `sample` writes and `train` reads.
+
+    It is not ranked (see `ranked`) until a ranker, or the user, has given its responses ranks.
+    """
 
     responses: list[Response]
     ranked_by: str | None = None
@@ -88,6 +103,30 @@ class Ranking(Instruction):
     """What the ranker said beside the ranks (a judge's own reference and criterion scores); never trained on."""
     failure: str | None = None
     """Why the list could not be ranked; its responses then have no rank."""
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the responses have been put in order: False for what `sample` gives and for a list that failed."""
+        return any(response.rank is not None for response in self.responses)
+
+    def with_dense_ranks(self) -> Ranking:
+        """The same list without rank for a failed or empty response, and without gaps between ranks (0, 1, 2, ...).
+
+        The margin of Eq. 5 grows with the difference of ranks, so ranks 10 and 70 must not stay as they are.
+        """
+        ranks = sorted({each.rank for each in self.responses if each.rank is not None and each.is_usable})
+        dense = {rank: place for place, rank in enumerate(ranks)}
+        if all(each.rank is None or (each.is_usable and dense[each.rank] == each.rank) for each in self.responses):
+            return self
+        responses = [
+            each.model_copy(update={"rank": dense.get(each.rank) if each.is_usable and each.rank is not None else None})
+            for each in self.responses
+        ]
+        return self.model_copy(update={"responses": responses})
+
+
+_OF_ONE_RANKING = {"responses", "ranked_by", "judgement", "failure"}
+"""Fields of a list that speak of its own responses, also where they stand in a row that is read as an instruction."""
 
 
 class Prediction(Record):

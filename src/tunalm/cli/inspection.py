@@ -54,7 +54,7 @@ def _ranked_or_plain(path: Path) -> list[Ranking]:
     try:
         return read_rows(path, Ranking)
     except DataError:
-        return [Ranking.model_validate({**row.model_dump(), "responses": []}) for row in load(Data(source=str(path)))]
+        return [row.with_responses([]) for row in load(Data(source=str(path)))]
 
 
 def visible(text: str) -> str:

@@ -165,8 +165,7 @@ def _ranking(row: Instruction, slots: Slots, kept: Sequence[int | None], similar
         _response(draw, attempts=len(slot), max_rouge_l=score)
         for draw, slot, score in zip(draws, slots, nearest, strict=True)
     ]
-    # Fields that the row may have from a ranking it was read from speak of other responses.
-    return Ranking(**row.model_dump() | {"responses": responses, "ranked_by": None, "judgement": None, "failure": None})
+    return row.with_responses(responses)
 
 
 def _response(draw: Draw, *, attempts: int, max_rouge_l: float | None) -> Response:
