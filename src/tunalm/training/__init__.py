@@ -1,7 +1,36 @@
-"""Training on references and on ranked lists (sections 2 and 3 of the paper), and against a proxy as a baseline."""
+"""Training on references and on ranked lists (sections 2 and 3 of the paper), and against a proxy as a baseline.
 
-from tunalm.training.proxy.run import run_proxy
-from tunalm.training.reinforcement import run_rl
-from tunalm.training.runs import run_sft, run_train
+    Ranking rows --encoding--> groups (a prompt, its responses) --batches--> the rows of an optimizer step
+    groups --packing--> one row of tokens --step: attention, heads, objective--> loss (Eq. 4-6) and gradients
+    trainer: steps, checkpoints, metrics.jsonl --runs--> OUT/model, a plain Hugging Face folder
 
-__all__ = ["run_proxy", "run_rl", "run_sft", "run_train"]
+`train` and `sft` are functions from records to a model folder; `run` is the stage; `requests` says what it will take.
+Names are loaded when they are used, so that planning needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunalm.training.needs import requests
+    from tunalm.training.proxy.run import run_proxy
+    from tunalm.training.reinforcement import run_rl
+    from tunalm.training.runs import run_sft, run_train, sft, train
+
+_HOMES = {
+    "requests": "needs",
+    "run_proxy": "proxy.run",
+    "run_rl": "reinforcement",
+    "run_sft": "runs",
+    "run_train": "runs",
+    "sft": "runs",
+    "train": "runs",
+}
+
+__all__ = ["requests", "run_proxy", "run_rl", "run_sft", "run_train", "sft", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"tunalm.training.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'tunalm.training' has no attribute {name!r}")

@@ -30,12 +30,12 @@ from transformers.utils import logging as transformers_logging
 from tunalm.calls.context import StageContext
 from tunalm.data import imitated, load, require_references
 from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer
-from tunalm.errors import DataError
+from tunalm.errors import DataError, StoreError
 from tunalm.progress import is_main_process, progress
 from tunalm.recipe import Lists, Sft, Train, Training
 from tunalm.recipe.training import BETAS
-from tunalm.records import Ranking
-from tunalm.store import Summary, read_rows, sync_folder, write_json
+from tunalm.records import Instruction, Ranking
+from tunalm.store import Summary, digest, read_rows, sync_folder, write_json
 from tunalm.training.batches import optimizer_steps
 from tunalm.training.checkpoints import CheckpointTimes, full_disk_explained, sync_tree
 from tunalm.training.encoding import Encoded
@@ -64,41 +64,88 @@ def _load_language_model(source: str, trust_remote_code: bool) -> Any:
 LANGUAGE_MODEL = ModelKind(_load_language_model, RankingTrainer, "CAUSAL_LM")
 
 
-def run_sft(settings: Sft, context: StageContext) -> Summary:
+def sft(rows: Sequence[Instruction], settings: Sft, out: Path, *, trust_remote_code: bool = False) -> Summary:
     """Fine-tune a base model on instructions and references (Eq. 1-2).
 
+    Args:
+        rows: with a reference each; `settings.data` is not read.
+        settings: of the stage.
+        out: a folder of this training alone; the model lies in `out/model`. A call that was killed is resumed by the
+            same call.
+        trust_remote_code: whether the model may run code of its own.
+
     Returns:
-        Rows as `run_train` counts them.
+        Rows as `train` counts them.
 
     Raises:
         DataError: a row has no reference, or no row fits.
         ModelError: the model or its template cannot be used.
+        StoreError: `out` holds another training.
         TrainingError: a loss that is not finite.
     """
-    instructions = load(settings.data)
-    require_references(instructions, settings.data.source)
-    rows = [Ranking.model_validate({**row.model_dump(), "responses": []}) for row in instructions]
-    if settings.responses is not None:
-        rows += imitated(read_rows(Path(settings.responses), Ranking))
-    return run_training(settings, settings.model, rows, {}, context)
+    require_references(rows, settings.data.source)
+    references = _as_lists(rows)
+    _claim(out, settings, references)
+    return run_training(settings, settings.model, references, {}, out, trust_remote_code=trust_remote_code)
 
 
-def run_train(settings: Train, context: StageContext) -> Summary:
+def train(rows: Sequence[Ranking], settings: Train, out: Path, *, trust_remote_code: bool = False) -> Summary:
     """Train a model on ranked lists (Eq. 4-6).
 
+    Args:
+        rows: lists; the sources in `settings.rankings` are not read.
+        settings: of the stage.
+        out: a folder of this training alone; the model lies in `out/model`. A call that was killed is resumed by the
+            same call.
+        trust_remote_code: whether the model may run code of its own.
+
     Returns:
-        The rows that were trained on; what was left out by rule is no failure and stands in `details`: `rows` read,
-        `lists` of each part, `dropped` (the prompt fills max_length), `idle` (nothing to rank, nothing to imitate), and
-        of those trained on, `unranked` (only the reference is learned) and `cut` (a response is longer than max_length
-        allows).
+        The rows that were trained on; what was left out by rule is no failure and stands in `details`: `rows` given,
+        `dropped` (the prompt fills max_length), `idle` (nothing to rank, nothing to imitate), and of those trained on,
+        `unranked` (only the reference is learned) and `cut` (a response is longer than max_length allows).
 
     Raises:
         DataError: there is nothing to rank, an id stands twice, or a reference is missing while `mle_weight` > 0.
         ModelError: the model or its template cannot be used.
+        StoreError: `out` holds another training.
         TrainingError: a loss that is not finite.
     """
+    _require_lists(rows, settings.rankings[0].source)
+    _claim(out, settings, rows)
+    return run_training(settings, settings.start, rows, _objective(settings), out, trust_remote_code=trust_remote_code)
+
+
+def run_sft(settings: Sft, context: StageContext) -> Summary:
+    """The stage `sft`: read the rows, then as the function `sft`, which says what is returned and raised."""
+    instructions = load(settings.data)
+    require_references(instructions, settings.data.source)
+    rows = _as_lists(instructions)
+    if settings.responses is not None:
+        rows += imitated(read_rows(Path(settings.responses), Ranking))
+    return run_training(settings, settings.model, rows, {}, context.folder, trust_remote_code=context.trust_remote_code)
+
+
+def run_train(settings: Train, context: StageContext) -> Summary:
+    """The stage `train`: read the lists, then as the function `train`; `details` has the `lists` of each source."""
     rows, parts = read_lists(settings.rankings, need_references=settings.mle_weight > 0 and settings.loss != "rrhf")
-    objective = {
+    summary = run_training(
+        settings,
+        settings.start,
+        rows,
+        _objective(settings),
+        context.folder,
+        trust_remote_code=context.trust_remote_code,
+    )
+    return replace(summary, details={"lists": parts, **summary.details})
+
+
+def _as_lists(rows: Sequence[Instruction]) -> list[Ranking]:
+    return [Ranking.model_validate({**row.model_dump(), "responses": []}) for row in rows]
+
+
+def _objective(settings: Train) -> dict[str, Any]:
+    """The arguments of `RankingConfig` that say what is learned."""
+    return {
         "margin": settings.margin,
         "mle_weight": settings.mle_weight,
         "convention": settings.convention,
@@ -106,8 +153,25 @@ def run_train(settings: Train, context: StageContext) -> Summary:
         "beta": settings.beta or BETAS.get(settings.loss, 1.0),
         "pairs": settings.pairs,
     }
-    summary = run_training(settings, settings.start, rows, objective, context)
-    return replace(summary, details={"lists": parts, **summary.details})
+
+
+def _claim(out: Path, settings: Training, rows: Sequence[Ranking]) -> None:
+    """Make a folder the one of this training, or find that it is.
+
+    Raises:
+        StoreError: it is that of another one.
+    """
+    known = settings.model_dump(mode="json", exclude={"report_to", "save_steps", "logging_steps"})
+    identity = digest({"settings": known, "rows": [row.model_dump(mode="json") for row in rows]})
+    mark = out / "trained_on.json"
+    if mark.is_file() and json.loads(mark.read_text(encoding="utf-8"))["sha256"] != identity:
+        raise StoreError(
+            out,
+            found="a training on other rows or with other settings",
+            fix="Choose another folder, or delete this one.",
+        )
+    if is_main_process():
+        write_json(mark, {"sha256": identity})
 
 
 def read_lists(sources: Sequence[Lists], *, need_references: bool = False) -> tuple[list[Ranking], list[int]]:
@@ -160,8 +224,10 @@ def run_training(
     source: str,
     rows: Sequence[Ranking],
     objective: dict[str, Any],
-    context: StageContext,
+    out: Path,
     kind: ModelKind = LANGUAGE_MODEL,
+    *,
+    trust_remote_code: bool = False,
 ) -> Summary:
     """Train on rows and publish the model, or find that this was done before.
 
@@ -170,21 +236,22 @@ def run_training(
         source: the model to start from.
         rows: ranked lists; those without responses train their reference alone.
         objective: arguments of `RankingConfig` that say what is learned.
-        context: of the stage.
+        out: folder of this training.
         kind: of the model.
+        trust_remote_code: whether the model may run code of its own.
     """
-    record = context.folder / "training.json"
-    if not (context.folder / "model").is_dir():
-        with quiet_transformers(), full_disk_explained(context.folder):
-            trainer = _make_trainer(settings, source, rows, objective, context, kind)
-            _train(trainer, settings, context)
+    record = out / "training.json"
+    if not (out / "model").is_dir():
+        with quiet_transformers(), full_disk_explained(out):
+            trainer = _make_trainer(settings, source, rows, objective, out, kind, trust_remote_code)
+            _train(trainer, settings)
             measured = kind.measure(trainer)
             if is_main_process():
-                counts = _counts(len(rows), trainer.encoded, context.folder / "metrics.jsonl")
+                counts = _counts(len(rows), trainer.encoded, out / "metrics.jsonl")
                 write_json(record, counts | measured)
-            _publish(trainer, settings, source, context, kind)
+            _publish(trainer, settings, source, out, kind, trust_remote_code)
     if is_main_process():
-        shutil.rmtree(context.folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
     details = json.loads(record.read_text(encoding="utf-8"))
     return Summary(requested=details["trained"], ok=details["trained"], details=details)
 
@@ -194,21 +261,21 @@ def _make_trainer(
     source: str,
     rows: Sequence[Ranking],
     objective: dict[str, Any],
-    context: StageContext,
+    out: Path,
     kind: ModelKind,
+    trust_remote_code: bool,
 ) -> RankingTrainer:
     transformers.set_seed(settings.seed)
-    remote = context.trust_remote_code
-    tokenizer = load_tokenizer(source, trust_remote_code=remote)
-    model = kind.load(source, remote)
+    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
+    model = kind.load(source, trust_remote_code)
     if settings.lora_rank:
         model = _with_adapters(model, settings, kind)
     return kind.trainer(
         model=model,
-        args=_config(settings, objective, context.folder / "checkpoints"),
+        args=_config(settings, objective, out / "checkpoints"),
         train_dataset=rows,
         processing_class=tokenizer,
-        callbacks=[MetricsFile(context.folder / "metrics.jsonl")],
+        callbacks=[MetricsFile(out / "metrics.jsonl")],
         where=source,
     )
 
@@ -262,7 +329,7 @@ def _with_adapters(model: Any, settings: Training, kind: ModelKind) -> Any:
     return get_peft_model(model, config)
 
 
-def _train(trainer: RankingTrainer, settings: Training, context: StageContext) -> None:
+def _train(trainer: RankingTrainer, settings: Training) -> None:
     """Train to the end, from the newest complete checkpoint on, behind a single progress bar."""
     trainer.remove_callback(PrinterCallback)
     steps = optimizer_steps(
@@ -290,21 +357,23 @@ class Advance(transformers.TrainerCallback):
         self.advance(1)
 
 
-def _publish(trainer: RankingTrainer, settings: Training, source: str, context: StageContext, kind: ModelKind) -> None:
+def _publish(
+    trainer: RankingTrainer, settings: Training, source: str, out: Path, kind: ModelKind, trust_remote_code: bool
+) -> None:
     """Save the finished model under a name that nobody reads, then rename it. All processes take part."""
     unwrapped(trainer.model).config.use_cache = True
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     name = "adapter" if settings.lora_rank else "model"
-    draft = partial_folder(context.folder / name)
+    draft = partial_folder(out / name)
     trainer.save_model(str(draft))
     if is_main_process():
         (draft / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-        settle(draft, context.folder / name)
+        settle(draft, out / name)
         if settings.lora_rank:
-            merged = partial_folder(context.folder / "model")
-            _merge(trainer, source, context, merged, kind)
-            settle(merged, context.folder / "model")
+            merged = partial_folder(out / "model")
+            _merge(trainer, source, out / "adapter", merged, kind, trust_remote_code)
+            settle(merged, out / "model")
     trainer.accelerator.wait_for_everyone()
 
 
@@ -321,12 +390,14 @@ def settle(draft: Path, folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def _merge(trainer: RankingTrainer, source: str, context: StageContext, folder: Path, kind: ModelKind) -> None:
+def _merge(
+    trainer: RankingTrainer, source: str, adapter: Path, folder: Path, kind: ModelKind, trust_remote_code: bool
+) -> None:
     """Save the base model with the adapters added to its weights, from the files: the trained one may be sharded."""
     from peft import PeftModel
 
-    base = kind.load(source, context.trust_remote_code)
-    merged = PeftModel.from_pretrained(base, context.folder / "adapter").merge_and_unload()
+    base = kind.load(source, trust_remote_code)
+    merged = PeftModel.from_pretrained(base, adapter).merge_and_unload()
     if merged.can_generate():
         merged.generation_config = unwrapped(trainer.model).generation_config
     merged.save_pretrained(folder)

@@ -23,13 +23,13 @@ from tunalm.pipeline.estimate.figures import Amount, Estimate, StageEstimate
 from tunalm.pipeline.estimate.redraws import DISCARDED, DISCARDED_AGAIN
 from tunalm.pipeline.estimate.table import print_estimate
 from tunalm.pipeline.estimate.tokens import TEMPLATE_TOKENS, by_pieces, counter_of
-from tunalm.pipeline.estimate.training import LOGITS
 from tunalm.pipeline.running import plan
 from tunalm.recipe import Sample
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Message, Ranking, Response
 from tunalm.sampling.sampler import first_requests
 from tunalm.store import RunFolder, Summary, write_rows
+from tunalm.training.needs import LOGITS
 
 ROWS = 5
 TEXT = " ".join(["word"] * 10)  # ten tokens

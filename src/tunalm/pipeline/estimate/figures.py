@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
+from tunalm.training.needs import TrainingNeeds
+
 
 @dataclass(frozen=True)
 class Amount:
@@ -47,20 +49,6 @@ class Asking:
             completion_tokens=self.completion_tokens + other.completion_tokens,
             cost=None if self.cost is None or other.cost is None else self.cost + other.cost,
         )
-
-
-@dataclass(frozen=True)
-class TrainingNeeds:
-    """What training takes."""
-
-    tokens: int
-    """Read over all epochs, each prompt counted once per list."""
-    operations: float | None = None
-    """Floating-point operations; None if the size of the model is not known."""
-    memory: int | None = None
-    """Bytes of the accelerator, or of main memory without one; None if the size of the model is not known."""
-    disk: int | None = None
-    """Bytes while it runs: checkpoints and the finished model."""
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ from tunalm.pipeline.estimate.calls import Asked, Desk
 from tunalm.pipeline.estimate.figures import Asking, Estimate, StageEstimate
 from tunalm.pipeline.estimate.lists import judge_tokens, with_responses
 from tunalm.pipeline.estimate.redraws import DISCARDED, discarded_share, redraws
-from tunalm.pipeline.estimate.tokens import engine_counter
-from tunalm.pipeline.estimate.training import training_needs
+from tunalm.pipeline.estimate.tokens import counter_of, engine_counter
 from tunalm.pipeline.running import MADE, Step
 from tunalm.progress import progress
 from tunalm.ranking.base import is_usable
@@ -51,6 +50,7 @@ from tunalm.recipe import (
 from tunalm.records import Instruction, Ranking
 from tunalm.sampling.sampler import first_requests
 from tunalm.store import RunFolder, read_rows
+from tunalm.training.needs import requests
 
 REQUESTS_COMPARED = 500
 """Requests of a finished stage from which is learned how a server counts."""
@@ -129,7 +129,9 @@ class _Estimator:
             if isinstance(settings, Proxy) and settings.held_out_rankings is None:
                 rows = rows[: round((1 - settings.held_out) * len(rows))]
         source = self._origin(step.name)
-        needs = training_needs(settings, rows, source)
+        counter = counter_of(source)
+        prompt_tokens = counter.alpaca if settings.template == "alpaca" else counter.chat
+        needs = requests(settings, rows, source, prompt_tokens=prompt_tokens, text_tokens=counter.text)
         notes = () if needs.memory else (f"the files of {source} are not on this machine: memory and disk not known",)
         return StageEstimate(step.name, step.kind, "to run", training=needs, disk=needs.disk, notes=notes)
 

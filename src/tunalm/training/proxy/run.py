@@ -90,7 +90,15 @@ def run_proxy(settings: Proxy, context: StageContext) -> Summary:
         return {"held_out": {**figures, "left_out": len(held_out) - len(lists)}}
 
     kind = ModelKind(_load_start, ProxyTrainer, "SEQ_CLS", held_out_agreement)
-    summary = run_training(settings, settings.start, rows, OBJECTIVE, context, kind)
+    summary = run_training(
+        settings,
+        settings.start,
+        rows,
+        OBJECTIVE,
+        context.folder,
+        kind,
+        trust_remote_code=context.trust_remote_code,
+    )
     return replace(summary, details={"lists": parts, **summary.details})
 
 

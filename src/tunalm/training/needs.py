@@ -1,19 +1,20 @@
-"""What training takes: tokens from the rows, memory and disk from the size of the model."""
+"""What a training stage is going to take: rows and tokens from its data, memory and disk from the size of its model.
+
+Pure arithmetic on settings, rows and the shapes in the model's files; it needs no torch.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
 from safetensors import SafetensorError, safe_open
 
 from tunalm.engines.models import local_folder
-from tunalm.pipeline.estimate.figures import TrainingNeeds
-from tunalm.pipeline.estimate.tokens import TokenCounter, counter_of
-from tunalm.recipe import Proxy, Train, Training
-from tunalm.records import Ranking
+from tunalm.recipe import Proxy, Training
+from tunalm.records import Message, Ranking
 
 BYTES = 4
 """Of a number in fp32, as weights, gradients, moments and checkpoints are kept."""
@@ -73,26 +74,50 @@ def _is_vocabulary(name: str) -> bool:
     return "embed" in name or name.startswith("lm_head")
 
 
-def training_needs(settings: Training, rows: Iterable[Ranking], source: str) -> TrainingNeeds:
-    """What a training stage takes.
+@dataclass(frozen=True)
+class TrainingNeeds:
+    """What training takes."""
+
+    rows: int
+    """That fit into `max_length`."""
+    tokens: int
+    """Read over all epochs, each prompt counted once per list."""
+    operations: float | None = None
+    """Floating-point operations; None if the size of the model is not known."""
+    memory: int | None = None
+    """Bytes of the accelerator, or of main memory without one; None if the size of the model is not known."""
+    disk: int | None = None
+    """Bytes while it runs: checkpoints and the finished model."""
+
+
+def requests(
+    settings: Training,
+    rows: Iterable[Ranking],
+    source: str,
+    *,
+    prompt_tokens: Callable[[Sequence[Message]], int],
+    text_tokens: Callable[[str], int],
+) -> TrainingNeeds:
+    """Count what a training stage will read, and what that takes.
 
     Args:
         settings: of the stage.
-        rows: what it reads; plain instructions are rows without responses.
-        source: the model that the one to be trained comes from.
+        rows: that it trains on; plain instructions are rows without responses.
+        source: the model whose files tell the sizes: the one to be trained, or the one that it will come from.
+        prompt_tokens: counts the tokens of a conversation in the stage's template.
+        text_tokens: counts those of a response, without the end token.
     """
-    counter = counter_of(source)
-    lists = [_list_tokens(row, settings, counter) for row in rows]
+    lists = [_list_tokens(row, settings, prompt_tokens, text_tokens) for row in rows]
     passes = settings.epochs
     if settings.max_steps > 0:
         passes = min(passes, settings.max_steps * settings.batch_size / max(len(lists), 1))
-    tokens = round(sum(lists) * passes)
+    tokens, fitting = round(sum(lists) * passes), sum(tokens > 0 for tokens in lists)
     shape = model_shape(source)
     if shape is None:
-        return TrainingNeeds(tokens)
+        return TrainingNeeds(fitting, tokens)
     at_once = max(settings.token_budget or TOKEN_BUDGET, max(lists, default=0))
     operations = _per_token(settings, shape) * tokens
-    return TrainingNeeds(tokens, operations, _memory(settings, shape, at_once), _disk(settings, shape))
+    return TrainingNeeds(fitting, tokens, operations, _memory(settings, shape, at_once), _disk(settings, shape))
 
 
 def _per_token(settings: Training, shape: ModelShape) -> float:
@@ -100,16 +125,20 @@ def _per_token(settings: Training, shape: ModelShape) -> float:
     return (8 if settings.gradient_checkpointing else 6) * shape.parameters
 
 
-def _list_tokens(row: Ranking, settings: Training, counter: TokenCounter) -> int:
+def _list_tokens(
+    row: Ranking,
+    settings: Training,
+    prompt_tokens: Callable[[Sequence[Message]], int],
+    text_tokens: Callable[[str], int],
+) -> int:
     """Tokens of a prompt and all that is learned after it; nothing if the prompt leaves no room."""
-    prompt = counter.alpaca(row.messages()) if settings.template == "alpaca" else counter.chat(row.messages())
+    prompt = prompt_tokens(row.messages())
     room = settings.max_length - prompt
     if room <= 0:
         return 0
-    imitates = settings.mle_weight > 0 if isinstance(settings, Train) else not isinstance(settings, Proxy)
-    texts = [response.text for response in row.responses if response.failure is None]
-    texts += [row.reference] if imitates and row.reference is not None else []
-    return prompt + sum(min(counter.text(text) + 1, room) for text in texts)
+    texts = [response.text for response in row.responses if response.failure is None and response.text]
+    texts += [row.reference] if row.reference and not isinstance(settings, Proxy) else []
+    return prompt + sum(min(text_tokens(text) + 1, room) for text in texts)
 
 
 def _memory(settings: Training, shape: ModelShape, tokens: int) -> int:
