@@ -68,7 +68,7 @@ def _section(kind: type[BaseModel]) -> Iterator[str]:
     yield "| --- | --- | --- |"
     for name, info in kind.model_fields.items():
         default = "required" if info.is_required() else f"`{info.get_default(call_default_factory=True)!r}`"
-        if name != "kind":
+        if name != "kind" or info.is_required():
             yield f"| `{name}` | {default} | {' '.join((info.description or '').split())} |"
     yield ""
 

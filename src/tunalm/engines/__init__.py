@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 
 from tunalm.engines.base import Engine
-from tunalm.engines.models import GROUP
-from tunalm.extensions import load_extension
-from tunalm.recipe import CustomSettings, EngineSettings
+from tunalm.extensions import load_object
+from tunalm.recipe import EngineSettings
 
 ENGINES = {
     "huggingface": "tunalm.engines.huggingface:HuggingFaceEngine",
@@ -24,13 +22,8 @@ def open_engine(settings: EngineSettings, *, trust_remote_code: bool = False) ->
     """Make the engine that `settings` describe. A model in this process is loaded by its first request, not here.
 
     Raises:
-        RecipeError: no installed package brings the engine that is named.
+        RecipeError: an engine of the user's own cannot be loaded.
         EngineError: the engine cannot be used as it is described.
     """
-    make: Callable[..., Engine]
-    if isinstance(settings, CustomSettings):
-        make = load_extension(GROUP, settings.name)
-    else:
-        module, name = ENGINES[settings.kind].split(":")
-        make = getattr(import_module(module), name)
+    make: Callable[..., Engine] = load_object(ENGINES.get(settings.kind, settings.kind), "engine")
     return make(settings, trust_remote_code=trust_remote_code)

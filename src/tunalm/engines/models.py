@@ -10,12 +10,9 @@ from pathlib import Path
 import platformdirs
 
 from tunalm.errors import ModelError, did_you_mean
-from tunalm.extensions import extension_identity
+from tunalm.extensions import object_identity
 from tunalm.recipe import BatchSettings, CustomSettings, EndpointSettings, EngineSettings, ScriptedSettings
 from tunalm.store import canonical, digest, folder_identity
-
-GROUP = "tunalm.engines"
-"""Of the entry points by which other packages bring engines."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ def engine_identity(settings: EngineSettings) -> str:
         identity = f"{settings.kind} {(settings.base_url or 'file').rstrip('/')} {settings.model}"
         return identity if settings.protocol == "chat" else f"{identity} {settings.protocol}"
     if isinstance(settings, CustomSettings):
-        return extension_identity(GROUP, settings)
+        return f"custom {object_identity(settings.kind, 'engine')[:16]} {digest(settings.options)[:16]}"
     if isinstance(settings, ScriptedSettings):
         return f"scripted {digest(settings.replies)[:16]}"
     identity = f"{settings.kind} {model_identity(settings.model)} {settings.precision}"

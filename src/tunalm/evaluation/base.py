@@ -1,15 +1,14 @@
 """What every benchmark looks like to the evaluation: instructions to answer, and a score for every answer.
 
 To add one, write a class that is made from its settings and has the three members of `Benchmark`, give it a row in
-`BENCHMARKS` and its name in `tunalm.recipe.Benchmark`; from another package, an entry point in the group
-`tunalm.benchmarks`, for a recipe's `name: custom`. One that scores answers beside those of another model is a
+`tunalm.recipe.BENCHMARKS`; one of the user's own needs no row: a recipe names it as `name: FILE.py:NAME` or
+`name: package.module:NAME`. One that scores answers beside those of another model is a
 `Comparing` instead; one whose headline is more than a mean over rows has the members of `WithTotals` as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,23 +16,11 @@ from pydantic import Field
 
 from tunalm.calls.context import StageContext
 from tunalm.data import data_identity
-from tunalm.extensions import extension_identity, load_extension
+from tunalm.extensions import is_object, load_object, object_identity
+from tunalm.recipe import BENCHMARKS
 from tunalm.recipe import Benchmark as BenchmarkSettings
 from tunalm.records import Instruction, Prediction, Verdict
 from tunalm.store import digest, file_digest
-
-BENCHMARKS = {
-    "checkable": "tunalm.evaluation.checkable:CheckableBenchmark",
-    "lmentry": "tunalm.evaluation.lmentry.benchmark:LMentryBenchmark",
-    "pairwise": "tunalm.evaluation.pairwise.benchmark:PairwiseBenchmark",
-    "reference": "tunalm.evaluation.reference:ReferenceBenchmark",
-    "superni": "tunalm.evaluation.superni.benchmark:SuperNIBenchmark",
-    "vicuna": "tunalm.evaluation.pairwise.benchmark:PairwiseBenchmark",
-}
-"""Name in a recipe -> module:class; the module is imported when the benchmark is opened, not before."""
-
-GROUP = "tunalm.benchmarks"
-"""Of the entry points by which other packages bring benchmarks."""
 
 LARGE_FILE = 1 << 20  # bytes
 
@@ -116,10 +103,10 @@ def benchmark_identity(settings: BenchmarkSettings) -> str:
     """What the questions are, for fingerprints; large files go by size and time, code of others by its version.
 
     Raises:
-        RecipeError: no installed package brings the benchmark that is named.
+        RecipeError: a benchmark of the user's own cannot be loaded.
     """
-    if settings.custom is not None:
-        return digest([extension_identity(GROUP, settings.custom), data_identity(settings.data)])
+    if is_object(settings.name):
+        return digest([object_identity(settings.name, "benchmark"), data_identity(settings.data)])
     benchmark = open_benchmark(settings)
     if not isinstance(benchmark, WithTotals):
         return data_identity(settings.data)
@@ -135,12 +122,8 @@ def open_benchmark(settings: BenchmarkSettings) -> Benchmark | Comparing:
     """Make the benchmark that `settings` describe.
 
     Raises:
-        RecipeError: no installed package brings the benchmark that is named.
+        RecipeError: a benchmark of the user's own cannot be loaded.
     """
-    make: Callable[[BenchmarkSettings], Benchmark | Comparing]
-    if settings.custom is not None:
-        make = load_extension(GROUP, settings.custom.name)
-    else:
-        module, name = BENCHMARKS[settings.name].split(":")
-        make = getattr(import_module(module), name)
+    name = settings.name
+    make: Callable[[BenchmarkSettings], Benchmark | Comparing] = load_object(BENCHMARKS.get(name, name), "benchmark")
     return make(settings)

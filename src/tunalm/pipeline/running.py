@@ -32,7 +32,6 @@ from tunalm.engines.templates import check_templates
 from tunalm.errors import RecipeError, StoreError
 from tunalm.evaluation.base import benchmark_identity
 from tunalm.progress import console, is_main_process
-from tunalm.ranking.base import ranker_identities
 from tunalm.recipe import (
     BatchSettings,
     Benchmark,
@@ -147,7 +146,7 @@ def _data_identities(value: Any) -> list[str]:
     if isinstance(value, Data):
         return [data_identity(value)]
     if isinstance(value, Rank):
-        return ranker_identities(value)
+        return value.identities()
     if isinstance(value, Settings):
         return [found for name in type(value).model_fields for found in _data_identities(getattr(value, name))]
     if isinstance(value, list | tuple):

@@ -1,33 +1,20 @@
 """What every ranker looks like, and what all of them share: who can be ranked, and ranks from scores.
 
 A ranker puts the responses of each list in order. To add one, write a class that is made from the stage's settings and
-its context and has the members of `Ranker`, and give it a row in `RANKERS`; from another package, an entry point in the
-group `tunalm.rankers`, for a recipe's `by: custom`.
+its context and has the members of `Ranker`, and give it a row in `tunalm.recipe.RANKERS`; one of the user's own needs
+no row: a recipe names it as `by: FILE.py:NAME` or `by: package.module:NAME`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from typing import Any, Protocol
 
 from tunalm.calls.context import StageContext
-from tunalm.extensions import extension_identity, load_extension
-from tunalm.ranking.user_code import checker_identity
-from tunalm.recipe import Rank
+from tunalm.extensions import load_object
+from tunalm.recipe import RANKERS, Rank
 from tunalm.records import Ranking, Response
-
-RANKERS = {
-    "likelihood": "tunalm.ranking.likelihood:LikelihoodRanker",
-    "judge": "tunalm.ranking.judge.ranker:JudgeRanker",
-    "proxy": "tunalm.ranking.proxy:ProxyRanker",
-    "verifier": "tunalm.ranking.verifier:VerifierRanker",
-}
-"""`by` in a recipe -> module:class; the module is imported when the stage runs, not before."""
-
-GROUP = "tunalm.rankers"
-"""Of the entry points by which other packages bring rankers."""
 
 
 class Ranker(Protocol):
@@ -56,26 +43,10 @@ def make_ranker(by: str, settings: Rank, context: StageContext) -> Ranker:
     """Make the ranker of one kind, as `settings` describe it.
 
     Raises:
-        RecipeError: no installed package brings the ranker that is named.
+        RecipeError: a ranker of the user's own cannot be loaded.
     """
-    make: Callable[[Rank, StageContext], Ranker]
-    if settings.custom is not None and by == "custom":
-        make = load_extension(GROUP, settings.custom.name)
-    else:
-        module, name = RANKERS[by].split(":")
-        make = getattr(import_module(module), name)
+    make: Callable[[Rank, StageContext], Ranker] = load_object(RANKERS.get(by, by), "by")
     return make(settings, context)
-
-
-def ranker_identities(settings: Rank) -> list[str]:
-    """Names the code of others that a stage runs, with its version; nothing of it is imported.
-
-    Raises:
-        DataError: the file of a verifier cannot be used.
-        RecipeError: no installed package brings the ranker that is named.
-    """
-    custom = [] if settings.custom is None else [extension_identity(GROUP, settings.custom)]
-    return custom if settings.verifier is None else [*custom, checker_identity(settings.verifier)]
 
 
 def is_usable(response: Response) -> bool:

@@ -12,7 +12,6 @@ from pydantic import Field
 
 from tunalm.recipe.base import (
     Data,
-    Extension,
     Lists,
     ModelSource,
     Produces,
@@ -37,8 +36,8 @@ from tunalm.recipe.engines import (
     Served,
     VllmSettings,
 )
-from tunalm.recipe.evaluation import Benchmark, Evaluate
-from tunalm.recipe.feedback import Rank, Sample
+from tunalm.recipe.evaluation import BENCHMARKS, Benchmark, Evaluate
+from tunalm.recipe.feedback import RANKERS, Rank, Sample
 from tunalm.recipe.training import FromLists, Proxy, Reinforce, Sft, Train, Training
 
 AnyStage = Annotated[Sft | Sample | Rank | Train | Proxy | Reinforce | Evaluate, Field(discriminator="kind")]
@@ -80,6 +79,8 @@ class Recipe(Settings):
 
 
 __all__ = [
+    "BENCHMARKS",
+    "RANKERS",
     "STAGES",
     "AnyStage",
     "BatchSettings",
@@ -89,7 +90,6 @@ __all__ = [
     "EndpointSettings",
     "EngineSettings",
     "Evaluate",
-    "Extension",
     "FromLists",
     "HuggingFaceSettings",
     "Lists",

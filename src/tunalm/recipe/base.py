@@ -69,15 +69,6 @@ class Prompting(Settings):
         return self
 
 
-class Extension(Settings):
-    """Something that another installed package brings, by an entry point."""
-
-    name: str
-    """Of the entry point."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """What it is told; it checks them itself."""
-
-
 class Sliced(Settings):
     """Rows of which a part may be taken."""
 

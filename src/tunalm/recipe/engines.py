@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from tunalm.recipe.base import Extension, ModelSource, Prompting, Settings
+from tunalm.extensions import OBJECT, is_object
+from tunalm.recipe.base import ModelSource, Prompting, Settings
 
 
 class Local(Prompting):
@@ -133,15 +134,28 @@ class ScriptedSettings(Settings):
     """Answers to choose from; empty means that the instruction's own words are shuffled."""
 
 
-class CustomSettings(Extension):
-    """An engine that another installed package brings, by an entry point in the group `tunalm.engines`."""
+class CustomSettings(Settings):
+    """An engine of your own, as FILE.py:NAME or package.module:NAME: a class, or a function that makes it."""
 
-    kind: Literal["custom"] = "custom"
+    kind: str = Field(pattern=OBJECT)
+    """Where it is."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What it is told; it checks them itself."""
+
+
+def _tag(value: Any) -> Any:
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return "custom" if isinstance(kind, str) and is_object(kind) else kind
 
 
 EngineSettings = Annotated[
-    HuggingFaceSettings | VllmSettings | EndpointSettings | BatchSettings | ScriptedSettings | CustomSettings,
-    Field(discriminator="kind"),
+    Annotated[HuggingFaceSettings, Tag("huggingface")]
+    | Annotated[VllmSettings, Tag("vllm")]
+    | Annotated[EndpointSettings, Tag("endpoint")]
+    | Annotated[BatchSettings, Tag("batch")]
+    | Annotated[ScriptedSettings, Tag("scripted")]
+    | Annotated[CustomSettings, Tag("custom")],
+    Discriminator(_tag),
 ]
 
 

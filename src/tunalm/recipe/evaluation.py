@@ -6,22 +6,34 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunalm.recipe.base import Data, Extension, ModelSource, Produces, Settings, Stage
+from tunalm.errors import did_you_mean
+from tunalm.extensions import is_object
+from tunalm.recipe.base import Data, ModelSource, Produces, Settings, Stage
 from tunalm.recipe.engines import EngineSettings, spelled_out
+
+BENCHMARKS = {
+    "checkable": "tunalm.evaluation.checkable:CheckableBenchmark",
+    "lmentry": "tunalm.evaluation.lmentry.benchmark:LMentryBenchmark",
+    "pairwise": "tunalm.evaluation.pairwise.benchmark:PairwiseBenchmark",
+    "reference": "tunalm.evaluation.reference:ReferenceBenchmark",
+    "superni": "tunalm.evaluation.superni.benchmark:SuperNIBenchmark",
+    "vicuna": "tunalm.evaluation.pairwise.benchmark:PairwiseBenchmark",
+}
+"""`name` in a recipe -> module:class; one row adds a benchmark. The module is imported when it is opened."""
 
 
 class Benchmark(Settings):
     """One benchmark of an evaluation. A plain string is the `name`."""
 
-    name: Literal["checkable", "reference", "superni", "lmentry", "vicuna", "pairwise", "custom"]
+    name: str
     """`checkable`: share of responses that the built-in checkers accept; `reference`: ROUGE-L with the references;
     `superni` and `lmentry`: the published benchmarks, scored as published; `vicuna` and, for any other questions,
-    `pairwise`: a judge compares the answers with those of another model; `custom`: a benchmark that another package
-    brings."""
-    custom: Extension | None = None
-    """The benchmark of another package (`custom`), by an entry point in the group `tunalm.benchmarks`."""
+    `pairwise`: a judge compares the answers with those of another model; or a benchmark of your own, as FILE.py:NAME or
+    package.module:NAME."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What a benchmark of your own is told; it checks them itself."""
     title: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
-    """What it is called in tables; null is `name`, or that of the other package's. Two with the same name need it."""
+    """What it is called in tables; null is `name`, or what follows its colon. Two with the same name need it."""
     data: Data
     """Held-out instructions; `checkable` has its own, `checkable:heldout`. For `superni` and `lmentry` a clone of their
     repository or a folder with its data; `limit` then takes rows from all tasks in turn."""
@@ -71,12 +83,20 @@ class Benchmark(Settings):
     @property
     def label(self) -> str:
         """What it is called in tables and files."""
-        return self.title or (self.custom.name if self.custom else self.name)
+        return self.title or (self.name.rpartition(":")[2] if is_object(self.name) else self.name)
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in BENCHMARKS and not is_object(value):
+            near = did_you_mean(value, BENCHMARKS)
+            raise ValueError(f"no benchmark has this name. {near} One of your own is FILE.py:NAME")
+        return value
 
     @model_validator(mode="after")
-    def _names_its_extension(self) -> Benchmark:
-        if (self.name == "custom") != (self.custom is not None):
-            raise ValueError("name: custom and custom: {name: ...} go together")
+    def _options_for_its_own(self) -> Benchmark:
+        if self.options and not is_object(self.name):
+            raise ValueError(f"options are for a benchmark of your own (name: FILE.py:NAME), not for {self.name}")
         return self
 
     @model_validator(mode="after")

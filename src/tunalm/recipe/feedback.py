@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunalm.recipe.base import Data, Extension, Produces, Prompting, ProxySource, ResponsesSource, Sliced, Stage
+from tunalm.errors import did_you_mean
+from tunalm.extensions import is_object, object_identity
+from tunalm.recipe.base import Data, Produces, ProxySource, ResponsesSource, Sliced, Stage
 from tunalm.recipe.engines import EngineSettings, spelled_out
 
 
@@ -42,15 +44,26 @@ class Sample(Stage):
     _short = field_validator("engine", mode="before")(spelled_out)
 
 
-class Rank(Stage, Sliced, Prompting):
-    """Order the responses of each list, best first, ties allowed. `template` is that of a proxy (`by: proxy`)."""
+RANKERS = {
+    "likelihood": "tunalm.ranking.likelihood:LikelihoodRanker",
+    "judge": "tunalm.ranking.judge.ranker:JudgeRanker",
+    "proxy": "tunalm.ranking.proxy:ProxyRanker",
+    "verifier": "tunalm.ranking.verifier:VerifierRanker",
+}
+"""`by` in a recipe -> module:class; one row adds a ranker. The module is imported when the stage runs, not before."""
+
+
+class Rank(Stage, Sliced):
+    """Order the responses of each list, best first, ties allowed."""
 
     produces: ClassVar[Produces] = "rankings"
     kind: Literal["rank"] = "rank"
-    by: Literal["likelihood", "judge", "proxy", "verifier", "custom"]
-    """`likelihood`: Eq. 3 (section 2.2); `judge`: a model scores them in context (section 2.3); `proxy`: a
-    small model that has learned from a judge scores them; `verifier`: a program checks them; `custom`: a ranker that
-    another package brings."""
+    by: str
+    """`likelihood`: Eq. 3 (section 2.2); `judge`: a model scores them in context (section 2.3); `proxy`: a small model
+    that has learned from a judge scores them; `verifier`: a program checks them; or a ranker of your own, as
+    FILE.py:NAME or package.module:NAME."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What a ranker of your own is told; it checks them itself."""
     responses: ResponsesSource
     """A stage that samples, or a file of its rows."""
     length_penalty: float = Field(1.3, ge=0, le=10)
@@ -66,7 +79,8 @@ class Rank(Stage, Sliced, Prompting):
     """Score the reference too and add it to its list as one more candidate, for Eq. 4 as for any other; Eq. 6 learns it
     all the same (`by: likelihood` with an engine)."""
     verifier: str | None = None
-    """FILE.py:FUNCTION, a checker of your own: FUNCTION(instruction, text) returns a number from 0 to 1, or a bool.
+    """FILE.py:FUNCTION or package.module:FUNCTION, a checker of your own: FUNCTION(instruction, text) returns a number
+    from 0 to 1, or a bool.
     null takes the checkers that came with the instructions (`by: verifier`, `veto: verifier`)."""
     verifier_timeout: float | None = Field(10.0, ge=0.01)
     """Seconds that a checker of your own may take for one response, which otherwise is not ranked; null sets no limit.
@@ -77,11 +91,9 @@ class Rank(Stage, Sliced, Prompting):
     veto_below: float = Field(1.0, gt=0, le=1)
     """A response is wrong if the verifier's score is less than this (`veto: verifier`)."""
     fallback: Literal["judge"] | None = None
-    """Ask the judge about the lists of whose ranks the ranker is not sure (`by: proxy`, `by: custom`)."""
+    """Ask the judge about the lists of whose ranks the ranker is not sure (`by: proxy`, or one of your own)."""
     min_confidence: float = Field(0.8, ge=0, le=1)
     """How sure is enough: the probability that the best response is the one ranked first (`fallback: judge`)."""
-    custom: Extension | None = None
-    """The ranker of another package (`by: custom`)."""
     protocol: Literal["audited", "paper"] = "audited"
     """How a judge is asked. `audited`: in several orders, for evidence and marks as JSON, which are added up and
     averaged here; ties are kept. `paper`: once, in one prompt with all steps of the paper, for the order itself."""
@@ -101,6 +113,13 @@ class Rank(Stage, Sliced, Prompting):
 
     _short = field_validator("engine", mode="before")(spelled_out)
 
+    @field_validator("by")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in RANKERS and not is_object(value):
+            raise ValueError(f"no ranker has this name. {did_you_mean(value, RANKERS)} One of your own is FILE.py:NAME")
+        return value
+
     @model_validator(mode="after")
     def _judge_needs_engine(self) -> Rank:
         asks = "by: judge" if self.by == "judge" else "fallback: judge" if self.fallback else None
@@ -118,12 +137,21 @@ class Rank(Stage, Sliced, Prompting):
             raise ValueError("min_agreement needs protocol: audited with two orders or more, which can agree")
         if self.veto is not None and self.by == "verifier":
             raise ValueError("veto: verifier adds nothing to by: verifier")
-        if self.fallback is not None and self.by not in ("proxy", "custom"):
+        if self.fallback is not None and not (self.by == "proxy" or is_object(self.by)):
             raise ValueError(f"fallback needs a ranker that says how sure it is (by: proxy), not by: {self.by}")
         if self.by != "proxy" and (self.template or self.template_args):
             raise ValueError(f"template is that of a proxy (by: proxy); by: {self.by} has none")
         if (self.by == "proxy") != (self.model is not None):
             raise ValueError("by: proxy and model: ... go together")
-        if (self.by == "custom") != (self.custom is not None):
-            raise ValueError("by: custom and custom: {name: ...} go together")
+        if self.options and not is_object(self.by):
+            raise ValueError(f"options are for a ranker of your own (by: FILE.py:NAME), not for by: {self.by}")
         return self
+
+    def identities(self) -> list[str]:
+        """Names the user's own code that the stage runs, with its content; nothing of it is run.
+
+        Raises:
+            RecipeError: it cannot be used.
+        """
+        own = [object_identity(self.by, "by")] if is_object(self.by) else []
+        return own if self.verifier is None else [*own, object_identity(self.verifier, "verifier")]

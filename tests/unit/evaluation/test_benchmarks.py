@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from tunalm.errors import DataError
 from tunalm.evaluation import base
-from tunalm.evaluation.base import BENCHMARKS, open_benchmark
+from tunalm.evaluation.base import open_benchmark
 from tunalm.recipe import Benchmark, Evaluate
 from tunalm.records import Prediction
 
@@ -30,10 +30,6 @@ def alpaca_file(folder: Path, *references: str) -> str:
     rows = [{"instruction": f"Say {index}.", "input": "", "output": text} for index, text in enumerate(references)]
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return str(path)
-
-
-def test_the_table_and_the_recipe_name_the_same_benchmarks() -> None:
-    assert {*BENCHMARKS, "custom"} == set(get_args(Benchmark.model_fields["name"].annotation))
 
 
 def test_checkable_gives_one_to_right_answers_and_zero_to_all_others() -> None:

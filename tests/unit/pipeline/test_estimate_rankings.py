@@ -21,11 +21,6 @@ PRICES = Prices((Price(host="api.example.com", model="large", prompt=1, completi
 LISTS = 5
 
 
-@pytest.fixture(autouse=True)
-def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunalm.ranking.base.extension_identity", lambda group, settings: settings.name)
-
-
 def planned(tmp_path: Path, **knobs: Any) -> StageEstimate:
     recipe, folder = build_recipe(recipe_of(tmp_path, **knobs)), RunFolder(tmp_path / "run")
     (stage,) = estimate(recipe, plan(recipe, folder), folder, PRICES).stages
@@ -71,7 +66,8 @@ def test_what_the_ledger_has_is_not_counted_again(tmp_path: Path) -> None:
 
 def test_a_fallback_counts_every_list_and_says_so(tmp_path: Path) -> None:
     judge = {"engine": {**SERVER, "protocol": "chat"}, "canaries": 0}
-    custom = {"by": "custom", "custom": {"name": "mine"}}
+    (tmp_path / "mine.py").write_text("def ranker(settings, context): ...\n")
+    custom = {"by": f"{tmp_path}/mine.py:ranker"}
     (alone,) = planned(tmp_path, by="judge", **judge).asked
     both = planned(tmp_path, **custom, fallback="judge", **judge)
     assert both.asked == (alone,)

@@ -205,7 +205,7 @@ def test_the_settings_of_a_stage_make_the_veto(tmp_path: Path) -> None:
 
 def test_calls_saved_are_those_that_the_judge_would_have_made() -> None:
     engine = {"kind": "scripted"}
-    fields = {"by": "custom", "custom": {"name": "x"}, "fallback": "judge", "engine": engine, "responses": "x"}
+    fields = {"by": "mine.py:X", "fallback": "judge", "engine": engine, "responses": "x"}
     rows = [row("a", "b", "c", "d"), row("a", "b"), row("a", "a", "b"), row("a", "a")]
     assert judge_calls(rows, Rank.model_validate({**fields, "num_orders": 4})) == 4 + 2 + 2 + 0
     assert judge_calls(rows, Rank.model_validate({**fields, "protocol": "paper"})) == 3

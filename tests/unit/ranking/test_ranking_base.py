@@ -15,9 +15,9 @@ from tests.tiny import save_tiny_model, save_tiny_scorer
 from tunalm import ranking
 from tunalm.calls.context import StageContext
 from tunalm.errors import DataError
-from tunalm.ranking.base import RANKERS, assign_ranks
+from tunalm.ranking.base import assign_ranks
 from tunalm.ranking.combining import open_ranker
-from tunalm.recipe import Rank
+from tunalm.recipe import RANKERS, Rank
 from tunalm.records import Ranking, Response
 from tunalm.store import Summary, read_rows, write_rows
 

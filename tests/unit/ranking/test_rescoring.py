@@ -143,9 +143,9 @@ def test_one_text_that_was_cut_once_and_ended_once_has_two_scores(tmp_path: Path
         ({"by": "likelihood", "verifier": "a.py:f"}, "this stage has neither"),
         ({"by": "verifier", "veto": "verifier"}, "adds nothing"),
         ({"by": "likelihood", "fallback": "judge", "engine": ENGINE}, "not by: likelihood"),
-        ({"by": "custom"}, "go together"),
-        ({"by": "verifier", "custom": {"name": "x"}}, "go together"),
-        ({"by": "custom", "custom": {"name": "x"}, "fallback": "judge"}, "fallback: judge needs an engine"),
+        ({"by": "verifyer"}, "Did you mean 'verifier'"),
+        ({"by": "verifier", "options": {"x": 1}}, "options are for a ranker of your own"),
+        ({"by": "mine.py:X", "fallback": "judge"}, "fallback: judge needs an engine"),
     ],
     ids=lambda value: value.split(":")[0] if isinstance(value, str) else "-".join(value),
 )

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from tunalm.calls.context import StageContext
-from tunalm.errors import DataError
+from tunalm.errors import DataError, RecipeError
+from tunalm.extensions import object_identity
 from tunalm.pipeline.running import run_recipe
-from tunalm.ranking.user_code import checker_identity, load_checker, score_of, within
+from tunalm.ranking.user_code import load_checker, score_of, within
 from tunalm.ranking.verifier import VerifierRanker
 from tunalm.recipe import Rank
 from tunalm.recipe.loading import build_recipe
@@ -135,35 +136,35 @@ def test_a_number_of_another_library_is_a_number(value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("checks.py", "FILE.py:FUNCTION"),
-        ("checks.txt:f", "FILE.py:FUNCTION"),
-        ("checks.py:not a name", "FILE.py:FUNCTION"),
+        ("checks.py", "FILE.py:NAME"),
+        ("checks.txt:f", "FILE.py:NAME"),
+        ("checks.py:not a name", "FILE.py:NAME"),
         ("absent.py:f", "No such file"),
     ],
     ids=["no-function", "no-python", "no-name", "no-file"],
 )
 def test_a_name_that_is_none_is_refused(text: str, complaint: str) -> None:
-    with pytest.raises(DataError, match=complaint):
-        checker_identity(text)
+    with pytest.raises(RecipeError, match=complaint):
+        object_identity(text, "verifier")
 
 
 def test_a_missing_function_shows_before_the_file_is_run(tmp_path: Path) -> None:
     path = tmp_path / "checks.py"
     path.write_text("raise RuntimeError('run')\ndef f(i, t): return 1\n")
-    assert checker_identity(f"{path}:f")
-    with pytest.raises(DataError, match="no 'g' in it"):
-        checker_identity(f"{path}:g")
-    with pytest.raises(DataError, match=r"checks\.py: found RuntimeError: run;"):
+    assert object_identity(f"{path}:f", "verifier")
+    with pytest.raises(RecipeError, match="no 'g' in it"):
+        object_identity(f"{path}:g", "verifier")
+    with pytest.raises(RecipeError, match=r"checks\.py: RuntimeError: run\."):
         load_checker(f"{path}:f")
     path.write_text("def f(:\n")
-    with pytest.raises(DataError, match=r"checks\.py:1: found .*Correct the line"):
-        checker_identity(f"{path}:f")
+    with pytest.raises(RecipeError, match=r"checks\.py:1: .*Correct the line"):
+        object_identity(f"{path}:f", "verifier")
 
 
 def test_what_is_no_function_is_refused(checks: Path) -> None:
-    with pytest.raises(DataError, match="found a int; expected"):
+    with pytest.raises(RecipeError, match="is a int"):
         load_checker(f"{checks}:constant")
-    with pytest.raises(DataError, match="found an async function; expected"):
+    with pytest.raises(RecipeError, match="async function"):
         load_checker(f"{checks}:later")
 
 
@@ -227,5 +228,5 @@ def test_another_content_of_the_file_runs_the_stage_again(tmp_path: Path) -> Non
         (ranked,) = read_rows(tmp_path / "run" / "right" / "rankings.jsonl", Ranking)
         assert [response.rank for response in ranked.responses] == ranks
     path.unlink()
-    with pytest.raises(DataError, match="No such file"):
+    with pytest.raises(RecipeError, match="No such file"):
         run_recipe(recipe, tmp_path / "run")

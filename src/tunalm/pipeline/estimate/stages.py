@@ -22,6 +22,7 @@ from tunalm.data import imitated, load
 from tunalm.engines.base import Request
 from tunalm.engines.models import engine_identity
 from tunalm.errors import ModelError
+from tunalm.extensions import is_object
 from tunalm.pipeline.estimate.calls import Asked, Desk
 from tunalm.pipeline.estimate.figures import Asking, Estimate, StageEstimate
 from tunalm.pipeline.estimate.lists import judge_tokens, with_responses
@@ -165,7 +166,7 @@ class _Estimator:
             return self._judging(step, settings, rows, growth), []
         if settings.fallback is not None:
             return self._judging(step, settings, rows, growth), [WORST_CASE]
-        return [], [UNKNOWN_RANKER] if settings.by == "custom" else []
+        return [], [UNKNOWN_RANKER] if is_object(settings.by) else []
 
     def _scoring(self, step: Step, settings: Rank, rows: Sequence[Ranking], growth: float) -> Asking:
         engine = cast(Rank, step.settings).engine

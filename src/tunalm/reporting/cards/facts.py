@@ -170,9 +170,8 @@ def _ranked_by(stage: Rank, recipe: Recipe) -> str:
         "judge": f"a judge, {engine}",
         "verifier": "a program that checks them",
         "proxy": f"a proxy ranking model, {public.model_name(stage.model, recipe.stages) if stage.model else '-'}",
-        "custom": f"the ranker {stage.custom.name if stage.custom else ''} of another package",
     }
-    text = says.get(stage.by, stage.by)
+    text = says.get(stage.by, f"a ranker of the user's own, {stage.by.rpartition(':')[2]}")
     text += f"; lists of which it is not sure, by a judge, {engine}" if stage.fallback else ""
     return text + ("; what a program finds wrong, below what it finds right" if stage.veto else "")
 

@@ -83,7 +83,7 @@ def engine_name(engine: EngineSettings, stages: Collection[str]) -> str:
     if isinstance(engine, ScriptedSettings):
         return "a scripted stand-in, which is no language model"
     if isinstance(engine, CustomSettings):
-        return f"the engine {engine.name} of another package"
+        return f"an engine of the user's own, {engine.kind.rpartition(':')[2]}"
     if isinstance(engine, EndpointSettings | BatchSettings):
         return "a model behind a server" if is_place(engine.model) else f"{engine.model}, behind a server"
     return model_name(engine.model, stages)
