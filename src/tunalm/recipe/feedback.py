@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tunalm.errors import did_you_mean
 from tunalm.extensions import is_object, object_identity
-from tunalm.recipe.base import Data, Produces, ProxySource, ResponsesSource, Sliced, Stage
+from tunalm.recipe.base import Data, Produces, Prompting, ProxySource, ResponsesSource, Sliced, Stage
 from tunalm.recipe.engines import EngineSettings, spelled_out
 
 
@@ -53,8 +53,8 @@ RANKERS = {
 """`by` in a recipe -> module:class; one row adds a ranker. The module is imported when the stage runs, not before."""
 
 
-class Rank(Stage, Sliced):
-    """Order the responses of each list, best first, ties allowed."""
+class Rank(Stage, Sliced, Prompting):
+    """Order the responses of each list, best first, ties allowed. `template` is that of a proxy (`by: proxy`)."""
 
     produces: ClassVar[Produces] = "rankings"
     kind: Literal["rank"] = "rank"
