@@ -54,6 +54,11 @@ def answers(engine: Engine, requests: list[Request]) -> dict[str, Completion]:
     return {completion.key: completion for completion in found}
 
 
+def scores(engine: Engine, texts: list[Request]) -> list[Completion]:
+    found = answers(engine, texts)
+    return [found[each.key] for each in texts]
+
+
 def largest_difference(ours: list[Completion], theirs: list[Completion]) -> Iterator[float]:
     for one, other in zip(ours, theirs, strict=True):
         assert one.token_logprobs is not None
@@ -66,10 +71,10 @@ def test_draws_are_distinct_and_have_their_own_log_probabilities(vllm: Engine, h
     assert {completion.failure for completion in sampled.values()} == {None}
     assert len({completion.text for completion in sampled.values()}) == len(REQUESTS)
     assert {completion.finish_reason for completion in sampled.values()} <= {"stop", "length"}
-    texts = [(one, sampled[one.key].text) for one in REQUESTS]
+    texts = [Request.to_score(one.messages, sampled[one.key].text, ended=True) for one in REQUESTS]
     same_tokens = [
         (sampled[ours.key], theirs)
-        for ours, theirs in zip(vllm.score(texts), huggingface.score(texts), strict=True)
+        for ours, theirs in zip(scores(vllm, texts), scores(huggingface, texts), strict=True)
         if ours.num_tokens == sampled[ours.key].num_tokens
         and max(largest_difference([ours], [sampled[ours.key]]))
         < NATS  # else the text has other tokens when it is read
@@ -81,8 +86,9 @@ def test_draws_are_distinct_and_have_their_own_log_probabilities(vllm: Engine, h
 
 
 def test_a_text_has_the_same_log_probabilities_in_both(vllm: Engine, huggingface: Engine) -> None:
-    texts = [(one, text) for one in REQUESTS[::4] for text in ("Blue.", "", "It is four, and it is green. " * 8)]
-    ours, theirs = vllm.score(texts), huggingface.score(texts)
+    words = ("Blue.", "", "It is four, and it is green. " * 8)
+    texts = [Request.to_score(one.messages, text, ended=True) for one in REQUESTS[::4] for text in words]
+    ours, theirs = scores(vllm, texts), scores(huggingface, texts)
     differences = list(largest_difference(ours, theirs))
     print(f"scored by both: at most {max(differences):.2g} nats")
     assert max(differences) < NATS
@@ -118,7 +124,7 @@ def test_what_is_too_long_fails_alone(vllm: Engine) -> None:
     found = answers(vllm, [long, REQUESTS[0]])
     assert (found[long.key].failure or "").startswith("too long")
     assert found[REQUESTS[0].key].failure is None
-    (scored,) = vllm.score([(REQUESTS[0], "word " * 300)])
+    (scored,) = scores(vllm, [Request.to_score(REQUESTS[0].messages, "word " * 300, ended=True)])
     assert (scored.failure or "").startswith("too long")
 
 

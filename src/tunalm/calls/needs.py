@@ -29,12 +29,17 @@ WAYS_OUT = {
         "replies that keep to a JSON schema",
         "Ask a model in this process or on another server (vLLM, SGLang, llama.cpp, OpenAI).",
     ),
+    "scores": (
+        "the log-probabilities of responses that it is given",
+        "Score with a model in this process, or with kind: endpoint and protocol: completions if the model takes the "
+        "Alpaca prompt.",
+    ),
 }
 """What requests may need -> what was expected, and how to do without."""
 
 
 def require(engine: Engine, units: Sequence[Sequence[Request]], journal: Journal, budget: Budget | None) -> None:
-    """Make sure that an engine gives the log-probabilities, and keeps to the schemas, that requests ask for.
+    """Make sure that an engine gives what requests ask for: log-probabilities, JSON, scores of given responses.
 
     Trouble that says nothing about what a server can do is left to the calls to come.
 
@@ -44,7 +49,8 @@ def require(engine: Engine, units: Sequence[Sequence[Request]], journal: Journal
     """
     asked = [request for unit in units for request in unit]
     needs = {
-        "logprobs": next((request for request in asked if request.logprobs), None),
+        "scores": next((request for request in asked if request.given), None),
+        "logprobs": next((request for request in asked if request.logprobs and not request.given), None),
         "json_schema": next((request for request in asked if request.json_schema is not None), None),
     }
     known = set((journal.recall(KNOWN) or "").split())
@@ -53,7 +59,7 @@ def require(engine: Engine, units: Sequence[Sequence[Request]], journal: Journal
             continue
         if not getattr(engine.capabilities, need):
             raise _refusal(engine, need, "an engine that does not give them")
-        if isinstance(engine, Probed):
+        if isinstance(engine, Probed) and not request.given:
             _ask(engine, engine, need, request, budget)
             known.add(need)
             journal.remember(KNOWN, " ".join(sorted(known)))

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from tunalm.records import Message
+from tunalm.store import digest
 
 
 class Request(BaseModel, frozen=True):
@@ -36,7 +37,29 @@ class Request(BaseModel, frozen=True):
     """The one message is the whole prompt: the model reads it as it is, without a template around it."""
     given: Literal["ended", "cut"] | None = None
     """The last message is a response to those before it, and its log-probability is wanted: with the token that ends
-    it, or as one that was cut (see `engines.scoring`)."""
+    it, or as one that was cut."""
+
+    @classmethod
+    def to_score(cls, messages: Sequence[Message], text: str, *, ended: bool) -> Request:
+        """Ask how likely a response is.
+
+        Args:
+            messages: the conversation up to the response.
+            text: the response.
+            ended: whether the token that ends it counts; it does not where the response was cut.
+
+        Returns:
+            A request whose key depends on nothing but these.
+        """
+        conversation = [*messages, Message(role="assistant", content=text)]
+        given: Literal["ended", "cut"] = "ended" if ended else "cut"
+        key = "score/" + digest([given, [message.model_dump() for message in conversation]])[:32]
+        return cls(key=key, messages=conversation, max_new_tokens=1, logprobs=True, given=given)
+
+    @property
+    def prompt(self) -> list[Message]:
+        """The conversation up to the response."""
+        return self.messages if self.given is None else self.messages[:-1]
 
 
 class Completion(BaseModel):
@@ -71,7 +94,7 @@ class Capabilities:
     seeded: bool = False
     """The same request gives the same completion."""
     scores: bool = False
-    """`score` gives the log-probability of a text that it is given."""
+    """Gives the log-probability of a response that it is given (`Request.given`)."""
     n: bool = False
     """Several responses to one prompt are asked for in one call, so that the prompt is paid for once."""
     raw: bool = False
@@ -172,25 +195,10 @@ class Engine(Protocol):
 
         A request that fails yields a completion with `failure`; only what makes every further request pointless
         (no such server, wrong key, no such model) raises `EngineError`.
+
+        A request whose response is `given` has a completion with that text and its log-probabilities (at temperature
+        1, the end token included where the engine knows it).
         """
-
-    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
-        """Log-probability of each text as the response to its request, in the order given.
-
-        The completions have `text`, `num_tokens` and `token_logprobs` (at temperature 1, the end token included where
-        the engine knows it), or `failure`.
-
-        Raises:
-            EngineError: the engine does not give them (see `Capabilities.scores`).
-        """
-
-
-@runtime_checkable
-class ScoresByCalls(Protocol):
-    """An engine whose `score` makes calls that cost money."""
-
-    def scorer(self) -> Engine:
-        """The engine for requests whose response is `given`, so that a journal can be told of these calls."""
 
 
 @runtime_checkable

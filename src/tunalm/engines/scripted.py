@@ -15,7 +15,6 @@ from functools import partial
 from typing import Self
 
 from tunalm.engines.base import Capabilities, Completion, Journal, Request
-from tunalm.errors import EngineError
 from tunalm.recipe import ScriptedSettings
 from tunalm.store import digest
 
@@ -34,9 +33,8 @@ class ScriptedEngine:
     def __init__(self, settings: ScriptedSettings, *, trust_remote_code: bool = False) -> None:
         self.identity = f"scripted {digest(settings.replies)[:16]}"
         self.capabilities = Capabilities(logprobs=True, seeded=True, raw=True, scores=True)
-        self._replies: list[str] | None = settings.replies
         self._unit = UNIT
-        self._function: Callable[[Request], Completion | str] = partial(_choose, replies=settings.replies)
+        self._function: Callable[[Request], Completion | str] = partial(_reply, replies=settings.replies)
 
     @classmethod
     def from_function(
@@ -58,7 +56,6 @@ class ScriptedEngine:
         engine = cls(ScriptedSettings())
         engine.identity = identity
         engine.capabilities = capabilities or replace(engine.capabilities, scores=False)
-        engine._replies = None
         engine._unit = batch_size
         engine._function = function
         return engine
@@ -73,21 +70,13 @@ class ScriptedEngine:
         for unit in batches:
             yield [self._answer(request) for request in unit]
 
-    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
-        """Log-probability of each text under the rule.
-
-        Raises:
-            EngineError: the engine answers by a function, which has no probabilities.
-        """
-        if self._replies is None:
-            raise EngineError(
-                self.identity, found="a function", expected="an engine that scores texts", fix="Use a model or replies."
-            )
-        return [_score(request, text, self._replies) for request, text in texts]
-
     def _answer(self, request: Request) -> Completion:
         answer = self._function(request)
         return answer if isinstance(answer, Completion) else _completion(request, answer, [])
+
+
+def _reply(request: Request, replies: Sequence[str]) -> Completion:
+    return _choose(request, replies) if request.given is None else _score(request, replies)
 
 
 def _choose(request: Request, replies: Sequence[str]) -> Completion:
@@ -107,11 +96,13 @@ def _choose(request: Request, replies: Sequence[str]) -> Completion:
     return _completion(request, " ".join(drawn), logprobs)
 
 
-def _score(request: Request, text: str, replies: Sequence[str]) -> Completion:
+def _score(request: Request, replies: Sequence[str]) -> Completion:
+    """How likely the rule finds the given response."""
+    text = request.messages[-1].text
     if replies:
         logprobs = [math.log(replies.count(text) / len(replies))] if text in replies else None
     else:
-        words, logprobs = request.messages[-1].text.split(), []
+        words, logprobs = request.prompt[-1].text.split(), []
         for word in text.split():
             if word not in words:
                 logprobs = None
@@ -120,10 +111,9 @@ def _score(request: Request, text: str, replies: Sequence[str]) -> Completion:
             words.remove(word)
     if logprobs is None:
         return Completion(key=request.key, failure="a text that is never drawn")
-    room = request.max_new_tokens
-    cut = len(_WORD.findall(text))
-    changes = {"logprobs": True, "max_new_tokens": cut if room <= cut else room}
-    return _completion(request.model_copy(update=changes), text, logprobs)
+    count = len(_WORD.findall(text))
+    room = count + 1 if request.given == "ended" else count
+    return _completion(request.model_copy(update={"max_new_tokens": room}), text, logprobs)
 
 
 def _completion(request: Request, text: str, logprobs: Sequence[float]) -> Completion:

@@ -14,16 +14,13 @@ def prompt_ids(request: Request, encoder: PromptEncoder) -> list[int]:
     Raises:
         ModelError: the chat template refuses the conversation.
     """
-    return encoder.text_ids(request.messages[0].text) if request.raw else encoder.prompt_ids(request.messages)
+    return encoder.text_ids(request.prompt[0].text) if request.raw else encoder.prompt_ids(request.prompt)
 
 
-def text_ids(request: Request, text: str, encoder: PromptEncoder) -> list[int]:
-    """A text as the response to a request: with the token that ends it, unless it fills `max_new_tokens`.
-
-    Such a text was cut, or goes on; nobody knows where it would have ended.
-    """
-    ids = encoder.response_ids(text)
-    return ids if len(ids) <= request.max_new_tokens else ids[:-1]
+def given_ids(request: Request, encoder: PromptEncoder) -> list[int]:
+    """The response that a request gives: with the token that ends it, unless it was cut."""
+    ids = encoder.response_ids(request.messages[-1].text)
+    return ids if request.given == "ended" or len(ids) == 1 else ids[:-1]
 
 
 def completion(
@@ -47,5 +44,5 @@ def completion(
         finish_reason="stop" if stopped else "length",
         num_tokens=len(tokens),
         token_logprobs=None if logprobs is None else list(logprobs),
-        prompt_tokens=prompt_tokens,
+        prompt_tokens=prompt_tokens if request.given is None else prompt_tokens + len(tokens),
     )

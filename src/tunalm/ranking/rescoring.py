@@ -11,11 +11,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tunalm.calls.asking import complete
 from tunalm.calls.context import StageContext
-from tunalm.engines import open_engine
 from tunalm.engines.base import Completion, Request
-from tunalm.engines.scoring import open_scorer, score_request
 from tunalm.ranking.base import is_usable
 from tunalm.ranking.equation3 import Likelihood, Likelihoods
 from tunalm.recipe import EngineSettings
@@ -33,24 +30,24 @@ class Rescorer:
         settings: of the engine.
         context: of the stage.
         with_references: score the reference of each list too, as one more candidate.
-
-    Raises:
-        EngineError: the engine scores no texts.
     """
 
     def __init__(self, settings: EngineSettings, context: StageContext, *, with_references: bool) -> None:
-        self._scorer = open_scorer(open_engine(settings, trust_remote_code=context.trust_remote_code))
-        self._context, self._with_references = context, with_references
+        self._calls, self._with_references = context.calls, with_references
+        self._engine = self._calls.open(settings)
         self._scored = self._references = 0
         self._reasons: Counter[str] = Counter()
 
     def likelihoods(self, rows: Sequence[Ranking]) -> list[Likelihoods]:
-        """Score every usable response."""
+        """Score every usable response.
+
+        Raises:
+            EngineError: the engine scores no given responses.
+        """
         lists = [with_reference(row) for row in rows] if self._with_references else rows
         requests = [score_requests(row) for row in lists]
         different = {request.key: request for own in requests for request in own.values()}
-        ledger, budget = self._context.ledger, self._context.budget
-        answers = complete(self._scorer, [*different.values()], ledger, "scoring", budget=budget)
+        answers = self._calls.complete(self._engine, [*different.values()], "scoring")
         return [
             self._read(row, {place: answers[request.key] for place, request in own.items()}, len(before.responses))
             for before, row, own in zip(rows, lists, requests, strict=True)
@@ -58,7 +55,7 @@ class Rescorer:
 
     def figures(self) -> dict[str, Any]:
         """Who scored how many responses, and why others have no score."""
-        figures: dict[str, Any] = {"scored_by": self._scorer.identity, "responses_scored": self._scored}
+        figures: dict[str, Any] = {"scored_by": self._engine.identity, "responses_scored": self._scored}
         if self._with_references:
             figures["references_scored"] = self._references
         if self._reasons:
@@ -80,7 +77,7 @@ class Rescorer:
         self._reasons.update(missing.values())
         places = range(len(row.responses))
         judgement: dict[str, Any] = {
-            "scored_by": self._scorer.identity,
+            "scored_by": self._engine.identity,
             "logprobs": [known[place].logprob if place in known else None for place in places],
             "num_tokens": [known[place].num_tokens if place in known else None for place in places],
         }
@@ -114,7 +111,7 @@ def score_requests(row: Ranking) -> dict[int, Request]:
     """What an engine is asked about the usable responses of a list, by their place; equal texts share a key."""
     messages = row.messages()
     return {
-        place: score_request(messages, response.text, ended=response.finish_reason != "length")
+        place: Request.to_score(messages, response.text, ended=response.finish_reason != "length")
         for place, response in enumerate(row.responses)
         if is_usable(response)
     }

@@ -403,11 +403,6 @@ def test_the_key_goes_with_every_call_and_no_farther(service: BatchService, monk
     assert {headers["Authorization"] for headers in service.books.headers} == {f"Bearer {SECRET}"}
 
 
-def test_batch_jobs_do_not_score(service: BatchService) -> None:
-    with pytest.raises(EngineError, match="scores"):
-        engine_for(service).score([])
-
-
 def test_a_recipe_names_a_server_or_a_file(tmp_path: Path) -> None:
     def recipe(**engine: str) -> Any:
         stage = {"kind": "sample", "engine": {"kind": "batch", "model": "m", **engine}, "data": "checkable:train"}

@@ -386,9 +386,12 @@ def test_a_given_text_is_scored_by_its_echo(httpserver: HTTPServer, engine: Call
         return Response(json.dumps({"choices": choices}), mimetype="application/json")
 
     httpserver.expect_request("/v1/completions").respond_with_handler(answer)
-    first, second = engine(protocol="completions").score([(request("a"), "Green"), (request("b"), "Green")])
-    assert (first.key, first.text, first.token_logprobs) == ("a", "Green", [-0.5, -1.5])
-    assert (second.key, second.num_tokens) == ("b", 2)
+    given = Request.to_score(request().messages, "Green", ended=True)
+    made = engine(protocol="completions", max_n=4)
+    found = answers(made, given, given.model_copy(update={"key": "b"}))
+    assert [found[given.key].text, found[given.key].token_logprobs] == ["Green", [-0.5, -1.5]]
+    assert found["b"].num_tokens == 2
+    assert made.capabilities.scores
     assert {(body["echo"], body["logprobs"], body["max_tokens"]) for body in sent(httpserver)} == {(True, 1, 1)}
 
 
@@ -398,10 +401,9 @@ def test_a_server_that_does_not_echo_scores_nothing(
     logprobs = {"token_logprobs": [-0.5], "text_offset": [10_000]}
     body = {"choices": [{"index": 0, "text": "!", "finish_reason": "length", "logprobs": logprobs}]}
     httpserver.expect_request("/v1/completions").respond_with_json(body)
-    (scored,) = engine(protocol="completions").score([(request(), "Green")])
-    assert (scored.failure or "").startswith("missing-logprobs: ")
-    with pytest.raises(EngineError, match="protocol: completions"):
-        engine().score([(request(), "Green")])
+    with pytest.raises(EngineError, match="a server that echoes"):
+        answers(engine(protocol="completions"), Request.to_score(request().messages, "Green", ended=True))
+    assert not engine().capabilities.scores
 
 
 def test_the_journal_hears_of_every_call_as_it_happens(

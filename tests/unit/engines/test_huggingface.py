@@ -40,6 +40,10 @@ def request(prompt: str, seed: int, **changes: Any) -> Request:
     return Request(messages=[Message(role="user", content=prompt)], **values | changes)
 
 
+def given_text(prompt: str, text: str, *, ended: bool = True) -> Request:
+    return Request.to_score([Message(role="user", content=prompt)], text, ended=ended)
+
+
 def answers(engine: HuggingFaceEngine, requests: list[Request]) -> dict[str, Completion]:
     found = chain.from_iterable(engine.generate(engine.batches(requests), NoJournal()))
     return {completion.key: completion for completion in found}
@@ -114,11 +118,13 @@ def test_tokens_have_the_log_probabilities_that_they_were_written_with(folder: P
     assert all(close(found, logprobs) for found, (_, logprobs) in zip(scored, written, strict=True))
 
 
-def test_texts_are_scored_in_the_order_given_whatever_is_read_together(engine: HuggingFaceEngine, folder: Path) -> None:
-    texts = [(request(prompt, 0, max_new_tokens=200), text) for text in ("", "no", *WORDS) for prompt in WORDS]
+def test_given_texts_have_the_same_scores_whatever_is_read_together(engine: HuggingFaceEngine, folder: Path) -> None:
+    asked = [given_text(prompt, text) for text in ("", "no", *WORDS) for prompt in WORDS]
     one_by_one = HuggingFaceEngine(HuggingFaceSettings(model=str(folder), precision="fp32", batch_size=1))
-    for together, alone, (asked, text) in zip(engine.score(texts), one_by_one.score(texts), texts, strict=True):
-        assert (together.key, together.text) == (alone.key, alone.text) == (asked.key, text)
+    both = answers(engine, [*asked, request("Hi", 0)]), answers(one_by_one, asked)
+    for each in asked:
+        together, alone = (found[each.key] for found in both)
+        assert together.text == alone.text == each.messages[-1].text
         assert close(together.token_logprobs, alone.token_logprobs)
 
 
@@ -129,18 +135,19 @@ def test_a_score_is_the_log_probability_under_the_model(engine: HuggingFaceEngin
     )
     logprobs = model(torch.tensor([prompt + response])).logits.log_softmax(-1)[0, len(prompt) - 1 : -1]
     expected = [logprobs[place, token].item() for place, token in enumerate(response)]
-    (scored,) = engine.score([(request("Hi", 0), "you")])
+    (scored,) = answers(engine, [given_text("Hi", "you")]).values()
     assert close(scored.token_logprobs, expected)
-    assert (scored.num_tokens, scored.finish_reason, scored.prompt_tokens) == (4, "stop", len(prompt))
+    assert (scored.num_tokens, scored.finish_reason, scored.prompt_tokens) == (4, "stop", len(prompt) + 4)
 
 
-def test_a_text_that_fills_the_limit_has_no_end(engine: HuggingFaceEngine) -> None:
-    lengths = [engine.score([(request("Hi", 0, max_new_tokens=3), "x" * n)])[0].num_tokens for n in (0, 2, 3, 5)]
-    assert lengths == [1, 3, 3, 5]
+@pytest.mark.parametrize(("ended", "lengths"), [(True, [1, 3, 6]), (False, [1, 2, 5])])
+def test_a_text_that_was_cut_has_no_end(engine: HuggingFaceEngine, ended: bool, lengths: list[int]) -> None:
+    found = answers(engine, [given_text("Hi", "x" * n, ended=ended) for n in (0, 2, 5)]).values()
+    assert sorted(each.num_tokens or 0 for each in found) == lengths
 
 
 def test_special_tokens_in_a_given_text_are_plain_characters(engine: HuggingFaceEngine) -> None:
-    (scored,) = engine.score([(request("Hi", 0), END)])
+    (scored,) = answers(engine, [given_text("Hi", END)]).values()
     assert scored.num_tokens == len(END) + 1
 
 

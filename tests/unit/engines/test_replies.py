@@ -99,11 +99,16 @@ def test_what_a_server_says_is_one_clean_line(body: object, said: str) -> None:
 
 def test_a_token_across_the_border_of_prompt_and_text_cannot_be_scored() -> None:
     values = {"token_logprobs": [None, -1.0, -1.0], "text_offset": [0, 4, 8]}
-    body = json.dumps({"choices": [{"text": "x", "finish_reason": "length", "logprobs": values}]}).encode()
-    assert READER.scored(request(), "prompt", "text", body).failure == (
+    body = {"choices": [{"text": "x", "finish_reason": "length", "logprobs": values}]}
+
+    def scored(prompt: str, text: str) -> Completion:
+        asked = Request.to_score([Message(role="user", content=prompt)], text, ended=True)
+        return read(body, asked.model_copy(update={"raw": True}))[0]
+
+    assert scored("prompt", "text").failure == (
         "split-token: a token holds the end of the prompt and the start of the response"
     )
-    whole = READER.scored(request(), "prom", "pttext", body)
+    whole = scored("prom", "pttext")
     assert (whole.token_logprobs, whole.num_tokens, whole.logprob) == ([-1.0, -1.0], 2, -2.0)
 
 

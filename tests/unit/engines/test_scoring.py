@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,12 +16,12 @@ from tunalm.calls.asking import complete
 from tunalm.calls.budget import Budget
 from tunalm.calls.prices import Price, Prices
 from tunalm.calls.spending import accounts
-from tunalm.engines.base import Capabilities, Completion, Request
+from tunalm.engines.base import Completion, Journal, NoJournal, Request
+from tunalm.engines.batch.engine import BatchEngine
 from tunalm.engines.endpoint.engine import EndpointEngine
-from tunalm.engines.scoring import UNIT, open_scorer, score_request, split
-from tunalm.engines.scripted import ScriptedEngine
+from tunalm.engines.scripted import UNIT, ScriptedEngine
 from tunalm.errors import BudgetError, EngineError
-from tunalm.recipe import EndpointSettings, ScriptedSettings
+from tunalm.recipe import BatchSettings, EndpointSettings, ScriptedSettings
 from tunalm.records import Message
 
 QUESTION = [Message(role="user", content="a b")]
@@ -37,12 +37,13 @@ class Witness(ScriptedEngine):
     scored = 0
     lives = math.inf
 
-    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
+    def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
         """Score texts while there are lives."""
-        if self.scored >= self.lives:
-            raise KillError
-        self.scored += len(texts)
-        return super().score(texts)
+        for unit in super().generate(batches, journal):
+            if self.scored >= self.lives:
+                raise KillError
+            self.scored += len(unit)
+            yield unit
 
 
 def witness() -> Witness:
@@ -51,51 +52,59 @@ def witness() -> Witness:
 
 def questions(count: int) -> list[Request]:
     return [
-        score_request([Message(role="user", content=f"w{number} b")], f"b w{number}", ended=True)
+        Request.to_score([Message(role="user", content=f"w{number} b")], f"b w{number}", ended=True)
         for number in range(count)
     ]
 
 
 def test_a_request_tells_what_is_scored_and_whether_its_end_counts() -> None:
-    ended, cut = (score_request(QUESTION, "b a", ended=ended) for ended in (True, False))
+    ended, cut = (Request.to_score(QUESTION, "b a", ended=ended) for ended in (True, False))
     assert ended.key != cut.key
-    assert score_request(QUESTION, "b a", ended=True) == ended
+    assert Request.to_score(QUESTION, "b a", ended=True) == ended
     for request, has_end in ((ended, True), (cut, False)):
-        plain, text = split(request)
-        assert (plain.messages, text, plain.given) == (QUESTION, "b a", None)
-        (scored,) = witness().score([(plain, text)])
-        assert scored.num_tokens == 2 + has_end
+        assert request.prompt == QUESTION
+        ((scored,),) = witness().generate([[request]], NoJournal())
+        assert (scored.key, scored.num_tokens) == (request.key, 2 + has_end)
         assert scored.text == "b a"
         assert scored.logprob == pytest.approx(-math.log(2))
 
 
 def test_scores_are_kept_and_not_asked_for_again(tmp_path: Path) -> None:
     engine = witness()
-    first = complete(open_scorer(engine), questions(5), tmp_path / "ledger", "scoring")
+    first = complete(engine, questions(5), tmp_path / "ledger", "scoring")
     assert engine.scored == 5
-    assert complete(open_scorer(engine), questions(5), tmp_path / "ledger", "scoring") == first
+    assert complete(engine, questions(5), tmp_path / "ledger", "scoring") == first
     assert engine.scored == 5
 
 
 def test_a_kill_loses_the_unit_that_was_under_way_and_changes_nothing(tmp_path: Path) -> None:
     asked = questions(UNIT * 2 + 3)
-    whole = complete(open_scorer(witness()), asked, tmp_path / "whole", "scoring")
+    whole = complete(witness(), asked, tmp_path / "whole", "scoring")
     engine = witness()
     engine.lives = 1  # dies after the first unit
     with pytest.raises(KillError):
-        complete(open_scorer(engine), asked, tmp_path / "killed", "scoring")
+        complete(engine, asked, tmp_path / "killed", "scoring")
     again = witness()
-    assert complete(open_scorer(again), asked, tmp_path / "killed", "scoring") == whole
+    assert complete(again, asked, tmp_path / "killed", "scoring") == whole
     assert again.scored == len(asked) - UNIT
 
 
-def test_an_engine_that_scores_no_text_is_refused() -> None:
-    engine = ScriptedEngine.from_function(lambda request: "x", capabilities=Capabilities(logprobs=True))
-    with pytest.raises(EngineError, match="scores no text"):
-        open_scorer(engine)
-    chat = EndpointEngine(EndpointSettings(base_url="http://127.0.0.1:1/v1", model="m"))
-    with pytest.raises(EngineError, match="protocol: completions"):
-        open_scorer(chat)
+def test_an_engine_that_scores_no_given_text_is_refused_before_the_first_request(tmp_path: Path) -> None:
+    asked: list[Request] = []
+
+    def answer(request: Request) -> str:
+        asked.append(request)
+        return "x"
+
+    engines = (
+        ScriptedEngine.from_function(answer),
+        EndpointEngine(EndpointSettings(base_url="http://127.0.0.1:1/v1", model="m")),
+        BatchEngine(BatchSettings(base_url="http://127.0.0.1:1/v1", model="m", protocol="completions")),
+    )
+    for engine in engines:
+        with pytest.raises(EngineError, match="kind: endpoint and protocol: completions"):
+            complete(engine, questions(1), tmp_path / "ledger", "scoring")
+    assert not asked
 
 
 def echo(received: Received) -> Response:
@@ -120,7 +129,7 @@ def test_calls_to_a_server_are_in_the_ledger_and_paid_once(httpserver: HTTPServe
     localhost = price.model_copy(update={"host": f"localhost:{httpserver.port}"})
     budget = Budget(1.0, Prices((price, localhost)))
     for _ in range(2):
-        answers = complete(open_scorer(engine), questions(3), ledger, "scoring", budget=budget)
+        answers = complete(engine, questions(3), ledger, "scoring", budget=budget)
         assert [(answer.logprob, answer.failure) for answer in answers.values()] == [(-0.5, None)] * 3
         (account,) = accounts(ledger).values()
         assert (account.calls, account.answered, account.prompt_tokens) == (3, 3, 60)
@@ -128,7 +137,7 @@ def test_calls_to_a_server_are_in_the_ledger_and_paid_once(httpserver: HTTPServe
     assert len(httpserver.log) == 3
     poor = Budget(1e-9, Prices((price, localhost)))
     with pytest.raises(BudgetError):
-        complete(open_scorer(engine), questions(4), tmp_path / "other", "scoring", budget=poor)
+        complete(engine, questions(4), tmp_path / "other", "scoring", budget=poor)
     assert len(httpserver.log) == 3
 
 
@@ -138,19 +147,19 @@ def test_a_reply_that_was_kept_is_read_and_not_asked_for(httpserver: HTTPServer,
     httpserver.expect_request("/v1/completions").respond_with_handler(echo)
     engine = served(httpserver)
     (asked,) = questions(1)
-    whole = complete(open_scorer(engine), [asked], tmp_path / "whole", "scoring")
+    whole = complete(engine, [asked], tmp_path / "whole", "scoring")
     body = httpserver.log[0][1].get_data()
     with Ledger(tmp_path / "killed", engine.identity) as kept:
         place = address(engine.identity, asked)
         kept.plan({place: asked.key})
         kept.keep(kept.send([place], 0.0), 200, body)
-    assert complete(open_scorer(engine), [asked], tmp_path / "killed", "scoring") == whole
+    assert complete(engine, [asked], tmp_path / "killed", "scoring") == whole
     assert len(httpserver.log) == 1
 
 
 def test_a_refusal_is_a_failure(httpserver: HTTPServer, tmp_path: Path) -> None:
     httpserver.expect_request("/v1/completions").respond_with_json({"error": {"message": "no echo here"}}, status=400)
-    (answer,) = complete(open_scorer(served(httpserver)), questions(1), tmp_path / "ledger", "scoring").values()
+    (answer,) = complete(served(httpserver), questions(1), tmp_path / "ledger", "scoring").values()
     assert "no echo here" in (answer.failure or "")
 
 
@@ -158,5 +167,5 @@ def test_a_server_that_does_not_echo_ends_the_run_at_its_first_replies(httpserve
     choice = {"index": 0, "text": "!", "finish_reason": "length", "logprobs": None}
     httpserver.expect_request("/v1/completions").respond_with_json({"choices": [choice]})
     with pytest.raises(EngineError, match="a server that echoes"):
-        complete(open_scorer(served(httpserver)), questions(200), tmp_path / "ledger", "scoring")
+        complete(served(httpserver), questions(200), tmp_path / "ledger", "scoring")
     assert len(httpserver.log) < 50

@@ -100,7 +100,9 @@ def test_a_response_gets_the_room_that_there_is(engine: Engine) -> None:
     found = answers(engine, [long, longer])
     assert (found[long.key].num_tokens, found[long.key].finish_reason) == (2, "length")
     assert found[longer.key].failure == f"too long: {LONGEST} tokens, where the model takes {LONGEST}"
-    short, cut = engine.score([(long, ""), (long, "yes")])
+    asked = [Request.to_score(long.messages, text, ended=True) for text in ("", "yes")]
+    scored = answers(engine, asked)
+    short, cut = (scored[each.key] for each in asked)
     assert short.token_logprobs is not None
     assert cut.failure is not None
 
@@ -110,9 +112,10 @@ def test_a_refused_request_fails_alone(engine: Engine) -> None:
     assert [each.failure for each in found.values()] == [None, "refused: 13"]
 
 
-def test_scores_are_in_the_order_of_the_texts(engine: Engine) -> None:
-    texts = [(request("a", 0), text) for text in ("one", "two", "")]
-    scored = engine.score(texts)
+def test_given_texts_are_scored(engine: Engine) -> None:
+    asked = [Request.to_score(request("a", 0).messages, text, ended=True) for text in ("one", "two", "")]
+    found = answers(engine, asked)
+    scored = [found[each.key] for each in asked]
     assert [each.text for each in scored] == ["one", "two", ""]
     assert [each.num_tokens for each in scored] == [4, 4, 1]
     assert len({tuple(each.token_logprobs or []) for each in scored}) == 3

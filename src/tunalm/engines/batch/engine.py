@@ -71,19 +71,6 @@ class BatchEngine:
         shared = settings.model_dump(include=set(Served.model_fields))
         return EndpointEngine(EndpointSettings(base_url=settings.base_url, **shared)).probe(request)
 
-    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
-        """Batch jobs do not score texts.
-
-        Raises:
-            EngineError: always.
-        """
-        raise EngineError(
-            self.identity,
-            found="kind: batch",
-            expected="an engine that scores a text which it is given",
-            fix="Use a model in this process, or kind: endpoint with protocol: completions.",
-        )
-
     def _from_file(self, path: Path, units: dict[str, Unit], journal: Journal) -> Iterator[list[Completion]]:
         """Take replies from the file beside `path`, and ask for what is missing by writing `path`."""
         replies = path.with_suffix(".replies.jsonl")

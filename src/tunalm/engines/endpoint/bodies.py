@@ -23,22 +23,31 @@ _LARGEST_SEED = 0x7FFFFFFF
 
 def prompt_text(request: Request) -> str:
     """The prompt as plain text, for `completions`."""
-    return request.messages[0].text if request.raw else alpaca_text(request.messages)
+    return request.prompt[0].text if request.raw else alpaca_text(request.prompt)
 
 
 def siblings(requests: Sequence[Request], most: int) -> list[list[Request]]:
-    """Put requests that differ in key and seed alone into units of up to `most`, in the order of their keys."""
+    """Put requests that differ in key and seed alone into units of up to `most`, in the order of their keys.
+
+    One whose response is given is a unit of its own.
+    """
     if most == 1:
         return [[request] for request in requests]
     groups: dict[str, list[Request]] = {}
     for request in sorted(requests, key=lambda request: request.key):
-        groups.setdefault(canonical(request.model_dump(exclude={"key", "seed"})), []).append(request)
+        shared = canonical(request.model_dump(exclude=set() if request.given else {"key", "seed"}))
+        groups.setdefault(shared, []).append(request)
     return [group[at : at + most] for group in groups.values() for at in range(0, len(group), most)]
 
 
 def request_body(settings: Served, unit: Sequence[Request], *, openai: bool) -> bytes:
-    """The body that asks for all responses of a unit (requests that are equal but for key and seed)."""
+    """The body that asks for all responses of a unit (requests that are equal but for key and seed).
+
+    Of a response that is given it asks for the log-probabilities, in the protocol `completions`.
+    """
     request = unit[0]
+    if request.given:
+        return _echo_body(settings, prompt_text(request) + request.messages[-1].text)
     chat = settings.protocol == "chat"
     body: dict[str, Any] = {"model": settings.model}
     if chat:
@@ -60,11 +69,10 @@ def request_body(settings: Served, unit: Sequence[Request], *, openai: bool) -> 
     return json.dumps(body).encode()
 
 
-def echo_body(settings: Served, prompt: str, text: str) -> bytes:
-    """The body that asks for the log-probabilities of a text which the model is given."""
+def _echo_body(settings: Served, text: str) -> bytes:
     body = {
         "model": settings.model,
-        "prompt": prompt + text,
+        "prompt": text,
         "echo": True,
         "logprobs": 1,
         "max_tokens": 1,  # some servers refuse 0; the token is dropped

@@ -6,21 +6,18 @@ A call is made over `wire`, when `limits` lets it go, again if `retries` says so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from tunalm.engines.base import Capabilities, Completion, Journal, NoJournal, Request
 from tunalm.engines.endpoint.addresses import OPENAI_HOST, checked_host, find_key
 from tunalm.engines.endpoint.bodies import PATHS, request_body, siblings
-from tunalm.engines.endpoint.calls import Calls, Question, Unit
+from tunalm.engines.endpoint.calls import Calls, Unit
 from tunalm.engines.endpoint.faults import Fault
 from tunalm.engines.endpoint.limits import Concurrency, Quota
 from tunalm.engines.endpoint.replies import ReplyReader
-from tunalm.engines.endpoint.scoring import EndpointScorer
 from tunalm.engines.endpoint.stops import Stops
 from tunalm.engines.endpoint.wire import Answer, Wire
-from tunalm.errors import EngineError
 from tunalm.recipe import EndpointSettings
-from tunalm.records import Message
 
 
 class EndpointEngine:
@@ -46,6 +43,7 @@ class EndpointEngine:
             json_schema=True,
             n=settings.max_n > 1,
             raw=settings.protocol == "completions",
+            scores=settings.protocol == "completions",
             notes=(
                 "log-probabilities are those that the server reports; some servers report them after temperature "
                 "(the same at temperature 1), and some leave out the end token",
@@ -61,7 +59,15 @@ class EndpointEngine:
 
         Leaving the loop ends the requests.
         """
-        return self._calls(journal, _Sampling(self._settings, self._host, self._reader, self._stops)).results(batches)
+        settings = self._settings
+        limit = Concurrency(
+            settings.concurrency,
+            Quota(settings.requests_per_minute) if settings.requests_per_minute else None,
+            Quota(settings.tokens_per_minute) if settings.tokens_per_minute else None,
+        )
+        wire = Wire(self._url, self._key, settings.timeout)
+        question = _Asking(settings, self._host, self._reader, self._stops)
+        return Calls(wire, limit, self._stops, journal, question, settings.max_retries).results(batches)
 
     def read(self, unit: Sequence[Request], status: int, body: bytes) -> list[Completion]:
         """Completions of a unit from the body of a reply that was kept."""
@@ -72,55 +78,9 @@ class EndpointEngine:
         ((completion,),) = self.generate([[request]], NoJournal())
         return completion
 
-    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
-        """Log-probability of each text as the answer to its request, in the order given.
 
-        The server is sent prompt and text through `/completions` and must echo them; whether one does, and gives the
-        log-probabilities with it, shows in the completions' `failure`.
-
-        Raises:
-            EngineError: the prompt is made by the server, so that prompt and text cannot be put together.
-        """
-        scorer, units = self._scorer(None), []
-        for number, (request, text) in enumerate(texts):
-            conversation = [*request.messages, Message(role="assistant", content=text)]
-            units.append([request.model_copy(update={"key": str(number), "messages": conversation, "given": "ended"})])
-        scored = {done.key: done for unit in scorer.generate(units, NoJournal()) for done in unit}
-        return [
-            scored[str(number)].model_copy(update={"key": request.key}) for number, (request, _) in enumerate(texts)
-        ]
-
-    def scorer(self) -> EndpointScorer:
-        """This server as an engine for requests whose response is `given`; it stops at one that does not echo.
-
-        Raises:
-            EngineError: as `score`.
-        """
-        return self._scorer(self._stops.without_echo)
-
-    def _scorer(self, without_echo: Callable[[], EngineError] | None) -> EndpointScorer:
-        if self._settings.protocol != "completions":
-            raise EngineError(
-                self.identity,
-                found="protocol: chat",
-                expected="protocol: completions, to score a text that is given",
-                fix="Set protocol: completions if the model takes the Alpaca prompt; else score with a local model.",
-            )
-        return EndpointScorer(self, self._settings, self._reader, self._calls, without_echo)
-
-    def _calls(self, journal: Journal, question: Question) -> Calls:
-        settings = self._settings
-        limit = Concurrency(
-            settings.concurrency,
-            Quota(settings.requests_per_minute) if settings.requests_per_minute else None,
-            Quota(settings.tokens_per_minute) if settings.tokens_per_minute else None,
-        )
-        wire = Wire(self._url, self._key, settings.timeout)
-        return Calls(wire, limit, self._stops, journal, question, settings.max_retries)
-
-
-class _Sampling:
-    """Asks for responses."""
+class _Asking:
+    """Asks for responses, or for the log-probabilities of those that are given."""
 
     def __init__(self, settings: EndpointSettings, host: str, reader: ReplyReader, stops: Stops) -> None:
         self.path = PATHS[settings.protocol]
@@ -136,5 +96,5 @@ class _Sampling:
         if not self._gives_logprobs and any(
             (completion.failure or "").startswith(Fault.MISSING_LOGPROBS) for completion in completions
         ):
-            raise self._stops.without_logprobs()
+            raise self._stops.without_echo() if unit[0].given else self._stops.without_logprobs()
         return completions

@@ -213,10 +213,10 @@ class _Probe:
         """Ask for the log-probability of a text."""
         prompt, text = GIVEN
         engine = EndpointEngine(self._settings.model_copy(update={"protocol": "completions"}))
-        request = Request(key="given", messages=[Message(role="user", content=prompt)], raw=True, logprobs=True)
+        request = Request.to_score([Message(role="user", content=prompt)], text, ended=True)
         self.examination.requests += 1
         try:
-            (scored,) = engine.score([(request, text)])
+            scored = engine.probe(request.model_copy(update={"raw": True}))
         except EngineError as error:
             self.examination.add(GIVEN_TEXT, error.found, False)
             return

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunalm.engines.base import Completion, Request
+from tunalm.engines.endpoint.bodies import prompt_text
 from tunalm.engines.endpoint.faults import Fault, ReplyError, failed
 from tunalm.engines.endpoint.formats import Choice, Error, Logprobs, Message, Reply
 
@@ -46,6 +47,8 @@ class ReplyReader:
             if not 200 <= status < 300:
                 return failed(unit, f"http-{status}: {self.explanation(body)}")
             reply = self._parsed(body)
+            if unit[0].given:
+                return [self._scored(unit[0], reply)]
             prompt_tokens, completion_tokens, hidden_tokens = _usage(reply.usage)
         except ReplyError as error:
             return failed(unit, str(error))
@@ -66,26 +69,22 @@ class ReplyReader:
             result.append(completion.model_copy(update={"model": model, "num_tokens": tokens, **spent}))
         return result
 
-    def scored(self, request: Request, prompt: str, text: str, body: bytes) -> Completion:
-        """Log-probabilities of the tokens of `text` from a reply that echoes `prompt + text`."""
-        try:
-            reply = self._parsed(body)
-            choice = self._by_index(reply.choices, 1)[0]
-            if isinstance(choice, ReplyError):
-                raise choice
-            found = choice.logprobs or Logprobs()
-            if not found.token_logprobs or not found.text_offset or min(found.text_offset) >= len(prompt):
-                raise ReplyError(Fault.MISSING_LOGPROBS, "the server does not give those of a text that it is sent")
-            ends = [*found.text_offset[1:], len(prompt) + len(text) + 1]
-            if len(found.token_logprobs) != len(ends):
-                raise ReplyError(Fault.WRONG_LOGPROBS, "as many as tokens are expected")
-            tokens = list(zip(found.text_offset, ends, found.token_logprobs, strict=True))
-            if any(start < len(prompt) < end for start, end, _ in tokens):
-                raise ReplyError(Fault.SPLIT_TOKEN, "a token holds the end of the prompt and the start of the response")
-            inside = [value for start, _, value in tokens if len(prompt) <= start < len(prompt) + len(text)]
-            values = _checked(inside)
-        except ReplyError as error:
-            return Completion(key=request.key, failure=str(error))
+    def _scored(self, request: Request, reply: Reply) -> Completion:
+        """Log-probabilities of the tokens of a given response from a reply that echoes it behind its prompt."""
+        prompt, text = prompt_text(request), request.messages[-1].text
+        choice = self._by_index(reply.choices, 1)[0]
+        if isinstance(choice, ReplyError):
+            raise choice
+        found = choice.logprobs or Logprobs()
+        if not found.token_logprobs or not found.text_offset or min(found.text_offset) >= len(prompt):
+            raise ReplyError(Fault.MISSING_LOGPROBS, "the server does not give those of a text that it is sent")
+        ends = [*found.text_offset[1:], len(prompt) + len(text) + 1]
+        if len(found.token_logprobs) != len(ends):
+            raise ReplyError(Fault.WRONG_LOGPROBS, "as many as tokens are expected")
+        tokens = list(zip(found.text_offset, ends, found.token_logprobs, strict=True))
+        if any(start < len(prompt) < end for start, end, _ in tokens):
+            raise ReplyError(Fault.SPLIT_TOKEN, "a token holds the end of the prompt and the start of the response")
+        values = _checked([value for start, _, value in tokens if len(prompt) <= start < len(prompt) + len(text)])
         prompt_tokens, completion_tokens, _ = _usage(reply.usage)
         return Completion(
             key=request.key,

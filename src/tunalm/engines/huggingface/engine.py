@@ -16,14 +16,15 @@ from tunalm.engines.huggingface.reading import read_prompts
 from tunalm.engines.huggingface.scoring import Text, batches, token_logprobs
 from tunalm.engines.huggingface.weights import device, fast_bf16, load_model, load_tokenizer
 from tunalm.engines.models import engine_identity
-from tunalm.engines.tokens import completion, prompt_ids, text_ids
-from tunalm.progress import progress
+from tunalm.engines.tokens import completion, given_ids, prompt_ids
 from tunalm.recipe import HuggingFaceSettings
 from tunalm.store import canonical
 
 LONG = 512
 """Tokens of prompt and response: a batch of longer ones has no more tokens than one of `batch_size` of these."""
 CHARACTERS_PER_TOKEN = 3
+SCORED_TOGETHER = 64
+"""Given responses in a unit."""
 
 
 class HuggingFaceEngine:
@@ -41,9 +42,13 @@ class HuggingFaceEngine:
         """Units of at most `batch_size` requests that share earlier turns and are of about the same length.
 
         Those that begin alike, such as the questions of one task, stand together. Units of long requests are smaller,
-        because what a batch takes grows with the product.
+        because what a batch takes grows with the product. Given responses to one prompt stand together.
         """
+        given = sorted((request for request in requests if request.given), key=_by_prompt)
+        scored = [given[start : start + SCORED_TOGETHER] for start in range(0, len(given), SCORED_TOGETHER)]
+        return [*self._written([request for request in requests if not request.given]), *scored]
 
+    def _written(self, requests: Sequence[Request]) -> list[list[Request]]:
         def shared(request: Request) -> tuple[int, str]:
             return request.max_new_tokens, canonical([message.model_dump() for message in request.messages[:-1]])
 
@@ -62,26 +67,21 @@ class HuggingFaceEngine:
     def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
         """Answer unit after unit."""
         for unit in batches:
-            yield self._answer(unit)
+            yield self._score(unit) if unit[0].given else self._answer(unit)
 
     @torch.inference_mode()
-    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
-        """Log-probability of each text as the response to its request, in the order given.
+    def _score(self, unit: Sequence[Request]) -> list[Completion]:
+        """Log-probabilities of given responses.
 
-        A text has an end token behind it unless it fills `max_new_tokens`. Its numbers are those that it had when this
-        model wrote it, if it was written in the tokens that it is encoded in.
+        They are those that a response had when this model wrote it, if it was written in the tokens that it is encoded
+        in.
         """
         model, encoder = self._load()
-        encoded = [
-            Text(tuple(prompt_ids(request, encoder)), tuple(text_ids(request, text, encoder)))
-            for request, text in texts
-        ]
+        encoded = [Text(tuple(prompt_ids(request, encoder)), tuple(given_ids(request, encoder))) for request in unit]
         logprobs: dict[int, list[float]] = {}
-        with progress("scoring texts", len(texts)) as advance:
-            for places in batches(encoded, self._settings.batch_size):
-                found = token_logprobs(model, [encoded[place] for place in places], encoder.end_id)
-                logprobs.update(zip(places, found, strict=True))
-                advance(len(places))
+        for places in batches(encoded, self._settings.batch_size):
+            found = token_logprobs(model, [encoded[place] for place in places], encoder.end_id)
+            logprobs.update(zip(places, found, strict=True))
         return [
             completion(
                 request,
@@ -90,9 +90,9 @@ class HuggingFaceEngine:
                 logprobs[place],
                 encoder,
                 self._settings.model,
-                text,
+                request.messages[-1].text,
             )
-            for place, (request, text) in enumerate(texts)
+            for place, request in enumerate(unit)
         ]
 
     def _load(self) -> tuple[Any, PromptEncoder]:
@@ -123,6 +123,10 @@ class HuggingFaceEngine:
             )
             for request, prompt, (tokens, logprobs) in zip(unit, prompts, written, strict=True)
         ]
+
+
+def _by_prompt(request: Request) -> tuple[str, str]:
+    return canonical([message.model_dump() for message in request.prompt]), request.key
 
 
 def _filled(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:

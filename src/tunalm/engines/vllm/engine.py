@@ -18,9 +18,9 @@ from tunalm.engines.base import Capabilities, Completion, Journal, Request
 from tunalm.engines.endpoint.bodies import siblings
 from tunalm.engines.huggingface import fast_bf16, load_tokenizer, resolve_model
 from tunalm.engines.models import engine_identity
-from tunalm.engines.tokens import completion, prompt_ids, text_ids
+from tunalm.engines.tokens import completion, given_ids, prompt_ids
 from tunalm.errors import EngineError
-from tunalm.progress import console, progress
+from tunalm.progress import console
 from tunalm.recipe import VllmSettings
 
 if TYPE_CHECKING:
@@ -64,26 +64,11 @@ class VllmEngine:
 
         async def answer(unit: Sequence[Request]) -> list[Completion]:
             prompt = prompt_ids(unit[0], encoder)
+            if unit[0].given:
+                return [await self._scored(unit[0], prompt, processes, encoder)]
             return await asyncio.gather(*(self._sampled(request, prompt, processes, encoder) for request in unit))
 
         yield from processes.each([(unit, len(unit)) for unit in batches], answer)
-
-    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
-        """Log-probability of each text as the response to its request, in the order given.
-
-        A text has an end token behind it unless it fills `max_new_tokens`.
-        """
-        processes, encoder = self._load()
-
-        async def answer(place: int) -> tuple[int, Completion]:
-            return place, await self._scored(*texts[place], processes, encoder)
-
-        scored: dict[int, Completion] = {}
-        with progress("scoring texts", len(texts)) as advance:
-            for place, found in processes.each([(place, 1) for place in range(len(texts))], answer):
-                scored[place] = found
-                advance(1)
-        return [scored[place] for place in range(len(texts))]
 
     async def _sampled(
         self, request: Request, prompt: Sequence[int], processes: Processes, encoder: PromptEncoder
@@ -96,8 +81,10 @@ class VllmEngine:
             return Completion(key=request.key, failure=written)
         return completion(request, len(prompt), written.tokens, written.logprobs, encoder, self._settings.model)
 
-    async def _scored(self, request: Request, text: str, processes: Processes, encoder: PromptEncoder) -> Completion:
-        prompt, response = prompt_ids(request, encoder), text_ids(request, text, encoder)
+    async def _scored(
+        self, request: Request, prompt: Sequence[int], processes: Processes, encoder: PromptEncoder
+    ) -> Completion:
+        response, text = given_ids(request, encoder), request.messages[-1].text
         if len(prompt) + len(response) >= processes.max_model_len:  # vLLM always writes one token
             return _too_long(request, len(prompt) + len(response), processes)
         logprobs = await processes.read(prompt, response)
