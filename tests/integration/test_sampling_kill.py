@@ -29,7 +29,7 @@ from tunalm.pipeline import running as pipeline
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.recipe.loading import build_recipe
 from tunalm.measures.rouge import rouge_l
-from tunalm.sampling import sampler
+from tunalm.calls import context
 
 rouge_l("warm up the stemmer", "once and not in every child")
 data, log, seconds, unit = sys.argv[1:3] + [float(sys.argv[3]), int(sys.argv[4])]
@@ -46,7 +46,7 @@ def answer(request):
 
 
 pipeline._publish = lambda run, recipe, states: None
-sampler.open_engine = lambda settings, **_: ScriptedEngine.from_function(answer, batch_size=unit)
+context.open_engine = lambda settings, **_: ScriptedEngine.from_function(answer, batch_size=unit)
 own = {"kind": "sample", "engine": {"kind": "scripted"}, "data": data, "max_rouge_l": 0.3}
 recipe = build_recipe({"name": "kill", "stages": {"own": own}})
 for line in sys.stdin:

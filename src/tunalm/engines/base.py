@@ -67,6 +67,8 @@ class Completion(BaseModel):
 
     key: str
     text: str = ""
+    reasoning: str | None = None
+    """What the model thought before its answer; no part of `text`."""
     model: str = ""
     finish_reason: str | None = None
     num_tokens: int | None = None

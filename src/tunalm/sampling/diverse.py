@@ -42,7 +42,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Step:
+class Settled:
     """What follows from the draws made so far for one instruction."""
 
     kept: list[int | None]
@@ -51,7 +51,7 @@ class Step:
     """Slots to draw again. Empty exactly when every slot is settled."""
 
 
-def next_step(draws: Sequence[Sequence[str | None]], rule: Rule) -> Step:
+def next_step(draws: Sequence[Sequence[str | None]], rule: Rule) -> Settled:
     """Settle the slots that can be settled and find those that have to be drawn again.
 
     Args:
@@ -71,7 +71,7 @@ def next_step(draws: Sequence[Sequence[str | None]], rule: Rule) -> Step:
             choice = _least_similar(drawn, texts, rule)
             kept.append(choice)
             texts += [text for text in [drawn[choice]] if text is not None]
-    return Step(kept, redraw)
+    return Settled(kept, redraw)
 
 
 def _least_similar(drawn: Sequence[str | None], others: Sequence[str], rule: Rule) -> int:

@@ -1,4 +1,4 @@
-"""The stage `sample`: ask a model for N responses to every instruction.
+"""Asking a model for N responses to every instruction.
 
 Draws are made in waves over the whole data: first every slot of every list once, then all slots that the diversity rule
 (see `diverse`) wants drawn again, until it wants none. Each draw has a seed of its own, made from the stage's seed, the
@@ -13,17 +13,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tunalm.calls.asking import complete
-from tunalm.calls.budget import Budget
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls, StageContext
 from tunalm.data import load, with_demonstrations
-from tunalm.engines import open_engine
-from tunalm.engines.base import Completion, Engine, Request
-from tunalm.errors import EngineError
+from tunalm.engines.base import Completion, Request
 from tunalm.measures.rouge import rouge_l, tokenize
 from tunalm.progress import console, progress
 from tunalm.recipe import Sample
@@ -37,62 +32,54 @@ Slots = list[list[Draw]]
 
 
 def run(settings: Sample, context: StageContext) -> Summary:
-    """Run the stage; writes `responses.jsonl`, one `Ranking` without ranks per instruction.
-
-    Raises:
-        DataError: the instructions cannot be read.
-        EngineError: the engine cannot do what the settings ask, or no request can be answered.
-        ModelError: the model cannot be loaded.
-        StoreError: the ledger or the folder cannot be written.
-    """
-    rows = load(settings.data)
-    engine = open_engine(settings.engine, trust_remote_code=context.trust_remote_code)
-    if settings.logprobs and not engine.capabilities.logprobs:
-        raise EngineError(
-            engine.identity,
-            found="an engine that gives no log-probabilities",
-            expected="them, because of logprobs: true",
-            fix="Sample from a model in this process, or set logprobs: false and rank with by: judge.",
-        )
-    sampled = sample(rows, engine, settings, context.ledger, context.budget)
+    """The stage: read the instructions, `sample`, write `responses.jsonl`; raises as `load` and `sample` do."""
+    sampled = sample(load(settings.data), settings, context.calls, pool=demonstration_pool(settings))
     write_rows(context.folder / "responses.jsonl", sampled)
-    summary = _summary(sampled, settings)
-    if unseen := summary.details.get("without_words"):
-        console().print(
-            f"      {unseen} responses have no word of a-z and passed as diverse: set rouge_tokenizer: unicode",
-            markup=False,
-            soft_wrap=True,
-        )
-    return summary
+    return summarise(sampled, settings)
 
 
 def sample(
-    rows: Sequence[Instruction], engine: Engine, settings: Sample, ledger: Path, budget: Budget | None = None
+    rows: Sequence[Instruction], settings: Sample, calls: Calls, *, pool: Sequence[Instruction] | None = None
 ) -> list[Ranking]:
-    """Draw `num_responses` responses per instruction, by the diversity rule where `max_rouge_l` is set."""
+    """Draw `num_responses` responses per instruction, by the diversity rule where `max_rouge_l` is set.
+
+    Args:
+        rows: instructions; `settings.data` is not read.
+        settings: of the stage.
+        calls: reach the model.
+        pool: rows that worked examples are drawn from; the instructions themselves if None.
+
+    Returns:
+        One list per instruction, in their order, that is not ranked. A draw that failed is a response with a reason.
+
+    Raises:
+        EngineError: the engine cannot do what the settings ask, or no request can be answered.
+        ModelError: the model cannot be loaded.
+        StoreError: the ledger cannot be written.
+    """
+    engine = calls.open(settings.engine)
     similarity = partial(rouge_l, tokenizer=settings.rouge_tokenizer)
     rule = Rule(settings.max_rouge_l, settings.max_attempts, similarity)
-    prompts = _prompts(rows, settings)
+    prompts = _prompts(rows, settings, pool)
     drawn: list[Slots] = [[[] for _ in range(settings.num_responses)] for _ in rows]
     kept: list[list[int | None]] = [[] for _ in rows]
     wanted = [(row, slot) for row in range(len(rows)) for slot in range(settings.num_responses)]
     wave = 0
     while wanted:
         wave += 1
-        requests = [
+        asked = [
             _request(rows[row].id, slot, len(drawn[row][slot]) + 1, prompts[row], settings) for row, slot in wanted
         ]
-        description = "sampling" if wave == 1 else f"sampling again ({wave - 1})"
-        answers = complete(engine, requests, ledger, description, budget=budget)
-        for (row, slot), request in zip(wanted, requests, strict=True):
+        answers = calls.complete(engine, asked, "sampling" if wave == 1 else f"sampling again ({wave - 1})")
+        for (row, slot), request in zip(wanted, asked, strict=True):
             drawn[row][slot].append((request, answers[request.key]))
         changed = sorted({row for row, _ in wanted})
         wanted = []
         with progress("comparing responses", len(changed)) as advance:
             for row in changed:
-                step = next_step([[_text(draw) for draw in slot] for slot in drawn[row]], rule)
-                kept[row] = step.kept
-                wanted += [(row, slot) for slot in step.redraw]
+                settled = next_step([[_text(draw) for draw in slot] for slot in drawn[row]], rule)
+                kept[row] = settled.kept
+                wanted += [(row, slot) for slot in settled.redraw]
                 advance(1)
     rankings = []
     with progress("measuring similarity", len(rows)) as advance:
@@ -102,27 +89,30 @@ def sample(
     return rankings
 
 
-def first_requests(rows: Sequence[Instruction], settings: Sample) -> list[Request]:
-    """What is asked of every list before anything has to be drawn again, slot by slot."""
-    prompts = _prompts(rows, settings)
+def requests(settings: Sample, rows: Sequence[Instruction], pool: Sequence[Instruction] | None = None) -> list[Request]:
+    """What is asked about every instruction before anything has to be drawn again, slot by slot."""
     return [
         _request(row.id, slot, 1, prompt, settings)
-        for row, prompt in zip(rows, prompts, strict=True)
+        for row, prompt in zip(rows, _prompts(rows, settings, pool), strict=True)
         for slot in range(settings.num_responses)
     ]
 
 
-def _prompts(rows: Sequence[Instruction], settings: Sample) -> list[list[Message]]:
-    """Conversations to go on from.
+def demonstration_pool(settings: Sample) -> list[Instruction] | None:
+    """All rows of the slice, those beyond `limit` too; None if no worked examples are wanted.
 
-    Worked examples are drawn from all rows of the slice, those beyond `limit` too: few rows are then examples
-    themselves, so most of a task share their examples and are decoded together.
+    Few rows are then examples themselves, so most of a task share their examples and are decoded together.
     """
+    return load(settings.data.model_copy(update={"limit": None})) if settings.demonstrations else None
+
+
+def _prompts(rows: Sequence[Instruction], settings: Sample, pool: Sequence[Instruction] | None) -> list[list[Message]]:
+    """What the model continues: each conversation, behind its worked examples if there are any."""
     if not settings.demonstrations:
         return [row.messages() for row in rows]
     # Which examples are drawn must not depend on the order of the rows.
-    pool = sorted(load(settings.data.model_copy(update={"limit": None})), key=lambda row: row.id)
-    return [with_demonstrations(row, pool, settings.demonstrations, settings.seed) for row in rows]
+    ordered = sorted(rows if pool is None else pool, key=lambda row: row.id)
+    return [with_demonstrations(row, ordered, settings.demonstrations, settings.seed) for row in rows]
 
 
 def _request(row_id: str, slot: int, attempt: int, messages: list[Message], settings: Sample) -> Request:
@@ -177,6 +167,7 @@ def _response(draw: Draw, *, attempts: int, max_rouge_l: float | None) -> Respon
         logprob=completion.logprob if finite else None,
         num_tokens=completion.num_tokens,
         token_logprobs=completion.token_logprobs if finite else None,
+        reasoning=completion.reasoning,
         finish_reason=completion.finish_reason,
         temperature=request.temperature,
         seed=request.seed,
@@ -186,7 +177,17 @@ def _response(draw: Draw, *, attempts: int, max_rouge_l: float | None) -> Respon
     )
 
 
-def _summary(rankings: Sequence[Ranking], settings: Sample) -> Summary:
+def summarise(rankings: Sequence[Ranking], settings: Sample) -> Summary:
+    """Count what was drawn, and say what makes the diversity rule blind.
+
+    Returns:
+        details:
+            attempts: how many responses took one draw, two, ...
+            mean_tokens, blank, cut_share: of the responses that did not fail.
+            with_reasoning: responses whose model thought first; their thoughts are kept beside the text.
+            mean_max_rouge_l: largest similarity with another response of the list.
+            too_similar_share, without_words: only with `max_rouge_l`.
+    """
     responses = [response for ranking in rankings for response in ranking.responses]
     good = [response for response in responses if response.failure is None]
     attempts = Counter(response.attempts or 0 for response in responses)
@@ -197,10 +198,19 @@ def _summary(rankings: Sequence[Ranking], settings: Sample) -> Summary:
         "cut_share": _mean([response.finish_reason == "length" for response in good]),
         "mean_max_rouge_l": _mean([response.max_rouge_l for response in good]),
     }
+    if thoughtful := sum(response.reasoning is not None for response in responses):
+        details["with_reasoning"] = thoughtful
     if settings.max_rouge_l is not None:
         similar = [(response.max_rouge_l or 0.0) >= settings.max_rouge_l for response in good]
         details["too_similar_share"] = _mean(similar)
-        details["without_words"] = sum(not tokenize(response.text, settings.rouge_tokenizer) for response in good)
+        unseen = sum(not tokenize(response.text, settings.rouge_tokenizer) for response in good)
+        details["without_words"] = unseen
+        if unseen:
+            console().print(
+                f"      {unseen} responses have no word of a-z and passed as diverse: set rouge_tokenizer: unicode",
+                markup=False,
+                soft_wrap=True,
+            )
     return Summary.of([response.failure for response in responses], details)
 
 

@@ -27,7 +27,7 @@ from tunalm.pipeline.running import plan
 from tunalm.recipe import Sample
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Message, Ranking, Response
-from tunalm.sampling.sampler import first_requests
+from tunalm.sampling import requests as first_requests
 from tunalm.store import RunFolder, Summary, write_rows
 from tunalm.training.needs import LOGITS
 
@@ -197,7 +197,7 @@ def answer(tmp_path: Path, stages: dict[str, Any], count: int, text: str, prompt
     """File answers to the first requests of the stage `teacher`."""
     settings = build_recipe({"name": "small", "stages": stages}).stages["teacher"]
     assert isinstance(settings, Sample)
-    requests = first_requests(load(settings.data), settings)[:count]
+    requests = first_requests(settings, load(settings.data))[:count]
     counts = {"prompt_tokens": prompt_tokens, "completion_tokens": tokens, "num_tokens": tokens}
     engine = ScriptedEngine.from_function(
         lambda request: Completion(key=request.key, text=f"{text} {request.key}", **counts),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tunalm.calls import context
 from tunalm.cli.app import app
 from tunalm.engines.base import Completion, Request
 from tunalm.engines.scripted import ScriptedEngine
@@ -19,7 +20,6 @@ from tunalm.ranking import likelihood
 from tunalm.recipe import Recipe
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking
-from tunalm.sampling import sampler
 from tunalm.store import RunFolder, read_rows
 
 
@@ -41,7 +41,7 @@ class Teacher:
 @pytest.fixture
 def teacher(monkeypatch: pytest.MonkeyPatch) -> Teacher:
     teacher = Teacher()
-    monkeypatch.setattr(sampler, "open_engine", lambda *_, **__: ScriptedEngine.from_function(teacher))
+    monkeypatch.setattr(context, "open_engine", lambda *_, **__: ScriptedEngine.from_function(teacher))
     monkeypatch.setattr(pipeline, "_publish", lambda run, recipe, states: None)
     return teacher
 
@@ -122,7 +122,7 @@ def test_another_length_penalty_asks_nobody(
 ) -> None:
     run_recipe(build_recipe(tree), tmp_path)
     before = read_rows(tmp_path / "ranked" / "rankings.jsonl", Ranking)
-    monkeypatch.setattr(sampler, "open_engine", None)
+    monkeypatch.setattr(context, "open_engine", None)
     tree["stages"]["ranked"]["length_penalty"] = 0.5
     run_recipe(build_recipe(tree), tmp_path)
     after = read_rows(tmp_path / "ranked" / "rankings.jsonl", Ranking)

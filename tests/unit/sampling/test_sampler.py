@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tunalm.calls import context as calls
 from tunalm.calls.context import StageContext
 from tunalm.engines.base import Capabilities, Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
@@ -17,7 +18,7 @@ from tunalm.errors import EngineError
 from tunalm.measures.rouge import rouge_l
 from tunalm.recipe import Sample
 from tunalm.records import Instruction, Ranking
-from tunalm.sampling import run, sampler
+from tunalm.sampling import run, sample
 from tunalm.sampling.sampler import draw_seed
 from tunalm.store import Summary, read_rows
 
@@ -53,7 +54,7 @@ def sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
     """Run the stage with an engine in a folder of its own (or a given one); returns its rows and its summary."""
 
     def call(engine: Engine, knobs: Sample, folder: str = "stage") -> tuple[list[Ranking], Summary]:
-        monkeypatch.setattr(sampler, "open_engine", lambda settings, trust_remote_code: engine)
+        monkeypatch.setattr(calls, "open_engine", lambda settings, trust_remote_code: engine)
         context = StageContext(tmp_path / folder, tmp_path / f"{folder}.sqlite")
         summary = run(knobs, context)
         return read_rows(context.folder / "responses.jsonl", Ranking), summary
@@ -236,7 +237,7 @@ def test_an_engine_without_log_probabilities_is_refused_before_it_is_asked(data:
         return "x"
 
     engine = ScriptedEngine.from_function(note, "mute", capabilities=Capabilities())
-    with pytest.raises(EngineError, match="mute: found an engine that gives no log-probabilities"):
+    with pytest.raises(EngineError, match=r"mute: .*log-probabilities"):
         sampled(engine, settings(data, logprobs=True))
     assert not asked
 
@@ -263,9 +264,18 @@ def test_scripts_that_rouge_cannot_read_need_the_unicode_tokenizer(
     assert ("rouge_tokenizer: unicode" in capsys.readouterr().err) == (tokenizer == "rouge")
 
 
-def test_what_a_row_says_of_an_earlier_ranking_is_not_kept(sampled: Sampled, tmp_path: Path) -> None:
-    row = Instruction.model_validate({"id": "a", "instruction": "Go.", "ranked_by": "judge", "note": "kept"})
-    knobs = settings(tmp_path, num_responses=2)
-    (ranking,) = sampler.sample([row], function(), knobs, tmp_path / "ledger.sqlite")
-    assert ranking.ranked_by is None
-    assert ranking.model_dump()["note"] == "kept"
+def test_thoughts_are_kept_beside_the_response_and_counted(data: Path, sampled: Sampled) -> None:
+    def thinks(request: Request) -> Completion:
+        return chatter(request).model_copy(update={"reasoning": "Hm."} if request.key.startswith("r/1/") else {})
+
+    rows, summary = sampled(function(thinks), settings(data))
+    assert summary.details["with_reasoning"] == 4
+    assert {response.reasoning for response in rows[1].responses} == {"Hm."}
+    assert rows[0].responses[0].reasoning is None
+
+
+def test_the_function_draws_for_rows_that_lie_in_no_file(tmp_path: Path) -> None:
+    rows = [Instruction(id=str(number), instruction=f"Say {number} or no.") for number in range(3)]
+    knobs = settings(tmp_path / "absent.jsonl", num_responses=2, max_rouge_l=None)
+    lists = sample(rows, knobs, calls.Calls(tmp_path / "ledger.sqlite"))
+    assert [(row.id, len(row.responses), row.ranked) for row in lists] == [(str(n), 2, False) for n in range(3)]

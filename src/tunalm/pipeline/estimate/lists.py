@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 from tunalm.pipeline.estimate.tokens import TokenCounter
 from tunalm.ranking.judge.canaries import PLANTED
 from tunalm.ranking.judge.prompts import CRITERIA, EVIDENCE, EVIDENCE_WORDS, KINDS, Protocol
 from tunalm.ranking.judge.questions import Question
-from tunalm.records import Instruction, Ranking, Response
+from tunalm.records import Instruction, Ranking
 
 JSON_CHARACTERS_PER_TOKEN = 2.5
 """Measured on replies of the form that a judge is asked for."""
@@ -24,11 +23,6 @@ def likely_text(row: Instruction, tokens: float, number: int, counter: TokenCoun
     if known > tokens:
         text = text[: round(len(text) * tokens / known)]
     return f"{number} {text}{FILLER * round(tokens - known)}"
-
-
-def with_responses(row: Instruction, texts: Sequence[str]) -> Ranking:
-    """A row with responses."""
-    return Ranking.model_validate({**row.model_dump(), "responses": [Response(text=text) for text in texts]})
 
 
 def judge_tokens(question: Question, row: Ranking, counter: TokenCounter, protocol: Protocol) -> float:

@@ -25,7 +25,7 @@ from tunalm.errors import ModelError
 from tunalm.extensions import is_object
 from tunalm.pipeline.estimate.calls import Asked, Desk
 from tunalm.pipeline.estimate.figures import Asking, Estimate, StageEstimate
-from tunalm.pipeline.estimate.lists import judge_tokens, with_responses
+from tunalm.pipeline.estimate.lists import judge_tokens
 from tunalm.pipeline.estimate.redraws import DISCARDED, discarded_share, redraws
 from tunalm.pipeline.estimate.tokens import counter_of, engine_counter
 from tunalm.pipeline.running import MADE, Step
@@ -48,8 +48,9 @@ from tunalm.recipe import (
     Served,
     Sft,
 )
-from tunalm.records import Instruction, Ranking
-from tunalm.sampling.sampler import first_requests
+from tunalm.records import Instruction, Ranking, Response
+from tunalm.sampling import demonstration_pool
+from tunalm.sampling import requests as sample_requests
 from tunalm.store import RunFolder, read_rows
 from tunalm.training.needs import requests
 
@@ -122,7 +123,7 @@ class _Estimator:
         if step.done:
             return StageEstimate(step.name, step.kind, "done")
         if isinstance(settings, Sft):
-            rows = [with_responses(row, []) for row in self._load(settings.data)]
+            rows = [row.with_responses([]) for row in self._load(settings.data)]
             if settings.responses is not None:
                 rows += imitated(self._rows(settings.responses))
         else:
@@ -138,14 +139,14 @@ class _Estimator:
 
     def _sampling(self, step: Step, settings: Sample) -> tuple[list[Asking], list[str]]:
         rows, slots = self._load(settings.data), settings.num_responses
-        requests = first_requests(rows, settings)
+        requests = sample_requests(settings, rows, demonstration_pool(settings))
         asked = self._asked(step, cast(Sample, step.settings).engine, settings.engine, requests)
         lengths = asked.lengths([row for row in rows for _ in range(slots)], requests)
         drawn = [[asked.text(request) for request in own] for own in _chunks(requests, slots)]
         lists = []
         for row, own in zip(rows, _chunks(requests, slots), strict=True):
             texts = [asked.likely(row, request, slot, lengths[request.key]) for slot, request in enumerate(own)]
-            lists.append(with_responses(row, texts))
+            lists.append(row.with_responses([Response(text=text) for text in texts]))
         self._keep(step, lists, asked.growth(requests, lengths))
         if settings.max_rouge_l is None:
             return [self._desk.ask(requests, lengths, asked)], []
