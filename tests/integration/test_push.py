@@ -139,9 +139,9 @@ def test_without_a_token_nothing_is_sent(run: Path, tmp_path: Path) -> None:
         plain = {key: value for key, value in environment(tmp_path).items() if key != "HF_TOKEN"}
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=plain)
         assert done.returncode == 2
-        assert done.stderr.splitlines() == [
-            "tunalm: 127.0.0.1: found no token; expected one. Set HF_TOKEN, or log in: hf auth login."
-        ]
+        (line,) = done.stderr.splitlines()
+        assert "no token" in line
+        assert "HF_TOKEN" in line
         assert shelves.log == []
 
 
@@ -150,7 +150,7 @@ def test_refusals_of_the_hub_are_one_line_without_the_token(
 ) -> None:
     address, shelves = served
     parcel = packed(run, "sft", tmp_path)
-    with pytest.raises(HubError, match="without the right to write"):
+    with pytest.raises(HubError, match="no right to write"):
         send(parcel, "somebody/small", endpoint=address)
     with pytest.raises(HubError, match="Repo id must"):
         send(parcel, "no such name/at/all", endpoint=address)
@@ -186,7 +186,7 @@ def test_nothing_private_gets_into_a_repository_that_everybody_sees(run: Path, s
 
 @pytest.mark.parametrize("address", ["http://example.org", "ftp://example.org", "https://name:word@example.org", "x"])
 def test_a_token_goes_over_https_alone(run: Path, served: Hub, tmp_path: Path, address: str) -> None:
-    with pytest.raises(HubError, match=r"^endpoint: found"):
+    with pytest.raises(HubError, match=r"^endpoint: "):
         send(packed(run, "sft", tmp_path), "researcher/small", endpoint=address)
 
 
@@ -199,11 +199,11 @@ def test_only_what_is_finished_and_nothing_beside_it_is_packed(run: Path, tiny_m
         pack(tiny_model, "sft", tmp_path)
     for config in ("name: x\nstages: {sft: {kind: sft, knob: 1}}\n", "- [\n"):
         (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
-        with pytest.raises(StoreError, match=r"config\.yaml: found a recipe that cannot be read"):
+        with pytest.raises(StoreError, match=r"config\.yaml: .*a recipe that cannot be read"):
             pack(tmp_path, "sft", tmp_path)
     state = (run / "sft" / "stage.json").read_text(encoding="utf-8")
     (run / "sft" / "stage.json").write_text(state.replace('"done"', '"running"'), encoding="utf-8")
-    with pytest.raises(StoreError, match="not finished"):
+    with pytest.raises(StoreError, match="has not finished"):
         pack(run, "sft", tmp_path)
     (run / "sft" / "stage.json").write_text(state, encoding="utf-8")
     for name in ("checkpoint-3/model.safetensors", "ledger.sqlite-wal", "optimizer.pt", ".env"):

@@ -1,4 +1,4 @@
-"""The command that takes what a run has made to a hub: `tunalm push`."""
+"""The command `tunalm push`, which sends what a run has made to a hub."""
 
 from __future__ import annotations
 
@@ -24,11 +24,15 @@ def push(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and their sizes; send nothing.")] = False,
 ) -> None:
-    """Take a trained model, or lists as a data set, to a hub, with its card. The token is HF_TOKEN or your login's."""
+    """Send a trained model, or lists as a data set, to a hub, with its card. The token is HF_TOKEN or your login's."""
     from tempfile import TemporaryDirectory
+
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     from tunalm.pipeline.hub import pack, send
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     with TemporaryDirectory(prefix="tunalm-push-") as room:
         parcel = pack(run_dir, stage, Path(room))
         if dry_run:
@@ -37,7 +41,7 @@ def push(
         try:
             print(send(parcel, repo_id, private=private, endpoint=endpoint))
         except KeyboardInterrupt:
-            print("tunalm: interrupted; the same command does not send again what has arrived", file=sys.stderr)
+            print("tunalm: interrupted; the same command sends only what has not arrived", file=sys.stderr)
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
 

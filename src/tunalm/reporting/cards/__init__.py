@@ -1,10 +1,10 @@
-"""Cards: what a trained model, or lists of responses, say of themselves on a hub, written from what a run knows.
+"""Cards: what a trained model, or lists of responses, say of themselves on a hub.
 
-A card is README.md beside what it speaks of, Markdown under entries in YAML. It holds no path of this machine, no
-address and no key.
+recipe + what its stages put down --> facts (lineage, data, licences, scores) --> templates --> README.md
+                                       `-> without paths, addresses and keys of this machine
 """
 
-from tunalm.reporting.cards.rows import public_rows
+from tunalm.reporting.cards.public import public_rows
 from tunalm.reporting.cards.writing import card_of, write_card
 
 __all__ = ["card_of", "public_rows", "write_card"]

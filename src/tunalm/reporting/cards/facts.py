@@ -1,4 +1,7 @@
-"""What is known of how a stage's model or lists came to be, from the recipe and from what its stages have put down."""
+"""What is known of how a stage's model or lists came to be, from the recipe and from what its stages put down.
+
+Tables are lists of rows, in the columns of the card's templates.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tunalm.data.sources import is_hub_dataset
+from tunalm.extensions import is_object
 from tunalm.recipe import (
     Data,
     Evaluate,
@@ -27,115 +31,82 @@ from tunalm.reporting.cards import public
 
 Trained = Sft | FromLists | Reinforce
 """Stages that make a model."""
-
 States = Mapping[str, Mapping[str, Any]]
 """What stage.json says, by stage: counts and details."""
+TableRow = list[object]
 
 
 @dataclass(frozen=True)
-class Step:
-    """A training stage on the way to a model."""
+class Origin:
+    """Where lists of responses come from."""
 
-    name: str
-    kind: str
-    start: str
-    details: Mapping[str, Any]
-    """What the stage counted; empty if it has not run."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """A source of instructions."""
-
-    name: str
-    license: str | None
-    part: str
-    """Which rows of it, as a text; empty if all."""
-
-
-@dataclass(frozen=True)
-class Lists:
-    """Responses, and their order if somebody ranked them."""
-
-    name: str
-    sampled_by: str
-    num_responses: int | None
-    ranked_by: str | None
-    counts: Mapping[str, Any]
-    """`requested`, `ok`, `failed`, `unknown` and details of the stage."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """The value of a model on a benchmark, 0-100, beside that of the baseline of its evaluation."""
-
-    benchmark: str
-    metric: str
-    value: float | None
-    interval: list[float] | None
-    n: int
-    failed: int
-    note: str
-    baseline: str | None
-    """None for the baseline itself."""
-    baseline_value: float | None
-    difference: list[float] | None
-    """95 % interval of the difference to the baseline, both on the same instructions."""
-
-
-def sources_of(settings: Settings) -> list[str]:
-    """Names of everything that a stage reads by name."""
-    found: list[str] = []
-
-    def note(text: str, source: Source, where: str) -> str:
-        found.append(text)
-        return text
-
-    map_sources(settings, note, "")
-    return found
+    sampled_by: str = "not stated"
+    num_responses: int | None = None
+    ranked_by: str | None = None
+    """None for lists that nobody ranked."""
 
 
 def ancestors(recipe: Recipe, name: str) -> list[str]:
     """Stages that a stage was made from, itself included, in the order in which they ran."""
     wanted, waiting = {name}, [name]
+
+    def note(source: str, _: Source, __: str) -> str:
+        if source in recipe.stages and source not in wanted:
+            wanted.add(source)
+            waiting.append(source)
+        return source
+
     while waiting:
-        for source in sources_of(recipe.stages[waiting.pop()]):
-            if source in recipe.stages and source not in wanted:
-                wanted.add(source)
-                waiting.append(source)
+        map_sources(recipe.stages[waiting.pop()], note, "")
     return [each for each in recipe.stages if each in wanted]
 
 
-def training_line(recipe: Recipe, states: States, name: str) -> tuple[str, list[Step]]:
+def lineage(recipe: Recipe, name: str) -> tuple[str, list[str]]:
     """The model that a model goes back to, and the stages that trained it since then, the first one first."""
-    steps: list[Step] = []
+    stages: list[str] = []
     source = name
     while source in recipe.stages:
-        stage = recipe.stages[source]
-        assert isinstance(stage, Trained)
-        start = stage.model if isinstance(stage, Sft) else stage.start
-        started = public.model_name(start, recipe.stages)
-        steps.append(Step(source, stage.kind, started, states.get(source, {}).get("details") or {}))
-        source = start
-    return source, steps[::-1]
+        stages.append(source)
+        source = _start(recipe, source)
+    return source, stages[::-1]
 
 
-def instructions(recipe: Recipe, names: list[str]) -> list[Rows]:
-    """Sources of instructions of some stages, each once."""
-    found: dict[Rows, None] = {}
-    for name in names:
-        for data in _data_in(recipe.stages[name]):
-            rows = "" if data.rows == ":" else f"rows {data.rows}"
-            limit = "" if data.limit is None else f"at most {data.limit}"
-            part = ", ".join(filter(None, [rows, limit]))
-            found[Rows(public.data_name(data), public.data_license(data), part)] = None
-    return list(found)
+def training_steps(recipe: Recipe, states: States, stages: list[str]) -> list[TableRow]:
+    """Name, kind, start, rows, optimizer steps and last loss of training stages."""
+    rows: list[TableRow] = []
+    for name in stages:
+        counted = states.get(name, {}).get("details") or {}
+        loss = f"{counted['loss']:.3f}" if "loss" in counted else None
+        started = public.model_name(_start(recipe, name), recipe.stages)
+        rows.append([name, recipe.stages[name].kind, started, counted.get("trained"), counted.get("steps"), loss])
+    return rows
+
+
+def _start(recipe: Recipe, name: str) -> str:
+    stage = recipe.stages[name]
+    assert isinstance(stage, Trained)
+    return stage.model if isinstance(stage, Sft) else stage.start
+
+
+def instructions(recipe: Recipe, names: list[str]) -> list[TableRow]:
+    """Name, part and licence of the sources of instructions of some stages, each once."""
+    found: dict[tuple[object, ...], None] = {}
+    for data in _data_of(recipe, names):
+        rows = "" if data.rows == ":" else f"rows {data.rows}"
+        limit = "" if data.limit is None else f"at most {data.limit}"
+        part = ", ".join(filter(None, [rows, limit])) or "all"
+        found[public.data_name(data), part, public.data_license(data) or "not stated"] = None
+    return [list(row) for row in found]
 
 
 def hub_datasets(recipe: Recipe, names: list[str]) -> list[str]:
     """Ids of data sets of the hub that some stages read."""
-    sources = [data.source for name in names for data in _data_in(recipe.stages[name])]
-    return list(dict.fromkeys(source for source in sources if is_hub_dataset(source)))
+    return list(dict.fromkeys(data.source for data in _data_of(recipe, names) if is_hub_dataset(data.source)))
+
+
+def _data_of(recipe: Recipe, names: list[str]) -> Iterator[Data]:
+    for name in names:
+        yield from _data_in(recipe.stages[name])
 
 
 def _data_in(value: Any) -> Iterator[Data]:
@@ -149,35 +120,32 @@ def _data_in(value: Any) -> Iterator[Data]:
             yield from _data_in(item)
 
 
-def lists(recipe: Recipe, states: States, name: str) -> Lists:
+def origin(recipe: Recipe, name: str) -> Origin:
     """What is known of the lists of a stage that samples or ranks, or of a file of such."""
-    if name not in recipe.stages:
-        return Lists(f"a local file, {Path(name).name}", "not stated", None, "not stated", {})
-    stage, counts = recipe.stages[name], states.get(name, {})
+    stage = recipe.stages.get(name)
     if isinstance(stage, Sample):
-        return Lists(name, public.engine_name(stage.engine, recipe.stages), stage.num_responses, None, counts)
-    assert isinstance(stage, Rank)
-    responses = lists(recipe, states, stage.responses)
-    return Lists(name, responses.sampled_by, responses.num_responses, _ranked_by(stage, recipe), counts)
+        return Origin(public.engine_name(stage.engine, recipe.stages), stage.num_responses)
+    if not isinstance(stage, Rank):
+        return Origin(ranked_by="not stated")
+    before = origin(recipe, stage.responses)
+    return Origin(before.sampled_by, before.num_responses, _ranked_by(stage, recipe))
 
 
 def _ranked_by(stage: Rank, recipe: Recipe) -> str:
-    """Who ranked, as a text."""
-    engine = None if stage.engine is None else public.engine_name(stage.engine, recipe.stages)
-    scorer = f" under {engine}" if engine and stage.by == "likelihood" else ""
-    says = {
-        "likelihood": f"their log-probability{scorer}, divided by length^{stage.length_penalty:g} (Eq. 3)",
-        "judge": f"a judge, {engine}",
-        "verifier": "a program that checks them",
-        "proxy": f"a proxy ranking model, {public.model_name(stage.model, recipe.stages) if stage.model else '-'}",
-    }
-    text = says.get(stage.by, f"a ranker of the user's own, {stage.by.rpartition(':')[2]}")
-    text += f"; lists of which it is not sure, by a judge, {engine}" if stage.fallback else ""
-    return text + ("; what a program finds wrong, below what it finds right" if stage.veto else "")
+    """Who ranked, as a text; the settings of the stage say the rest."""
+    parts: list[str] = [
+        f"a ranker of the user's own, {stage.by.rpartition(':')[2]}" if is_object(stage.by) else stage.by
+    ]
+    if stage.model is not None:
+        parts.append(public.model_name(stage.model, recipe.stages))
+    parts += [] if stage.fallback is None else ["where it is not sure, a judge"]
+    if stage.engine is not None:
+        parts.append(public.engine_name(stage.engine, recipe.stages))
+    return ", ".join(parts) + ("; below that, what a program finds wrong" if stage.veto else "")
 
 
-def lists_behind(recipe: Recipe, states: States, names: list[str]) -> list[Lists]:
-    """The lists that training stages among some stages learned from."""
+def lists_behind(recipe: Recipe, names: list[str]) -> list[TableRow]:
+    """Name, size, writer and ranker of the lists that some training stages learned from."""
     found: dict[str, None] = {}
     for name in names:
         stage = recipe.stages[name]
@@ -185,19 +153,50 @@ def lists_behind(recipe: Recipe, states: States, names: list[str]) -> list[Lists
             found |= dict.fromkeys(part.source for part in stage.rankings)
         elif isinstance(stage, Sft) and stage.responses is not None:
             found[stage.responses] = None
-    return [lists(recipe, states, name) for name in found]
+    rows: list[TableRow] = []
+    for name in found:
+        made = origin(recipe, name)
+        shown = name if name in recipe.stages else f"a local file, {Path(name).name}"
+        rows.append([shown, made.num_responses, made.sampled_by, made.ranked_by or "nobody"])
+    return rows
 
 
-def scores(recipe: Recipe, states: States, run: Path, model: str) -> list[Score]:
-    """What the evaluations of a run that are done say of the model of a stage."""
-    found = []
+def scores(recipe: Recipe, states: States, run: Path, model: str) -> tuple[list[TableRow], list[str]]:
+    """What the finished evaluations of a run say of the model of a stage: rows of values, and notes.
+
+    A row has benchmark, metric, value (0-100), its interval, the baseline of the evaluation, its value, the interval of
+    the difference, instructions and failed answers; the columns of a baseline itself are empty.
+    """
+    rows: list[TableRow] = []
+    notes = []
     for name, stage in recipe.stages.items():
         if isinstance(stage, Evaluate) and states.get(name, {}).get("status") == "done":
             results = _results(run / name / "results.json")
-            for label, engine in stage.models.items():
-                if isinstance(engine, Local) and engine.model == model:
-                    found += list(_scores(results, label))
-    return found
+            labels = [
+                label for label, engine in stage.models.items() if isinstance(engine, Local) and engine.model == model
+            ]
+            for label in labels:
+                for benchmark, result in results.get("models", {}).get(label, {}).get("results", {}).items():
+                    rows.append(_score(results, label, benchmark, result))
+                    notes += [f"{benchmark}: {result['note']}"] if result.get("note") else []
+    return rows, notes
+
+
+def _score(results: Mapping[str, Any], label: str, benchmark: str, result: Mapping[str, Any]) -> TableRow:
+    row: TableRow = [benchmark, result["metric"], result["value"], _interval(result["ci95"]), None, None, None]
+    baseline = results["baseline"]
+    if label != baseline:
+        between = next(
+            (
+                each["ci95"]
+                for each in results["comparisons"]
+                if (each["benchmark"], each["model"], each["against"]) == (benchmark, label, baseline)
+            ),
+            None,
+        )
+        there = results["models"][baseline]["results"].get(benchmark, {})
+        row[4:] = [baseline, there.get("value"), _interval(between)]
+    return [*row, result["n"], result["failed"]]
 
 
 def _results(path: Path) -> dict[str, Any]:
@@ -208,27 +207,5 @@ def _results(path: Path) -> dict[str, Any]:
     return results if isinstance(results, dict) and {"models", "baseline", "comparisons"} <= results.keys() else {}
 
 
-def _scores(results: Mapping[str, Any], label: str) -> Iterator[Score]:
-    models = results.get("models", {})
-    if label not in models:
-        return
-    baseline = None if results["baseline"] == label else results["baseline"]
-    between = {
-        each["benchmark"]: each["ci95"]
-        for each in results["comparisons"]
-        if (each["model"], each["against"]) == (label, baseline)
-    }
-    for benchmark, result in models[label]["results"].items():
-        other = models[baseline]["results"].get(benchmark, {}) if baseline is not None else {}
-        yield Score(
-            benchmark=benchmark,
-            metric=result["metric"],
-            value=result["value"],
-            interval=result["ci95"],
-            n=result["n"],
-            failed=result["failed"],
-            note=result.get("note", ""),
-            baseline=baseline,
-            baseline_value=other.get("value"),
-            difference=between.get(benchmark),
-        )
+def _interval(ends: list[float] | None) -> str | None:
+    return None if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f}"

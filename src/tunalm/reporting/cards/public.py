@@ -1,36 +1,27 @@
-"""What may be said of models, engines and data to anybody: no path of this machine, no address, no option of others."""
+"""What may be said of models, engines and data to anybody: no path of this machine, no address, no key."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from tunalm.data.files import stream_raw
 from tunalm.data.sources import is_hub_dataset
 from tunalm.engines.models import EMBEDDED, is_hub_id, local_folder
-from tunalm.recipe import (
-    BatchSettings,
-    CustomSettings,
-    Data,
-    EndpointSettings,
-    EngineSettings,
-    ScriptedSettings,
-    Settings,
-    Source,
-)
+from tunalm.recipe import Data, EngineSettings, Local, Recipe, ScriptedSettings, Settings, Source
+from tunalm.redaction import without_keys
 from tunalm.store import CARD
 
 CHECKABLE = "checkable:"
 OWN_LICENSE = "apache-2.0"
 """Of the instructions that come with tunalm."""
-LICENSE_KEYS = ("license", "license_name", "license_link")
+REMARKS = ("model", "failure", "ranked_by", "judgement")
+"""What a row or a response says beside the texts of people and models, which stay as they are."""
 
 _PLACE = re.compile(r"\w+://[^\s'\"]+|(?<![\w/.])~?/[\w.@~+%=-]+(?:/[\w.@~+%=-]*)+")
-_FRONT_MATTER = re.compile(r"\A---\n(.*?)\n---\n", re.DOTALL)
 
 
 def hub_model(source: str) -> str | None:
@@ -44,49 +35,44 @@ def model_name(source: str, stages: Collection[str]) -> str:
     """A model as a text: a stage by its name, a model of a hub by its id, another one by its architecture."""
     if source in stages:
         return f"the model of the stage {source}"
-    if (hub_id := hub_model(source)) is not None:
-        return hub_id
     kind = architecture(Path(source).expanduser())
-    return f"a model from a local folder ({kind})" if kind else "a model from a local folder"
+    return hub_model(source) or "a model from a local folder" + (f" ({kind})" if kind else "")
 
 
 def architecture(folder: Path) -> str | None:
     """What the configuration of a model folder calls the model, for instance `LlamaForCausalLM`."""
     try:
-        names = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"]
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0])
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return str(names[0]) if isinstance(names, list) and names else None
 
 
 def model_license(source: str) -> dict[str, str]:
-    """Entries about the licence in the card of a model, of those that are at hand; nothing is fetched."""
+    """Entries about the licence in the card of a model that is on this machine; nothing is fetched."""
     if source in EMBEDDED:
         return {"license": EMBEDDED[source].license}
+    import yaml
+    from huggingface_hub import metadata_load
+
     folder = local_folder(source)
-    known = front_matter(folder / CARD) if folder is not None else {}
-    return {key: known[key] for key in LICENSE_KEYS if isinstance(known.get(key), str)}
-
-
-def front_matter(card: Path) -> dict[str, Any]:
-    """The entries at the head of a card; none if there is no card that can be read."""
     try:
-        found = _FRONT_MATTER.match(card.read_text(encoding="utf-8"))
-        entries = yaml.safe_load(found[1]) if found else None
+        known = metadata_load(folder / CARD) if folder is not None else None
     except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return entries if isinstance(entries, dict) else {}
+        known = None
+    entries = ("license", "license_name", "license_link")
+    return {key: known[key] for key in entries if known and isinstance(known.get(key), str)}
 
 
 def engine_name(engine: EngineSettings, stages: Collection[str]) -> str:
     """Who answers, as a text."""
     if isinstance(engine, ScriptedSettings):
         return "a scripted stand-in, which is no language model"
-    if isinstance(engine, CustomSettings):
+    if isinstance(engine, Local):
+        return model_name(engine.model, stages)
+    model = getattr(engine, "model", None)
+    if model is None:
         return f"an engine of the user's own, {engine.kind.rpartition(':')[2]}"
-    if isinstance(engine, EndpointSettings | BatchSettings):
-        return "a model behind a server" if is_place(engine.model) else f"{engine.model}, behind a server"
-    return model_name(engine.model, stages)
+    return "a model behind a server" if _is_place(model) else f"{model}, behind a server"
 
 
 def data_name(data: Data) -> str:
@@ -109,33 +95,52 @@ def plain_knobs(settings: Settings) -> dict[str, Any]:
     for name, info in type(settings).model_fields.items():
         value = getattr(settings, name)
         named = any(isinstance(each, Source) for each in info.metadata)
-        if name == "kind" or name in settings.not_hashed or named:
+        if name == "kind" or named or name in settings.not_hashed or not isinstance(value, str | int | float):
             continue
-        if value is None or isinstance(value, Settings | dict | list):
-            continue
-        if not (isinstance(value, str) and is_place(value)):
+        if not (isinstance(value, str) and _is_place(value)):
             knobs[name] = value
     return knobs
 
 
-def is_place(text: str) -> bool:
-    """Whether a text may be a path or an address and not only a name."""
-    return text.startswith(("/", ".", "~")) or text.count("/") > 1 or text.endswith(".py") or ".py:" in text
-
-
-def without_places(value: Any, own: dict[str, str]) -> Any:
-    """Plain values without paths and addresses in their texts.
+def public_rows(path: Path, recipe: Recipe, run: Path) -> Iterator[str]:
+    """The lines of a file of lists, each as it may be shown to anybody.
 
     Args:
-        value: of JSON.
-        own: names that stand in the place of some paths.
+        path: of the file.
+        recipe: that it was made by; models of its stages keep the names of these.
+        run: folder of the run.
+
+    Raises:
+        DataError: the file cannot be read, or a line is not JSON (it is named).
     """
+    folders = dict.fromkeys([run.resolve(), run])
+    own = {str(folder / name / "model"): name for folder in folders for name in recipe.stages}
+    for row in stream_raw(path):
+        for record in [row.value, *row.value.get("responses", [])]:
+            for key in REMARKS:
+                if record.get(key) is not None:
+                    record[key] = json.loads(without_keys(json.dumps(_without_places(record[key], own))))
+        yield json.dumps(row.value, ensure_ascii=False) + "\n"
+
+
+def without_places(text: str) -> str:
+    """A text without paths and addresses."""
+    return _PLACE.sub("[place]", text)
+
+
+def _without_places(value: Any, own: dict[str, str]) -> Any:
+    """Values of JSON without paths and addresses in their texts; `own` has names for some paths."""
     if isinstance(value, dict):
-        return {key: without_places(item, own) for key, item in value.items()}
+        return {key: _without_places(item, own) for key, item in value.items()}
     if isinstance(value, list):
-        return [without_places(item, own) for item in value]
+        return [_without_places(item, own) for item in value]
     if not isinstance(value, str):
         return value
     for path, name in own.items():
         value = value.replace(path, name)
-    return _PLACE.sub("[place]", value)
+    return without_places(value)
+
+
+def _is_place(text: str) -> bool:
+    """Whether a text may be a path or an address and not only a name."""
+    return text.startswith(("/", ".", "~")) or text.count("/") > 1 or text.endswith(".py") or ".py:" in text

@@ -1,25 +1,28 @@
-"""Writing the card of a stage."""
+"""Writing the card of a stage: facts into the templates, by huggingface_hub."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from tunalm.recipe import Proxy, Rank, Recipe, Reinforce, Sample, Sft, Train
+from tunalm.recipe import Rank, Recipe, Sample, Train
 from tunalm.redaction import without_keys
 from tunalm.reporting.cards import facts, public
 from tunalm.reporting.cards.facts import States, Trained
 from tunalm.store import CARD, write_text
 
 KEEP = "<!-- Written by tunalm. Remove this line to keep what you change here: the next run writes the card again. -->"
-SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M", 10_000_000: "1M<n<10M"}
-"""Fewer rows than -> what a hub calls it."""
+METHODS = {
+    "sft": "imitates responses (Eq. 1-2)",
+    "train": "was trained on ranked lists (Eq. 4-6, or as its settings say)",
+    "proxy": "gives responses scores, so that their order is that of a judge: a proxy ranking model",
+    "rl": "was reinforced by the scores of a proxy ranking model",
+}
+"""How the model of a stage was trained, by kind."""
 FILES = {"responses": "responses.jsonl", "rankings": "rankings.jsonl"}
 """What a stage makes -> the file of its lists."""
 
@@ -49,116 +52,115 @@ def write_card(recipe: Recipe, name: str, states: States, run: Path) -> None:
 
 def card_of(recipe: Recipe, name: str, states: States, run: Path) -> str:
     """The text of a card; arguments as in `write_card`."""
+    from huggingface_hub import DatasetCard, DatasetCardData, ModelCard, ModelCardData
+
     stage = recipe.stages[name]
+    known = {
+        "title": _text(f"{recipe.name}: {name}"),
+        "description": _text(recipe.description),
+        "keep": KEEP,
+        "version": version("tunalm"),
+        "knobs": _yaml(public.plain_knobs(stage)),
+        "figures": _figures(states.get(name, {}).get("details") or {}),
+        "citation": _template("citation.md.j2"),
+    }
     if isinstance(stage, Trained):
-        text = _model_card(recipe, name, stage, states, run)
+        head, facts_known = _model(recipe, name, stage, states, run)
+        made = ModelCard.from_template(
+            ModelCardData(**head), template_str=_template("model_card.md.j2"), **known, **facts_known
+        )
     else:
         assert isinstance(stage, Sample | Rank)
-        text = _lists_card(recipe, name, stage, states)
-    return without_keys(text)
+        head, facts_known = _lists(recipe, name, stage, states)
+        made = DatasetCard.from_template(
+            DatasetCardData(**head), template_str=_template("lists_card.md.j2"), **known, **facts_known
+        )
+    made.text = public.without_places(made.text)
+    return without_keys(str(made)).rstrip() + "\n"
 
 
-def _model_card(recipe: Recipe, name: str, stage: Trained, states: States, run: Path) -> str:
-    root, steps = facts.training_line(recipe, states, name)
+def _model(
+    recipe: Recipe, name: str, stage: Trained, states: States, run: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Entries at the head of a model's card, and what its template asks for."""
+    root, line = facts.lineage(recipe, name)
     known = facts.ancestors(recipe, name)
     hub_id, licence = public.hub_model(root), public.model_license(root)
-    datasets = facts.hub_datasets(recipe, known)
-    ranked = any(step.kind != "sft" for step in steps)
+    ranked = any(recipe.stages[each].kind != "sft" for each in line)
     writes = stage.produces == "model"
+    tags = ["tunalm", "instruction-tuning", *["ranking-feedback"] * ranked, *["reward-model"] * (not writes)]
     head = {
         "library_name": "transformers",
-        **({"pipeline_tag": "text-generation"} if writes else {}),
+        "pipeline_tag": "text-generation" if writes else None,
         **licence,
-        **({"base_model": hub_id, "base_model_relation": "finetune"} if hub_id else {}),
-        **({"datasets": datasets} if datasets else {}),
-        "tags": [
-            "tunalm",
-            "instruction-tuning",
-            *(["ranking-feedback"] if ranked else []),
-            *([] if writes else ["reward-model"]),
-        ],
+        "base_model": hub_id,
+        "base_model_relation": "finetune" if hub_id else None,
+        "datasets": facts.hub_datasets(recipe, known) or None,
+        "tags": tags,
     }
-    return _render(
-        "model_card.md.j2",
-        head,
-        recipe=recipe,
-        name=name,
-        base=public.model_name(root, recipe.stages),
-        architecture=public.architecture(run / name / "model"),
-        licence=licence.get("license_name", licence.get("license")),
-        steps=steps,
-        ranked=ranked,
-        writes=writes,
-        method=_method(stage),
-        imitates=not isinstance(stage, Train) or stage.mle_weight > 0,
-        knobs=yaml.safe_dump(public.plain_knobs(stage), sort_keys=False, allow_unicode=True),
-        details=states.get(name, {}).get("details") or {},
-        instructions=facts.instructions(recipe, known),
-        lists=facts.lists_behind(recipe, states, known),
-        scores=facts.scores(recipe, states, run, name),
-    )
+    scores, notes = facts.scores(recipe, states, run, name)
+    return head, {
+        "what": _text(public.architecture(run / name / "model") or "A causal language model"),
+        "base": _text(public.model_name(root, recipe.stages)),
+        "name": _text(name),
+        "licence": _text(licence.get("license_name", licence.get("license", ""))),
+        "ranked": ranked,
+        "writes": writes,
+        "method": METHODS[recipe.stages[name].kind],
+        "imitates": not isinstance(stage, Train) or stage.mle_weight > 0,
+        "steps": _table(facts.training_steps(recipe, states, line)),
+        "instructions": _table(facts.instructions(recipe, known)),
+        "lists": _table(facts.lists_behind(recipe, known)),
+        "scores": _table(scores),
+        "notes": [_text(note) for note in notes],
+    }
 
 
-def _method(stage: Trained) -> str:
-    """How the model of a stage was trained, as the end of a sentence."""
-    if isinstance(stage, Sft):
-        return "imitates responses (Eq. 1-2)"
-    if isinstance(stage, Proxy):
-        return "gives responses scores, so that their order is that of a judge: a proxy ranking model"
-    if isinstance(stage, Reinforce):
-        return f"was reinforced by the scores of a proxy ranking model ({stage.method})"
-    assert isinstance(stage, Train)
-    if stage.loss != "margin":
-        return f"was trained on ranked lists with the loss {stage.loss} in the place of Eq. 4-5"
-    own = " as the authors' released trainer has it" if stage.convention == "lmops" else " (Eq. 4-6)"
-    return f"was trained on ranked lists with the loss of the paper{own}"
-
-
-def _lists_card(recipe: Recipe, name: str, stage: Sample | Rank, states: States) -> str:
-    made = facts.lists(recipe, states, name)
-    known = facts.ancestors(recipe, name)
+def _lists(recipe: Recipe, name: str, stage: Sample | Rank, states: States) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Entries at the head of a data set's card, and what its template asks for."""
+    made, known = facts.origin(recipe, name), facts.ancestors(recipe, name)
     state = states.get(name, {})
-    datasets = facts.hub_datasets(recipe, known)
-    count = state.get("requested", 0) // (stage.num_responses if isinstance(stage, Sample) else 1)
+    ranks = isinstance(stage, Rank)
     head = {
         "pretty_name": f"{recipe.name}: {name}",
         "task_categories": ["text-generation"],
-        "size_categories": [next((label for size, label in SIZES.items() if count < size), "n>10M")],
-        **({"source_datasets": datasets} if datasets else {}),
-        "tags": ["tunalm", "synthetic", *(["ranking-feedback"] if isinstance(stage, Rank) else [])],
+        "source_datasets": facts.hub_datasets(recipe, known) or None,
+        "tags": ["tunalm", "synthetic", *["ranking-feedback"] * ranks],
         "configs": [{"config_name": "default", "data_files": FILES[stage.produces]}],
     }
-    return _render(
-        "lists_card.md.j2",
-        head,
-        recipe=recipe,
-        name=name,
-        made=made,
-        file=FILES[stage.produces],
-        knobs=yaml.safe_dump(public.plain_knobs(stage), sort_keys=False, allow_unicode=True),
-        state=state,
-        details=state.get("details") or {},
-        instructions=facts.instructions(recipe, known),
+    counts: list[list[object]] = [
+        ["responses written by", made.sampled_by],
+        ["per instruction", made.num_responses],
+        ["ranked by", made.ranked_by or "nobody"],
+        ["lists" if ranks else "responses", state.get("requested")],
+        ["of these without a failure", state.get("ok")],
+        ["failed", state.get("failed")],
+        ["of unknown outcome", state.get("unknown")],
+    ]
+    table, instructions = _table(counts), _table(facts.instructions(recipe, known))
+    return head, {"ranks": ranks, "counts": table, "file": FILES[stage.produces], "instructions": instructions}
+
+
+def _figures(details: dict[str, Any]) -> str:
+    """What a stage counted."""
+    return _table(
+        [key.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else value]
+        for key, value in details.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
     )
 
 
-def _render(template: str, head: Mapping[str, Any], **known: Any) -> str:
-    page = _environment().get_template(template)
-    entries = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True)
-    return page.render(head=entries, version=version("tunalm"), keep=KEEP, **known).rstrip() + "\n"
+def _table(rows: Iterable[Sequence[object]]) -> str:
+    """The lines of a table in Markdown; texts of others have no meaning in it."""
+    return "\n".join("| " + " | ".join(map(_cell, row)) + " |" for row in rows)
 
 
-def _environment() -> Environment:
-    """Templates of Markdown: texts of others are escaped by the filter `text`, nothing is by itself."""
-    made = Environment(
-        loader=PackageLoader("tunalm.reporting.cards", "."),
-        autoescape=False,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"text": _text, "number": _number, "interval": _interval}
-    return made
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return f"{value:,}" if isinstance(value, int) else _text(value)
 
 
 def _text(value: object) -> str:
@@ -166,13 +168,11 @@ def _text(value: object) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
 
 
-def _number(value: float | None, digits: int = 1) -> str:
-    """A number, or a dash for none."""
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
+def _yaml(value: object) -> str:
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True).strip()
 
 
-def _interval(ends: list[float] | None) -> str:
-    """Both ends of an interval."""
-    return "-" if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f}"
+def _template(name: str) -> str:
+    return files("tunalm.reporting.cards").joinpath(name).read_text(encoding="utf-8").strip()
