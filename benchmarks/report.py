@@ -16,9 +16,9 @@ from pathlib import Path
 
 from benchmarks.measure import cpu_seconds, machine
 from tunalm.evaluation.results import summarise
-from tunalm.recipe import Evaluate
-from tunalm.records import Prediction, Ranking, Response, Verdict
-from tunalm.reporting import write_report
+from tunalm.recipe import Evaluate, Recipe
+from tunalm.records import Prediction, Ranking, Response, StageState, Verdict
+from tunalm.reporting import Run, write_report
 from tunalm.store import write_json, write_rows
 
 WORDS = [
@@ -41,8 +41,13 @@ WORDS = [
     "house",
     "tree",
 ]
-KINDS = {"own": "sample", "by_judge": "rank", "scores": "evaluate"}
 MODELS = ("base", "tuna_p", "tuna")
+BENCHMARK = {"name": "checkable", "title": "made up"}
+STAGES = {
+    "own": {"kind": "sample", "engine": {"kind": "scripted"}, "data": "checkable:train"},
+    "by_judge": {"kind": "rank", "by": "verifier", "responses": "own"},
+    "scores": {"kind": "evaluate", "models": dict.fromkeys(MODELS, "none"), "benchmarks": [BENCHMARK]},
+}
 TASKS = 100
 DIFFERENT = 1000
 """Instructions on which the models do not score the same: permutation tests of more are slow, and not measured here."""
@@ -68,7 +73,7 @@ def lists(rows: int, rng: random.Random, *, ranked: bool) -> Iterator[Ranking]:
 def write_run(folder: Path, rows: int) -> None:
     """The files of a finished run."""
     rng = random.Random(0)
-    for name in KINDS:
+    for name in STAGES:
         (folder / name).mkdir()
     write_rows(folder / "own" / "responses.jsonl", lists(rows, rng, ranked=False))
     write_rows(folder / "by_judge" / "rankings.jsonl", lists(rows, rng, ranked=True))
@@ -100,13 +105,10 @@ def write_run(folder: Path, rows: int) -> None:
     write_rows(folder / "scores" / "predictions.jsonl", (prediction for prediction, _ in pairs))
     write_rows(folder / "scores" / "rows.jsonl", (verdict for _, verdict in pairs))
     settings = Evaluate.model_validate(
-        {
-            "models": dict.fromkeys(MODELS, "none"),
-            "benchmarks": [{"name": "checkable", "title": "made up"}],
-            "bootstrap_samples": 100,
-        }
+        {"models": dict.fromkeys(MODELS, "none"), "benchmarks": [BENCHMARK], "bootstrap_samples": 100}
     )
-    write_json(folder / "scores" / "results.json", summarise(answers, dict(zip(MODELS, MODELS, strict=True)), settings))
+    results = summarise(answers, dict(zip(MODELS, MODELS, strict=True)), settings)
+    write_json(folder / "scores" / "results.json", results.model_dump(mode="json"))
 
 
 def _text(words: int, rng: random.Random) -> str:
@@ -123,9 +125,9 @@ def main() -> None:
         maker = multiprocessing.get_context("spawn").Process(target=write_run, args=(folder, arguments.rows))
         maker.start()
         maker.join()
-        recipe = {"name": "made up", "stages": {stage: {"kind": kind} for stage, kind in KINDS.items()}}
-        counts = {"status": "done", "requested": arguments.rows, "ok": arguments.rows, "failed": 0, "unknown": 0}
-        seconds = cpu_seconds(lambda: write_report(folder, recipe, dict.fromkeys(KINDS, counts)))
+        state = StageState(status="done", requested=arguments.rows, ok=arguments.rows)
+        run = Run(folder, Recipe.model_validate({"name": "made up", "stages": STAGES}), dict.fromkeys(STAGES, state))
+        seconds = cpu_seconds(lambda: write_report(run))
         megabytes = (folder / "report.html").stat().st_size / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{machine()['device']}: report of {arguments.rows:,} lists and {len(MODELS)} x {arguments.rows:,} answers:")

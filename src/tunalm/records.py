@@ -1,7 +1,7 @@
-"""The rows that cross a border between stages, and nothing else.
+"""All that crosses a border between stages or lies in a file of a run, and nothing else.
 
 A file of rows is JSONL, one record a line. `Ranking` is the contract row of the whole project: sampling writes it with
-empty ranks, ranking fills them in, training reads it.
+empty ranks, ranking fills them in, training reads it. `EvaluationResults` is results.json, `StageState` is stage.json.
 """
 
 from __future__ import annotations
@@ -169,3 +169,251 @@ class Verdict(Record):
     """Of the row in the mean of its benchmark, if not all are equal; 1 on average."""
     task: str | None = None
     failure: str | None = None
+
+
+Interval = tuple[float, float]
+"""Both ends of a 95 % interval."""
+
+
+class TaskMean(Record):
+    """The mean over the instructions of one task, 0-100."""
+
+    value: float | None
+    n: int
+
+
+class Result(Record):
+    """How one model did on one benchmark; values are 0-100."""
+
+    metric: str
+    value: float | None
+    """Mean over the instructions; None if none could be scored."""
+    stderr: float | None = None
+    ci95: Interval | None = None
+    """Bootstrap interval over the instructions; None where resampling says nothing."""
+    n: int
+    """Instructions in the mean, with those that the model failed to answer (as 0), without those not judged."""
+    failed: int = 0
+    unjudged: int = 0
+    """Answers that a judge could not be brought to compare."""
+    by_task: dict[str, TaskMean] = Field(default_factory=dict)
+    mean_tokens: float | None = None
+    cut: float | None = None
+    """Share (0-1) of the answers that reached the token limit."""
+    note: str = ""
+    """How the questions were asked and how many: what the value must not be quoted without."""
+    totals: dict[str, Any] = Field(default_factory=dict)
+    """What the benchmark's own scorer totals, by name, with standard errors as `NAME_stderr`."""
+
+    @property
+    def official_totals(self) -> dict[str, float]:
+        """Numbers among the totals, without their standard errors."""
+        totals = self.totals.items()
+        return {name: value for name, value in totals if isinstance(value, float) and not name.endswith("_stderr")}
+
+
+class ModelResults(Record):
+    """One model of an evaluation."""
+
+    identity: str
+    """The model and its version."""
+    results: dict[str, Result]
+    """By benchmark."""
+
+
+class Difference(Record):
+    """Two models on the same instructions of one benchmark; differences are 0-100."""
+
+    benchmark: str
+    model: str
+    against: str
+    metric: str
+    difference: float | None = None
+    """Mean of `model` less that of `against`; None where no instruction has a score of both."""
+    ci95: Interval | None = None
+    p_value: float = 1.0
+    """Paired permutation test."""
+    p_holm: float = 1.0
+    """Corrected for all comparisons of the evaluation."""
+    wins: int = 0
+    losses: int = 0
+    ties: int = 0
+
+
+class EvaluationKnobs(Record):
+    """How the numbers of an evaluation were made."""
+
+    bootstrap_samples: int
+    seed: int
+    max_new_tokens: int
+
+
+class EvaluationResults(Record):
+    """results.json: every model on every benchmark, and pairs of models compared."""
+
+    schema_version: Literal[1] = 1
+    baseline: str
+    """Model that the others are compared with first of all."""
+    models: dict[str, ModelResults]
+    comparisons: list[Difference]
+    settings: EvaluationKnobs
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """Names of the benchmarks, in the order of the evaluation."""
+        return list(self.models[self.baseline].results)
+
+    def on(self, benchmark: str) -> dict[str, Result]:
+        """What the models reach on one benchmark, by model."""
+        return {name: model.results[benchmark] for name, model in self.models.items()}
+
+
+class CallAccount(Record):
+    """What a stage has asked of one engine, and what that has cost."""
+
+    answered: int
+    """Requests that were answered anew."""
+    from_ledger: int = 0
+    """Requests that had been answered before the stage began."""
+    unknown: int = 0
+    """Requests that were sent, and nobody knows whether they were answered, and paid for."""
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    """Of the prompt tokens, those that the server had in its cache."""
+    reasoning_tokens: int = 0
+    """Of the completion tokens, those of thoughts."""
+    cost: float | None
+    """Dollars; None if a price is not known."""
+    unpriced: int = 0
+    """Calls whose price is not known."""
+
+
+class StageState(Record):
+    """stage.json: how far a stage is, and what it counted: requested = ok + failed + unknown."""
+
+    status: Literal["not run", "running", "done"] = "not run"
+    fingerprint: str = ""
+    """Hash of the settings and of all that the stage reads."""
+    revision: int = 0
+    """How often the stage has changed what it had made, with the same settings."""
+    kind: str = ""
+    requested: int | None = None
+    ok: int | None = None
+    failed: int = 0
+    unknown: int = 0
+    seconds: float | None = None
+    finished: str | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+    """What else the stage found out, by name."""
+    edited: list[str] = Field(default_factory=list)
+    """Products that somebody changed by hand after the stage had made them."""
+    accounts: dict[str, Any] | None = None
+    """While it runs: what the ledger said when it began."""
+    reopened: dict[str, str] | None = None
+    """While it runs again: what it had made before."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the stage has finished."""
+        return self.status == "done"
+
+
+class ReplyCounts(Record):
+    """Replies of a judge, those to canaries left out."""
+
+    asked: int
+    valid: int
+    salvaged: int
+    """Valid ones of which only a part could be read as it should be."""
+
+
+class CanaryCounts(Record):
+    """Lists with a planted response, of one kind."""
+
+    shown: int = 0
+    answered: int = 0
+    """Valid replies."""
+    passed: int = 0
+    """Replies that put the canary where it belongs."""
+
+
+class JudgeHealth(Record):
+    """How a judge did its work on the lists of a stage."""
+
+    protocol: str = ""
+    replies: ReplyCounts
+    failed_replies: dict[str, int] = Field(default_factory=dict)
+    """The commonest reasons why a reply is not valid."""
+    mean_agreement: float | None = None
+    """Kendall's W of the orders, mean over the lists."""
+    flip_rate: float | None = None
+    """Share of the pairs that change places with the order of presentation, mean over the lists."""
+    mean_score_by_position: list[float] = Field(default_factory=list)
+    """Of the responses shown first, second ...; the orders are balanced, so a slope is the judge's."""
+    contradictions: int = 0
+    """Valid replies whose stated order is not that of their marks."""
+    partial_lists: int = 0
+    """Lists ranked by some of the orders only."""
+    low_agreement_lists: int = 0
+    degenerate: dict[str, int] = Field(default_factory=dict)
+    """Responses that were not shown, by reason."""
+    canaries: dict[str, CanaryCounts] = Field(default_factory=dict)
+    alarms: list[str] = Field(default_factory=list)
+    """What a reader must know before believing the ranks."""
+
+
+class Estimate(Record):
+    """A figure with its 95 % interval over lists."""
+
+    value: float | None = None
+    ci95: Interval | None = None
+
+
+class Agreement(Record):
+    """How far a proxy agrees with the judge, beside two baselines."""
+
+    proxy: Estimate = Estimate()
+    length: Estimate = Estimate()
+    """A ranking by length alone."""
+    chance: Estimate = Estimate()
+    gain: Estimate = Estimate()
+    """`proxy` less `length`."""
+
+
+class HeldOut(Record):
+    """What a proxy reaches on judge lists that it has not seen."""
+
+    lists: int
+    left_out: int = 0
+    length_prefers: str = ""
+    """`longer` or `shorter`: whichever agrees better with the lists that were learned."""
+    kendall_tau: Agreement | None = None
+    top1: Agreement | None = None
+    pair_accuracy: Agreement | None = None
+
+
+class TrainingStep(Record):
+    """One line of metrics.jsonl: an optimizer step, and the numbers that were logged after it."""
+
+    step: int
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Numbers by name; one that is not finite stays as it is."""
+        extra = self.model_extra or {}
+        return {name: float(value) for name, value in extra.items() if isinstance(value, int | float)}
+
+
+class Manifest(Record):
+    """manifest.json: what it takes to repeat a run."""
+
+    command: str = ""
+    """As it was typed."""
+    written: str = ""
+    git_commit: str | None = None
+    platform: str = ""
+    cores: int | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    seeds: dict[str, int] = Field(default_factory=dict)

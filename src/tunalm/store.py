@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tunalm.errors import DataError, StoreError
-from tunalm.records import UNKNOWN
+from tunalm.records import UNKNOWN, StageState
 from tunalm.redaction import without_secrets
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -197,12 +197,11 @@ def folder_identity(folder: Path) -> str:
     return digest(entries)
 
 
-def _state(folder: Path) -> dict[str, Any]:
+def _state(folder: Path) -> StageState:
     try:
-        value = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return StageState.model_validate_json((folder / "stage.json").read_bytes())
+    except (OSError, ValidationError):
+        return StageState()
 
 
 class RunFolder:
@@ -249,8 +248,8 @@ class RunFolder:
         """Folder of a stage."""
         return self.path / stage
 
-    def state(self, stage: str) -> dict[str, Any]:
-        """What stage.json says, or an empty mapping when there is none that can be read."""
+    def state(self, stage: str) -> StageState:
+        """What stage.json says; of a stage that has not run if there is none that can be read."""
         return _state(self.folder(stage))
 
     def is_done(self, stage: str, fingerprint: str) -> bool:
@@ -268,15 +267,15 @@ class RunFolder:
         the stage may well be done then.
         """
         folder, parked = self.folder(stage), self.path / "superseded"
-        found = self.state(stage).get("fingerprint")
+        found = self.state(stage).fingerprint
         if folder.exists() and found != fingerprint:
             parked.mkdir(exist_ok=True)
-            os.replace(folder, parked / f"{stage}-{str(found)[:12]}-{time.time_ns()}")
+            os.replace(folder, parked / f"{stage}-{found[:12] or None}-{time.time_ns()}")
         if not folder.exists() and (earlier := self._parked(stage, fingerprint)):
             os.replace(earlier[-1], folder)
         folder.mkdir(parents=True, exist_ok=True)
-        if not self.state(stage):
-            write_json(folder / "stage.json", {"fingerprint": fingerprint, "status": "running"})
+        if self.state(stage).status == "not run":
+            self.write_state(stage, StageState(fingerprint=fingerprint, status="running"))
         return folder
 
     def reopen_stage(self, stage: str, made: str) -> None:
@@ -287,16 +286,20 @@ class RunFolder:
             made: name of the file that other stages read; if it is another one when the stage is closed, the stage
                 has a new `revision`.
         """
-        state, folder = self.state(stage), self.folder(stage)
-        before = {"file": made, "sha256": file_digest(folder / made)}
-        kept = {"fingerprint": state["fingerprint"], "revision": state.get("revision", 0)}
-        write_json(folder / "stage.json", kept | {"status": "running", "reopened": before})
+        state = self.state(stage)
+        before = {"file": made, "sha256": file_digest(self.folder(stage) / made)}
+        kept = StageState(fingerprint=state.fingerprint, revision=state.revision, status="running", reopened=before)
+        self.write_state(stage, kept)
+
+    def write_state(self, stage: str, state: StageState) -> None:
+        """Write stage.json, atomically."""
+        write_json(self.folder(stage) / "stage.json", state.model_dump(mode="json", exclude_unset=True))
 
     def revision(self, stage: str, fingerprint: str) -> int:
         """How often a stage with these settings has changed what it had made."""
         folders = [self.folder(stage), *self._parked(stage, fingerprint)[-1:]]
         states = [_state(folder) for folder in folders]
-        return next((state.get("revision", 0) for state in states if state.get("fingerprint") == fingerprint), 0)
+        return next((state.revision for state in states if state.fingerprint == fingerprint), 0)
 
     def _parked(self, stage: str, fingerprint: str) -> list[Path]:
         """Folders that were moved aside, oldest first."""
@@ -305,25 +308,27 @@ class RunFolder:
     @staticmethod
     def _is_done(folder: Path, fingerprint: str) -> bool:
         state = _state(folder)
-        return state.get("fingerprint") == fingerprint and state.get("status") == "done"
+        return state.fingerprint == fingerprint and state.done
 
     def close_stage(self, stage: str, fingerprint: str, kind: str, summary: Summary, seconds: float) -> None:
         """Declare the stage done: the last thing that is written."""
         state = self.state(stage)
-        reopened, revision = state.get("reopened"), state.get("revision", 0)
+        reopened, revision = state.reopened, state.revision
         if reopened and file_digest(self.folder(stage) / reopened["file"]) != reopened["sha256"]:
             revision += 1
-        record = {
-            "fingerprint": fingerprint,
-            "revision": revision,
-            "status": "done",
-            "kind": kind,
-            "requested": summary.requested,
-            "ok": summary.ok,
-            "failed": summary.failed,
-            "unknown": summary.unknown,
-            "seconds": round(seconds, 3),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "details": summary.details,
-        }
-        write_json(self.folder(stage) / "stage.json", record)
+        self.write_state(
+            stage,
+            StageState(
+                fingerprint=fingerprint,
+                revision=revision,
+                status="done",
+                kind=kind,
+                requested=summary.requested,
+                ok=summary.ok,
+                failed=summary.failed,
+                unknown=summary.unknown,
+                seconds=round(seconds, 3),
+                finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                details=summary.details,
+            ),
+        )

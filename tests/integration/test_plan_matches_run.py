@@ -228,7 +228,7 @@ def test_a_plan_in_the_middle_of_a_run_knows_what_is_done_and_how_the_server_cou
     expected = planned(whole, tmp_path / "run")["own"]
     assert (expected.requested, expected.answered) == (4 * ROWS, 4 * ROWS // 2)
     states = run_recipe(whole, tmp_path / "run")
-    (record,) = states["own"]["details"]["calls"].values()
+    (record,) = states["own"].details["calls"].values()
     assert record["from_ledger"] == before
     assert record["calls"] == len(server.calls) - before
     assert len(set(server.seen)) == len(server.seen) > seen

@@ -50,11 +50,11 @@ def made(tree: dict[str, Any], *overrides: str) -> Recipe:
 
 def test_a_proxy_ranks_as_the_lists_that_it_has_learned(tree: dict[str, Any], tmp_path: Path) -> None:
     states = run_recipe(made(tree), tmp_path / "run")
-    held_out = states["prm"]["details"]["held_out"]
+    held_out = states["prm"].details["held_out"]
     assert held_out["lists"] == 15
     assert held_out["pair_accuracy"]["proxy"]["value"] > 0.9
-    assert states["prm"]["details"]["trained"] == 45
-    assert states["by_prm"]["details"]["mean_confidence"] > 0.5
+    assert states["prm"].details["trained"] == 45
+    assert states["by_prm"].details["mean_confidence"] > 0.5
     ranked = read_rows(tmp_path / "run" / "by_prm" / "rankings.jsonl", Ranking)
     right = [next(each for each in row.responses if each.rank == 0).text.endswith("yew") for row in ranked]
     assert sum(right) > 0.9 * len(ranked)

@@ -71,7 +71,7 @@ def ran(name: str, inputs: list[str], run_dir: Path) -> set[str]:
     recipe = load(name, inputs)
     before = states(run_dir)
     for stage, state in run_recipe(recipe, run_dir).items():
-        assert (state["failed"], state["unknown"]) == (0, 0), stage
+        assert (state.failed, state.unknown) == (0, 0), stage
     scores = recipe.stages["scores"]
     assert isinstance(scores, Evaluate)
     results = json.loads((run_dir / "results.json").read_text(encoding="utf-8"))

@@ -74,15 +74,15 @@ def test_a_ranker_of_ones_own_ranks(tmp_path: Path, place: str) -> None:
         (row,) = read_rows(tmp_path / "run" / "ranked" / "rankings.jsonl", Ranking)
         assert [response.rank for response in row.responses] == ranks
         assert row.ranked_by == "shortest"
-        assert states["ranked"]["details"]["sign"] == options.get("sign", -1)
+        assert states["ranked"].details["sign"] == options.get("sign", -1)
 
 
 def test_another_content_of_the_module_runs_the_stage_again(tmp_path: Path, place: str) -> None:
     recipe = build_recipe(own_ranker(tmp_path, place))
-    before = run_recipe(recipe, tmp_path / "run")["ranked"]["fingerprint"]
-    assert run_recipe(recipe, tmp_path / "run")["ranked"]["fingerprint"] == before
+    before = run_recipe(recipe, tmp_path / "run")["ranked"].fingerprint
+    assert run_recipe(recipe, tmp_path / "run")["ranked"].fingerprint == before
     (tmp_path / "site" / "extension_of_a_test" / "own.py").write_text(MODULE + "\n# changed\n", encoding="utf-8")
-    assert run_recipe(recipe, tmp_path / "run")["ranked"]["fingerprint"] != before
+    assert run_recipe(recipe, tmp_path / "run")["ranked"].fingerprint != before
 
 
 def test_an_engine_and_a_benchmark_of_ones_own_are_used(tmp_path: Path, place: str) -> None:
@@ -92,7 +92,7 @@ def test_an_engine_and_a_benchmark_of_ones_own_are_used(tmp_path: Path, place: s
         own = {"name": f"{place}:Short", "options": {"longest": longest}, "data": str(tmp_path / "rows.jsonl")}
         scores = {"kind": "evaluate", "models": models, "benchmarks": [own], "bootstrap_samples": 100}
         states = run_recipe(build_recipe({"name": "x", "stages": {"scores": scores}}), tmp_path / "run")
-        assert states["scores"]["details"]["Short"] == {"parrot": value}
+        assert states["scores"].details["Short"] == {"parrot": value}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO, cast
 
@@ -19,6 +20,7 @@ from tunalm.cli.judging import evaluate_judge, score_pairs
 from tunalm.cli.lists import audit, convert
 from tunalm.cli.scoring import score_app
 from tunalm.errors import EXIT_FAILED_ROWS, EXIT_INTERRUPTED, EXIT_USAGE, RecipeError, TrainingError, TunaError
+from tunalm.records import StageState
 from tunalm.redaction import CleanStream
 
 app = typer.Typer(
@@ -230,7 +232,7 @@ def _execute(recipe: Any, run_dir: Path | None, dry_run: bool, retry_failed: boo
         raise typer.Exit(EXIT_INTERRUPTED) from None
     folder = run_dir or Path("runs") / recipe.name
     _print_outcome(folder, states)
-    if any(state.get("failed") or state.get("unknown") for state in states.values()):
+    if any(state.failed or state.unknown for state in states.values()):
         print("tunalm: the same command with --retry-failed asks again for what failed", file=sys.stderr)
         raise typer.Exit(EXIT_FAILED_ROWS)
 
@@ -247,7 +249,7 @@ def _print_plan(recipe: Any, run_dir: Path | None) -> None:
     print_estimate(estimated, recipe.name, recipe.max_cost)
 
 
-def _print_outcome(folder: Path, states: dict[str, dict[str, Any]]) -> None:
+def _print_outcome(folder: Path, states: Mapping[str, StageState]) -> None:
     from rich.console import Console
 
     from tunalm.progress import is_main_process
@@ -256,13 +258,14 @@ def _print_outcome(folder: Path, states: dict[str, dict[str, Any]]) -> None:
         return
     screen = Console()
     for name, state in states.items():
-        if state.get("failed") or state.get("unknown"):
-            failed, unknown, requested = state["failed"], state["unknown"], state["requested"]
-            screen.print(f"{name}: {failed} failed, {unknown} unknown of {requested}", markup=False)
+        if state.failed or state.unknown:
+            counts = f"{state.failed} failed, {state.unknown} unknown of {state.requested}"
+            screen.print(f"{name}: {counts}", markup=False)
     if (folder / "results.json").is_file():
         from tunalm.reporting import results_table
+        from tunalm.reporting.files import read_results
 
-        screen.print(results_table(json.loads((folder / "results.json").read_text(encoding="utf-8"))))
+        screen.print(results_table(read_results(folder / "results.json")))
     screen.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
 
 

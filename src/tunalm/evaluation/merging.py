@@ -7,33 +7,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from tunalm.errors import DataError
-from tunalm.evaluation.results import SCHEMA_VERSION, compare, correct, counted
+from tunalm.evaluation.results import compare, corrected, counted
 from tunalm.progress import progress
-from tunalm.records import Prediction, Verdict
+from tunalm.records import Difference, EvaluationResults, ModelResults, Prediction, Verdict
 from tunalm.store import iterate_rows
 
-Points = dict[str, float | None]
-"""By id of the instruction."""
+Points = dict[tuple[str, str], dict[str, float | None]]
+"""(model, benchmark) -> points by id of the instruction."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A finished evaluation of a run."""
+    """A finished evaluation of a run: its folder, and its results.json."""
 
     folder: Path
-    results: dict[str, Any]
-    """The content of its results.json."""
+    results: EvaluationResults
 
 
 @dataclass(frozen=True)
 class Merged:
     """Several evaluations as one."""
 
-    results: dict[str, Any]
-    """In the form of results.json, with the benchmarks that all evaluations have."""
+    results: EvaluationResults
+    """With the benchmarks that all evaluations have."""
     names: dict[str, dict[str, str]]
     """By run, what its models are called, by their names there; models that an earlier run has too are left out."""
     notes: list[str]
@@ -50,71 +48,61 @@ def merge(evaluations: Mapping[str, Evaluated], name_of: Callable[[str, str], st
     Raises:
         DataError: the evaluations have no benchmark in common, or the answers of one cannot be read.
     """
-    benchmarks = _metrics(next(iter(evaluations.values())))
-    seen = dict(benchmarks)
-    for evaluated in evaluations.values():
-        found = _metrics(evaluated)
-        seen |= found
-        benchmarks = {name: metric for name, metric in benchmarks.items() if found.get(name) == metric}
+    metrics = [set(_metrics(evaluated).items()) for evaluated in evaluations.values()]
+    seen = {name: metric for evaluated in evaluations.values() for name, metric in _metrics(evaluated).items()}
+    benchmarks = {name: metric for name, metric in seen.items() if all((name, metric) in each for each in metrics)}
     if not benchmarks:
         had = "; ".join(f"{run}: {', '.join(_metrics(evaluated))}" for run, evaluated in evaluations.items())
         raise DataError(
             "runs", found=had, expected="a benchmark in common", fix="Compare runs that evaluate on the same."
         )
-    models: dict[str, Any] = {}
+    models: dict[str, ModelResults] = {}
     names: dict[str, dict[str, str]] = {}
-    points: dict[tuple[str, str], Points] = {}
+    points: Points = {}
     plain: dict[str, str] = {}
     known: list[object] = []
     for run, evaluated in evaluations.items():
         names[run], own = {}, []
-        for model, outcome in evaluated.results["models"].items():
-            kept = outcome | {"results": {name: outcome["results"][name] for name in benchmarks}}
+        for model, outcome in evaluated.results.models.items():
+            kept = outcome.model_copy(update={"results": {name: outcome.results[name] for name in benchmarks}})
             if (same := _known(kept)) not in known:
                 own.append(same)
                 name = names[run][model] = name_of(model, run)
                 models[name], plain[name] = kept, model
         known += own
         points |= _points(evaluated, names[run], benchmarks)
-    settings = next(iter(evaluations.values())).results["settings"]
-    comparisons = []
+    settings = next(iter(evaluations.values())).results.settings
+    differences = []
     pairs = [(name, *pair) for name in benchmarks for pair in _pairs(plain)]
     with progress("comparing", len(pairs)) as advance:
         for benchmark, model, against in pairs:
-            new, old = points[benchmark, model], points[benchmark, against]
+            new, old = points[model, benchmark], points[against, benchmark]
             ids = [row for row in new if row in old]
-            scores = [new[row] for row in ids], [old[row] for row in ids]
-            pair = compare(benchmarks[benchmark], *scores, settings["bootstrap_samples"], settings["seed"])
-            comparisons.append({"benchmark": benchmark, "model": model, "against": against, **pair})
+            pair = Difference(benchmark=benchmark, model=model, against=against, metric=benchmarks[benchmark])
+            differences.append(compare(pair, [new[row] for row in ids], [old[row] for row in ids], settings))
             advance(1)
-    correct(comparisons)
-    results = {
-        "schema_version": SCHEMA_VERSION,
-        "baseline": next(iter(models)),
-        "models": models,
-        "comparisons": comparisons,
-        "settings": settings,
-    }
+    results = EvaluationResults(
+        baseline=next(iter(models)), models=models, comparisons=corrected(differences), settings=settings
+    )
     return Merged(results, names, list(_notes(results, [name for name in seen if name not in benchmarks])))
 
 
 def _metrics(evaluated: Evaluated) -> dict[str, str]:
     """Metrics by benchmark."""
-    first = evaluated.results["models"][evaluated.results["baseline"]]
-    return {name: result["metric"] for name, result in first["results"].items()}
+    first = evaluated.results.models[evaluated.results.baseline]
+    return {name: result.metric for name, result in first.results.items()}
 
 
-def _known(outcome: dict[str, Any]) -> object:
+def _known(outcome: ModelResults) -> object:
     """What two runs have in common that have asked the same model the same questions."""
-    values = {name: (result["value"], result["n"]) for name, result in outcome["results"].items()}
-    return outcome["identity"], values
+    return outcome.identity, {name: (result.value, result.n) for name, result in outcome.results.items()}
 
 
-def _notes(results: dict[str, Any], left_out: Sequence[str]) -> Iterator[str]:
+def _notes(results: EvaluationResults, left_out: Sequence[str]) -> Iterator[str]:
     for name in left_out:
         yield f"{name} is left out: not all runs evaluate on it."
-    for benchmark in results["models"][results["baseline"]]["results"]:
-        counts = {model: outcome["results"][benchmark]["n"] for model, outcome in results["models"].items()}
+    for benchmark in results.benchmarks:
+        counts = {model: result.n for model, result in results.on(benchmark).items()}
         if len(set(counts.values())) > 1:
             said = ", ".join(f"{model} {count}" for model, count in counts.items())
             yield f"{benchmark} has not as many rows in all runs ({said}); differences are those on common rows."
@@ -127,11 +115,8 @@ def _pairs(plain: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield from ((model, old) for old in names[:place] if old == first or plain[old] == plain[model])
 
 
-def _points(
-    evaluated: Evaluated, names: Mapping[str, str], benchmarks: Mapping[str, str]
-) -> dict[tuple[str, str], Points]:
-    """Points by benchmark and model."""
-    found: defaultdict[tuple[str, str], Points] = defaultdict(dict)
+def _points(evaluated: Evaluated, names: Mapping[str, str], benchmarks: Mapping[str, str]) -> Points:
+    found: defaultdict[tuple[str, str], dict[str, float | None]] = defaultdict(dict)
     predictions = iterate_rows(evaluated.folder / "predictions.jsonl", Prediction)
     verdicts = iterate_rows(evaluated.folder / "rows.jsonl", Verdict)
     for prediction, verdict in zip_longest(predictions, verdicts):
@@ -143,6 +128,6 @@ def _points(
                 fix="Run the evaluation of that run again.",
             )
         if verdict.model in names and verdict.benchmark in benchmarks:
-            key = verdict.benchmark, names[verdict.model]
-            found[key][verdict.id] = counted(prediction.failure is not None, verdict)
-    return {(benchmark, name): found[benchmark, name] for benchmark in benchmarks for name in names.values()}
+            row = found[names[verdict.model], verdict.benchmark]
+            row[verdict.id] = counted(prediction.failure is not None, verdict)
+    return {(name, benchmark): found[name, benchmark] for benchmark in benchmarks for name in names.values()}

@@ -1,8 +1,8 @@
-"""From verdicts to results.json: a mean with its interval per model and benchmark, and every pair of models compared.
+"""From verdicts to results.json: a mean with its interval per model and benchmark, and pairs of models compared.
 
 An instruction that a model failed to answer (a server that is down, not a wrong answer) has no score. It enters every
 mean as 0, the worst, and is counted in `failed`: a model never gains by failing, and n is the same for all models. An
-answer that a judge could not be brought to compare is another matter: it is left out, and counted in `unjudged`.
+answer that a judge could not be brought to compare is left out of the mean, and counted in `unjudged`.
 """
 
 from __future__ import annotations
@@ -11,21 +11,30 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
-from typing import Any
 
-from tunalm.measures.means import holm, mean_interval, sign_flip_p_value, standard_error
+from tunalm.measures.means import holm, known_mean, mean_interval, rounded, sign_flip_p_value, standard_error
 from tunalm.progress import progress
 from tunalm.recipe import Evaluate
-from tunalm.records import Prediction, Verdict
+from tunalm.records import (
+    Difference,
+    EvaluationKnobs,
+    EvaluationResults,
+    Interval,
+    ModelResults,
+    Prediction,
+    Result,
+    TaskMean,
+    Verdict,
+)
 
-SCHEMA_VERSION = 1
 DIGITS = 4
 
-Answers = Mapping[tuple[str, str], Sequence[tuple[Prediction, Verdict]]]
+Scored = Sequence[tuple[Prediction, Verdict]]
+Answers = Mapping[tuple[str, str], Scored]
 """(model, benchmark) -> what became of the instructions, in the same order for all models."""
 
 
-def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluate) -> dict[str, Any]:
+def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluate) -> EvaluationResults:
     """Make the content of results.json. Values, differences and their intervals are 0-100.
 
     Args:
@@ -34,74 +43,31 @@ def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluat
         settings: of the evaluation.
     """
     benchmarks = [benchmark.label for benchmark in settings.benchmarks]
-    comparable = [
-        (benchmark, model, against) for benchmark in benchmarks for against, model in combinations(identities, 2)
-    ]
-    with progress("comparing", len(answers) + len(comparable)) as advance:
-        models: dict[str, Any] = {}
+    pairs = [(benchmark, model, against) for benchmark in benchmarks for against, model in combinations(identities, 2)]
+    knobs = EvaluationKnobs(
+        bootstrap_samples=settings.bootstrap_samples, seed=settings.seed, max_new_tokens=settings.max_new_tokens
+    )
+    models: dict[str, ModelResults] = {}
+    differences: list[Difference] = []
+    with progress("comparing", len(answers) + len(pairs)) as advance:
         for model, identity in identities.items():
-            results = {}
+            models[model] = ModelResults(identity=identity, results={})
             for benchmark in benchmarks:
-                results[benchmark] = _result(answers[model, benchmark], settings)
+                models[model].results[benchmark] = _result(answers[model, benchmark], knobs)
                 advance(1)
-            models[model] = {"identity": identity, "results": results}
-        comparisons = []
-        for benchmark, model, against in comparable:
+        for benchmark, model, against in pairs:
             new, old = answers[model, benchmark], answers[against, benchmark]
-            metric = new[0][1].metric
-            pair = compare(metric, _counted(new), _counted(old), settings.bootstrap_samples, settings.seed)
-            comparisons.append({"benchmark": benchmark, "model": model, "against": against, **pair})
+            empty = Difference(benchmark=benchmark, model=model, against=against, metric=new[0][1].metric)
+            differences.append(compare(empty, _counted(new), _counted(old), knobs))
             advance(1)
-    correct(comparisons)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "baseline": next(iter(identities)),
-        "models": models,
-        "comparisons": comparisons,
-        "settings": {
-            "bootstrap_samples": settings.bootstrap_samples,
-            "seed": settings.seed,
-            "max_new_tokens": settings.max_new_tokens,
-        },
-    }
+    return EvaluationResults(
+        baseline=next(iter(identities)), models=models, comparisons=corrected(differences), settings=knobs
+    )
 
 
 def points(verdict: Verdict) -> float:
     """What a verdict adds to a mean, 0-100 on average; a failed answer adds nothing."""
     return 100 * (verdict.score or 0.0) * (1.0 if verdict.weight is None else verdict.weight)
-
-
-def _result(answers: Sequence[tuple[Prediction, Verdict]], settings: Evaluate) -> dict[str, Any]:
-    verdicts = [
-        verdict for prediction, verdict in answers if counted(prediction.failure is not None, verdict) is not None
-    ]
-    given = [prediction for prediction, _ in answers if prediction.failure is None]
-    values = [points(verdict) for verdict in verdicts]
-    return {
-        "metric": answers[0][1].metric,
-        "value": _mean(values),
-        "stderr": _round(standard_error(values)),
-        "ci95": _interval(values, settings.bootstrap_samples, settings.seed),
-        "n": len(values),
-        "failed": sum(prediction.failure is not None for prediction, _ in answers),
-        "unjudged": len(answers) - len(verdicts),
-        "by_task": _by_task(verdicts),
-        "mean_tokens": _mean([prediction.num_tokens for prediction in given]),
-        "cut": _mean([prediction.finish_reason == "length" for prediction in given]),
-    }
-
-
-def _counted(answers: Sequence[tuple[Prediction, Verdict]]) -> list[float | None]:
-    return [counted(prediction.failure is not None, verdict) for prediction, verdict in answers]
-
-
-def _by_task(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Means of the tasks that instructions name, in the order of the instructions."""
-    tasks: defaultdict[str, list[float]] = defaultdict(list)
-    for verdict in verdicts:
-        if verdict.task is not None:
-            tasks[verdict.task].append(100 * (verdict.score or 0.0))
-    return {task: {"value": _round(fmean(values)), "n": len(values)} for task, values in tasks.items()}
 
 
 def counted(failed: bool, verdict: Verdict) -> float | None:
@@ -110,46 +76,70 @@ def counted(failed: bool, verdict: Verdict) -> float | None:
 
 
 def compare(
-    metric: str, model: Sequence[float | None], against: Sequence[float | None], samples: int, seed: int
-) -> dict[str, Any]:
-    """What results.json says of a pair of models, but for the correction of its p-value.
+    pair: Difference, model: Sequence[float | None], against: Sequence[float | None], knobs: EvaluationKnobs
+) -> Difference:
+    """Two models compared, but for the correction of the p-value (see `corrected`).
 
     Args:
-        metric: of the benchmark.
+        pair: names the models, the benchmark and its metric.
         model: points of one model, in an order of the instructions; None leaves an instruction out.
         against: points of the other one, in the same order.
-        samples: bootstrap resamples.
-        seed: of the resampling.
+        knobs: of the resampling.
     """
     differences = [new - old for new, old in zip(model, against, strict=True) if new is not None and old is not None]
-    return {
-        "metric": metric,
-        "difference": _mean(differences),
-        "ci95": _interval(differences, samples, seed),
-        "p_value": round(sign_flip_p_value(differences, seed), 6),
-        "p_holm": None,
-        "wins": sum(difference > 0 for difference in differences),
-        "losses": sum(difference < 0 for difference in differences),
-        "ties": sum(difference == 0 for difference in differences),
-    }
+    return pair.model_copy(
+        update={
+            "difference": known_mean(differences, DIGITS),
+            "ci95": _interval(differences, knobs),
+            "p_value": round(sign_flip_p_value(differences, knobs.seed), 6),
+            "wins": sum(difference > 0 for difference in differences),
+            "losses": sum(difference < 0 for difference in differences),
+            "ties": sum(difference == 0 for difference in differences),
+        }
+    )
 
 
-def correct(comparisons: Sequence[dict[str, Any]]) -> None:
-    """Fill in `p_holm`: p-values corrected for being as many as there are."""
-    for comparison, adjusted in zip(comparisons, holm([each["p_value"] for each in comparisons]), strict=True):
-        comparison["p_holm"] = round(adjusted, 6)
+def corrected(differences: Sequence[Difference]) -> list[Difference]:
+    """The same comparisons with `p_holm`: p-values corrected for being as many as there are."""
+    adjusted = holm([each.p_value for each in differences])
+    return [
+        each.model_copy(update={"p_holm": round(p_holm, 6)}) for each, p_holm in zip(differences, adjusted, strict=True)
+    ]
 
 
-def _interval(values: Sequence[float], samples: int, seed: int) -> list[float] | None:
-    ends = mean_interval(values, samples, seed)
-    return None if ends is None else [round(end, DIGITS) for end in ends]
+def _result(answers: Scored, knobs: EvaluationKnobs) -> Result:
+    verdicts = [
+        verdict for prediction, verdict in answers if counted(prediction.failure is not None, verdict) is not None
+    ]
+    given = [prediction for prediction, _ in answers if prediction.failure is None]
+    values = [points(verdict) for verdict in verdicts]
+    return Result(
+        metric=answers[0][1].metric,
+        value=known_mean(values, DIGITS),
+        stderr=rounded(standard_error(values), DIGITS),
+        ci95=_interval(values, knobs),
+        n=len(values),
+        failed=len(answers) - len(given),
+        unjudged=len(answers) - len(verdicts),
+        by_task=_by_task(verdicts),
+        mean_tokens=known_mean([prediction.num_tokens for prediction in given], DIGITS),
+        cut=known_mean([prediction.finish_reason == "length" for prediction in given], DIGITS),
+    )
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Mean of the values that are known."""
-    known = [value for value in values if value is not None]
-    return _round(fmean(known)) if known else None
+def _counted(answers: Scored) -> list[float | None]:
+    return [counted(prediction.failure is not None, verdict) for prediction, verdict in answers]
 
 
-def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)
+def _by_task(verdicts: Sequence[Verdict]) -> dict[str, TaskMean]:
+    """Means of the tasks that instructions name, in the order of the instructions."""
+    tasks: defaultdict[str, list[float]] = defaultdict(list)
+    for verdict in verdicts:
+        if verdict.task is not None:
+            tasks[verdict.task].append(100 * (verdict.score or 0.0))
+    return {task: TaskMean(value=round(fmean(values), DIGITS), n=len(values)) for task, values in tasks.items()}
+
+
+def _interval(values: Sequence[float], knobs: EvaluationKnobs) -> Interval | None:
+    ends = mean_interval(values, knobs.bootstrap_samples, knobs.seed)
+    return None if ends is None else (round(ends[0], DIGITS), round(ends[1], DIGITS))

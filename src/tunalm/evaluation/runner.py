@@ -12,7 +12,6 @@ import gc
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tunalm.calls.asking import complete
 from tunalm.calls.context import StageContext
@@ -24,7 +23,7 @@ from tunalm.evaluation.harness import for_harness, sample, write_jsonl
 from tunalm.evaluation.results import Answers, summarise
 from tunalm.progress import progress
 from tunalm.recipe import EngineSettings, Evaluate
-from tunalm.records import Instruction, Message, Prediction, Verdict
+from tunalm.records import EvaluationResults, Instruction, Message, Prediction, Verdict
 from tunalm.store import Summary, digest, write_json, write_rows
 
 PUBLISHED_LENGTHS = {"superni": 128, "lmentry": 50, "vicuna": 1024}
@@ -63,7 +62,7 @@ def run(settings: Evaluate, context: StageContext) -> Summary:
         answers[prediction.model, prediction.benchmark].append((prediction, verdict))
     results = summarise(answers, identities, settings)
     _add_totals(results, answers, benchmarks, context.folder / "harness")
-    write_json(context.folder / "results.json", results)
+    write_json(context.folder / "results.json", results.model_dump(mode="json"))
     return Summary.of([verdict.failure for verdict in verdicts], _values(results))
 
 
@@ -146,23 +145,21 @@ def _template(row: Instruction, engine: EngineSettings) -> str | None:
     return template
 
 
-def _add_totals(results: dict[str, Any], answers: Answers, benchmarks: Benchmarks, folder: Path) -> None:
+def _add_totals(results: EvaluationResults, answers: Answers, benchmarks: Benchmarks, folder: Path) -> None:
     """Add the published totals to the results, and write them with their samples for other tools."""
     for (model, label), answered in answers.items():
         benchmark = benchmarks[label]
         if isinstance(benchmark, WithTotals):
             totals = benchmark.totals(answered)
-            results["models"][model]["results"][label] |= {
-                "note": benchmark.note,
-                "totals": next(iter(totals["results"].values())),
-            }
+            result = results.models[model].results[label]
+            result.note, result.totals = benchmark.note, next(iter(totals["results"].values()))
             place = folder / model.replace("/", "__")
             samples = [
                 sample(number, prediction, benchmark.metrics(prediction, verdict))
                 for number, (prediction, verdict) in enumerate(answered)
             ]
-            identity = results["models"][model]["identity"]
-            write_json(place / f"results_{label}.json", for_harness(totals, model, identity, samples))
+            document = for_harness(totals, model, results.models[model].identity, samples)
+            write_json(place / f"results_{label}.json", document)
             write_jsonl(place / f"samples_{label}.jsonl", samples)
 
 
@@ -205,10 +202,9 @@ def _prediction(model: str, benchmark: str, row: Instruction, request: Request, 
     )
 
 
-def _values(results: dict[str, Any]) -> dict[str, Any]:
+def _values(results: EvaluationResults) -> dict[str, dict[str, float | None]]:
     """Values alone, for the summary of the stage: {benchmark: {model: value}}."""
-    values: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    for model, outcome in results["models"].items():
-        for benchmark, result in outcome["results"].items():
-            values[benchmark][model] = result["value"]
-    return dict(values)
+    return {
+        benchmark: {model: result.value for model, result in results.on(benchmark).items()}
+        for benchmark in results.benchmarks
+    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,17 @@ ELEMENTS_AT_ONCE = 4_000_000
 """Numbers that a resampling may hold in memory together."""
 
 Values = NDArray[np.float64]
+
+
+def known_mean(values: Sequence[float | None], digits: int | None = None) -> float | None:
+    """Mean of the values that are known, rounded if asked; None if none is known."""
+    known = [value for value in values if value is not None]
+    return rounded(fmean(known), digits) if known else None
+
+
+def rounded(value: float | None, digits: int | None) -> float | None:
+    """The value with so many digits after the point; None stays None."""
+    return value if value is None or digits is None else round(value, digits)
 
 
 def mean_interval(values: Sequence[float], samples: int, seed: int) -> tuple[float, float] | None:

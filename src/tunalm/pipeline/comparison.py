@@ -8,18 +8,18 @@ from typing import Any
 
 from tunalm.errors import StoreError
 from tunalm.evaluation.merging import Evaluated, merge
-from tunalm.pipeline.running import MADE, stored_recipe
+from tunalm.pipeline.running import MADE, states, stored_recipe
 from tunalm.recipe import Recipe
 from tunalm.recipe.sweeps import SEED, label
-from tunalm.reporting import write_comparison
+from tunalm.records import EvaluationResults
+from tunalm.reporting import Run, write_comparison
 from tunalm.reporting.changes import Answers
-from tunalm.reporting.files import read_results
+from tunalm.reporting.files import read_record
 from tunalm.reporting.published import Published
-from tunalm.reporting.runs import Run
 from tunalm.store import RunFolder, write_json
 
 
-def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Published] = ()) -> dict[str, Any]:
+def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Published] = ()) -> EvaluationResults:
     """Write results.json and report.html of several runs together into a folder; returns the results.
 
     Runs whose recipes differ in nothing but the seed are shown like a sweep over seeds: with means over them.
@@ -46,15 +46,14 @@ def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Publish
     evaluated = {name: _evaluated(folder, recipes[name]) for name, folder in named.items()}
     merged = merge(evaluated, _naming(recipes))
     runs = {
-        name: Run(folder, recipes[name].model_dump(mode="json"), _states(folder, recipes[name]))
-        for name, folder in named.items()
+        name: Run(folder, recipes[name], states(recipes[name], RunFolder(folder))) for name, folder in named.items()
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         found = f"'{error.strerror}'"
         raise StoreError(out, found=found, expected="a folder to write to", fix="Give another --out.") from error
-    write_json(out / "results.json", merged.results)
+    write_json(out / "results.json", merged.results.model_dump(mode="json"))
     sources = [Answers(each.folder, merged.names[name]) for name, each in evaluated.items()]
     write_comparison(out / "report.html", runs, merged.results, sources, published, merged.notes)
     return merged.results
@@ -88,14 +87,10 @@ def _without_seeds(value: Any) -> Any:
 def _evaluated(folder: Path, recipe: Recipe) -> Evaluated:
     """The last finished evaluation of a run."""
     for name in reversed(recipe.stages):
-        path = RunFolder(folder).folder(name) / MADE["results"]
-        if recipe.stages[name].produces == "results" and (results := read_results(path)) is not None:
+        path = folder / name / MADE["results"]
+        results = read_record(path, EvaluationResults) if recipe.stages[name].produces == "results" else None
+        if results is not None:
             return Evaluated(path.parent, results)
     raise StoreError(
         folder, found="no results", expected="a run whose evaluation has finished", fix="Finish it with tunalm run."
     )
-
-
-def _states(folder: Path, recipe: Recipe) -> dict[str, dict[str, Any]]:
-    run = RunFolder(folder)
-    return {name: run.state(name) for name in recipe.stages}

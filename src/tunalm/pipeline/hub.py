@@ -14,7 +14,7 @@ from typing import Literal
 
 from tunalm.engines.endpoint.addresses import checked_host
 from tunalm.errors import EngineError, HubError, RecipeError, StoreError, did_you_mean
-from tunalm.pipeline.running import MADE, stored_recipe
+from tunalm.pipeline.running import MADE, states, stored_recipe
 from tunalm.progress import progress
 from tunalm.redaction import remember
 from tunalm.reporting.cards import card_of, public_rows, write_card
@@ -59,19 +59,19 @@ def pack(run_dir: Path, stage: str, room: Path) -> Parcel:
         found = f"it makes {recipe.stages[stage].produces}" if stage in recipe.stages else "no such stage"
         raise RecipeError(f"stage '{stage}'", found=found, fix=did_you_mean(stage, sendable))
     made = run.folder(stage) / MADE[recipe.stages[stage].produces]
-    if run.state(stage).get("status") != "done" or not made.exists():
+    if not run.state(stage).done or not made.exists():
         raise StoreError(run.folder(stage), found="it has not finished", fix="Run `tunalm run` first: it resumes.")
-    states = {name: run.state(name) for name in recipe.stages}
+    known = states(recipe, run)
     if made.is_dir():
         if not (made / CARD).is_file():
-            write_card(recipe, stage, states, run.path)
+            write_card(recipe, stage, known, run.path)
         return Parcel("model", made, _files(made))
     with progress("copying", None) as advance, open(room / made.name, "w", encoding="utf-8") as file:
         for line in public_rows(made, recipe, run.path):
             file.write(line)
             advance(1)
     own = made.with_name(CARD)
-    card = own.read_text(encoding="utf-8") if own.is_file() else card_of(recipe, stage, states, run.path)
+    card = own.read_text(encoding="utf-8") if own.is_file() else card_of(recipe, stage, known, run.path)
     (room / CARD).write_text(card, encoding="utf-8")
     return Parcel("dataset", room, _files(room))
 

@@ -44,6 +44,7 @@ from tunalm.recipe import (
     Stage,
     map_sources,
 )
+from tunalm.records import StageState
 from tunalm.redaction import without_keys
 from tunalm.reporting.cards import write_card
 from tunalm.store import RunFolder, Summary, digest, file_digest, write_json, write_text
@@ -160,7 +161,7 @@ def run_recipe(
     *,
     trust_remote_code: bool = False,
     retry_failed: bool = False,
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, StageState]:
     """Run every stage that is not done yet, then write results.json and report.html.
 
     Args:
@@ -193,11 +194,11 @@ def run_recipe(
             changed.append(_run_step(step, recipe, run, budget, trust_remote_code, title))
             if run.revision(step.name, step.fingerprint) != revision:
                 steps = plan(recipe, run)
-        states = {step.name: run.state(step.name) for step in steps}
+        found = states(recipe, run)
         if any(changed) or not (run.path / "report.html").exists():
-            _write_manifest(run, recipe, states)
-            _publish(run, recipe, states)
-    return states
+            _write_manifest(run, recipe, found)
+            _publish(run, recipe, found)
+    return found
 
 
 def _reopen_failed(recipe: Recipe, run: RunFolder) -> None:
@@ -215,7 +216,7 @@ def _reopen_failed(recipe: Recipe, run: RunFolder) -> None:
         )
     for step in plan(recipe, run):
         state = run.state(step.name)
-        if run.is_done(step.name, step.fingerprint) and (state.get("failed") or state.get("unknown")):
+        if run.is_done(step.name, step.fingerprint) and (state.failed or state.unknown):
             run.reopen_stage(step.name, MADE[step.settings.produces])
 
 
@@ -258,8 +259,8 @@ def _run_step(step: Step, recipe: Recipe, run: RunFolder, budget: Budget, trust_
     seconds = time.monotonic() - started
     calls = accounts_since(before, accounts(run.ledger), budget.answers)
     summary = replace(summary, details=summary.details | ({"calls": calls} if calls else {}))
-    states = {name: run.state(name) for name in recipe.stages} | {step.name: asdict(summary)}
-    write_card(recipe, step.name, states, run.path)
+    known = states(recipe, run) | {step.name: StageState(**asdict(summary))}
+    write_card(recipe, step.name, known, run.path)
     run.close_stage(step.name, step.fingerprint, step.kind, summary, seconds)
     failed = f", {summary.failed} failed" if summary.failed else ""
     unknown = f", {summary.unknown} unknown" if summary.unknown else ""
@@ -270,10 +271,10 @@ def _run_step(step: Step, recipe: Recipe, run: RunFolder, budget: Budget, trust_
 def _accounts_before(step: Step, run: RunFolder) -> dict[str, Account]:
     """What the ledger said when the stage began, before any interruption."""
     state = run.state(step.name)
-    if "accounts" not in state:
-        state["accounts"] = {engine: asdict(account) for engine, account in accounts(run.ledger).items()}
-        write_json(run.folder(step.name) / "stage.json", state)
-    return {engine: Account(**account) for engine, account in state["accounts"].items()}
+    if state.accounts is None:
+        state.accounts = {engine: asdict(account) for engine, account in accounts(run.ledger).items()}
+        run.write_state(step.name, state)
+    return {engine: Account(**account) for engine, account in state.accounts.items()}
 
 
 def _runner(kind: str) -> Runner:
@@ -281,18 +282,18 @@ def _runner(kind: str) -> Runner:
     return cast(Runner, getattr(import_module(module), name))
 
 
-def _follow(recipe: Recipe, run: RunFolder, trust_remote_code: bool) -> dict[str, dict[str, Any]]:
+def _follow(recipe: Recipe, run: RunFolder, trust_remote_code: bool) -> dict[str, StageState]:
     """What the other processes of a launch do: train when the main one does, wait while it does the rest."""
     for name in recipe.stages:
         step = next(step for step in plan(recipe, run) if step.name == name)
         while not run.is_done(name, step.fingerprint):
-            open_now = run.state(name).get("fingerprint") == step.fingerprint
+            open_now = run.state(name).fingerprint == step.fingerprint
             if step.kind in ALL_PROCESSES and open_now:
                 _runner(step.kind)(step.settings, StageContext(run.folder(name), run.ledger, trust_remote_code))
                 while not run.is_done(name, step.fingerprint):
                     time.sleep(0.2)
             time.sleep(0.2)
-    return {name: run.state(name) for name in recipe.stages}
+    return states(recipe, run)
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -300,7 +301,7 @@ def dump_recipe(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
 
 
-def _write_manifest(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, Any]]) -> None:
+def _write_manifest(run: RunFolder, recipe: Recipe, states: dict[str, StageState]) -> None:
     write_json(
         run.path / "manifest.json",
         {
@@ -314,7 +315,7 @@ def _write_manifest(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, 
             "seeds": {name: stage.seed for name, stage in recipe.stages.items()},
             "inputs": {name: _data_identities(stage) for name, stage in recipe.stages.items()},
             "calls": accounts_since({}, accounts(run.ledger), {}),
-            "stages": states,
+            "stages": {name: state.model_dump(mode="json", exclude_unset=True) for name, state in states.items()},
         },
     )
 
@@ -340,17 +341,17 @@ def _git_commit() -> str | None:
     return answer.stdout.strip() or None
 
 
-def _publish(run: RunFolder, recipe: Recipe, states: dict[str, dict[str, Any]], published: Sequence[Any] = ()) -> None:
+def _publish(run: RunFolder, recipe: Recipe, states: dict[str, StageState], published: Sequence[Any] = ()) -> None:
     """Put the last evaluation's results at the top of the run folder, complete the cards and write the report."""
     for name, stage in recipe.stages.items():
-        if states[name].get("status") == "done":
+        if states[name].done:
             write_card(recipe, name, states, run.path)
         results = run.folder(name) / MADE["results"]
         if stage.produces == "results" and results.is_file():
             shutil.copyfile(results, run.path / MADE["results"])
-    from tunalm.reporting import write_report  # plots: slow to import
+    from tunalm.reporting import Run, write_report  # plots: slow to import
 
-    write_report(run.path, recipe.model_dump(mode="json"), states, published)
+    write_report(Run(run.path, recipe, states), published)
 
 
 def stored_recipe(run: RunFolder) -> Recipe:
@@ -375,7 +376,7 @@ def stored_recipe(run: RunFolder) -> Recipe:
         ) from error
 
 
-def report_again(run_dir: Path, published: Sequence[Any] = ()) -> dict[str, dict[str, Any]]:
+def report_again(run_dir: Path, published: Sequence[Any] = ()) -> dict[str, StageState]:
     """Write the report of a finished or unfinished run anew from its files; returns the states of its stages.
 
     Args:
@@ -387,6 +388,11 @@ def report_again(run_dir: Path, published: Sequence[Any] = ()) -> dict[str, dict
     """
     run = RunFolder(run_dir)
     recipe = stored_recipe(run)
-    states = {name: run.state(name) for name in recipe.stages}
-    _publish(run, recipe, states, published)
-    return states
+    found = states(recipe, run)
+    _publish(run, recipe, found, published)
+    return found
+
+
+def states(recipe: Recipe, run: RunFolder) -> dict[str, StageState]:
+    """What stage.json says of every stage."""
+    return {name: run.state(name) for name in recipe.stages}

@@ -2,57 +2,59 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from tunalm.errors import DataError
+from tunalm.records import EvaluationResults
+
 Row = TypeVar("Row", bound=BaseModel)
 
-RESULTS_VERSION = 1
-"""Of results.json, the one that the report understands."""
 
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object, or an empty one."""
+def read_record(path: Path, kind: type[Row]) -> Row | None:
+    """The record that a JSON file holds, or None."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
-def read_results(path: Path) -> dict[str, Any] | None:
-    """The results of an evaluation, or None."""
-    results = read_object(path)
-    return results if results.get("schema_version") == RESULTS_VERSION else None
+def read_results(path: Path) -> EvaluationResults:
+    """The content of a results.json.
 
-
-def read_objects(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a JSONL file, one after the other."""
-    for line in _lines(path):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            yield value
+    Raises:
+        DataError: it cannot be read, or another version of tunalm has written it.
+    """
+    results = read_record(path, EvaluationResults)
+    if results is None:
+        raise DataError(
+            path,
+            found="no results that this version of tunalm can read",
+            expected="what an evaluation writes",
+            fix="Run the evaluation again.",
+        )
+    return results
 
 
 def read_records(path: Path, kind: type[Row]) -> Iterator[Row]:
     """The records of a JSONL file, one after the other: a file may be larger than memory."""
-    for line in _lines(path):
-        try:
-            yield kind.model_validate_json(line)
-        except ValidationError:
-            continue
-
-
-def _lines(path: Path) -> Iterator[str]:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            yield from file
+            for line in file:
+                try:
+                    yield kind.model_validate_json(line)
+                except ValidationError:
+                    continue
     except OSError:
         return
+
+
+def as_record(value: Any, kind: type[Row]) -> Row | None:
+    """A plain value as a record, or None if it is not one."""
+    try:
+        return kind.model_validate(value)
+    except ValidationError:
+        return None

@@ -35,9 +35,9 @@ def signed(value: float | None) -> str:
     return f"+{text}" if value is not None and value > 0 else text
 
 
-def interval(ends: Sequence[float] | None) -> str:
+def interval(ends: Sequence[float] | None, digits: int = 1) -> str:
     """Both ends of an interval."""
-    return "-" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
+    return "-" if ends is None else f"{number(ends[0], digits)} to {number(ends[1], digits)}"
 
 
 def p_value(value: float | None) -> str:
@@ -60,7 +60,7 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """A value of any kind in one line."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from tunalm.records import EvaluationResults, Result
 from tunalm.reporting.formats import SIGNIFICANT, interval, number
 from tunalm.reporting.outcome import metric
 from tunalm.reporting.published import Published
@@ -20,49 +20,42 @@ class Headline:
     sources: list[str] = field(default_factory=list)
 
 
-def headline(results: dict[str, Any], published: Sequence[Published] = ()) -> Headline:
+def headline(results: EvaluationResults, published: Sequence[Published] = ()) -> Headline:
     """Make the table of an evaluation.
 
     Args:
         results: the content of results.json.
         published: a column is made for the benchmarks of the evaluation that they name.
     """
-    models: dict[str, Any] = results["models"]
-    benchmarks = models[results["baseline"]]["results"]
-    numbers = {(each.benchmark, each.model): each for each in published if each.benchmark in benchmarks}
+    first = results.models[results.baseline].results
+    numbers = {(each.benchmark, each.model): each for each in published if each.benchmark in first}
     sources = list(dict.fromkeys(each.source for each in numbers.values()))
     quoted = {benchmark for benchmark, _ in numbers}
     sure = {
-        (each["benchmark"], each["model"])
-        for each in results["comparisons"]
-        if each["against"] == results["baseline"] and each["p_holm"] < SIGNIFICANT
+        (each.benchmark, each.model)
+        for each in results.comparisons
+        if each.against == results.baseline and each.p_holm < SIGNIFICANT
     }
 
     def cells(model: str) -> Iterator[Cell]:
         yield Cell(model)
-        for benchmark in benchmarks:
-            outcome = models[model]["results"][benchmark] if model in models else None
-            yield _cell(outcome, (benchmark, model) in sure)
+        for benchmark in first:
+            result = results.models[model].results[benchmark] if model in results.models else None
+            yield _cell(result, (benchmark, model) in sure)
             if benchmark in quoted:
-                yield _quoted(numbers.get((benchmark, model)), sources)
+                found = numbers.get((benchmark, model))
+                yield Cell(f"{number(found.value)} [{sources.index(found.source) + 1}]" if found else "")
 
     columns = [Column("model", number=False)]
-    for benchmark, outcome in benchmarks.items():
-        columns.append(Column(benchmark, metric(outcome["metric"]).label))
+    for benchmark, result in first.items():
+        columns.append(Column(benchmark, metric(result.metric).label))
         if benchmark in quoted:
             columns.append(Column(benchmark, "published"))
-    names = dict.fromkeys([*models, *(model for _, model in numbers)])
+    names = dict.fromkeys([*results.models, *(model for _, model in numbers)])
     return Headline(Table("Models and benchmarks", columns, [list(cells(name)) for name in names]), sources)
 
 
-def _cell(outcome: dict[str, Any] | None, sure: bool) -> Cell:
-    if outcome is None:
+def _cell(result: Result | None, sure: bool) -> Cell:
+    if result is None:
         return Cell("")
-    star = "*" if sure else ""
-    return Cell(number(outcome["value"]) + star, outcome["value"], interval(outcome["ci95"]), strong=True)
-
-
-def _quoted(found: Published | None, sources: Sequence[str]) -> Cell:
-    if found is None:
-        return Cell("")
-    return Cell(f"{number(found.value)} [{sources.index(found.source) + 1}]", found.value)
+    return Cell(number(result.value) + ("*" if sure else ""), interval(result.ci95), strong=True)

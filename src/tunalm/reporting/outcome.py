@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from tunalm.records import Difference, EvaluationResults, Interval, Result
 from tunalm.reporting.changes import Answers, Change, largest_changes
 from tunalm.reporting.formats import MOST_TOLD, SIGNIFICANT, interval, number, p_value
 from tunalm.reporting.numbers import numbers_table, pairs_table, tasks_table, totals_table
@@ -55,37 +55,34 @@ class BenchmarkView:
     """Between the first model and the last."""
 
 
-def benchmark_views(results: dict[str, Any], sources: Sequence[Answers]) -> list[BenchmarkView]:
+def benchmark_views(results: EvaluationResults, sources: Sequence[Answers]) -> list[BenchmarkView]:
     """What an evaluation found, benchmark by benchmark.
 
     Args:
         results: the content of results.json.
         sources: where the answers of its models are.
     """
-    views = [_view(name, results) for name in results["models"][results["baseline"]]["results"]]
-    last = list(results["models"])[-1]
-    changes = largest_changes(sources, last, results["baseline"])
+    views = [_view(name, results) for name in results.benchmarks]
+    changes = largest_changes(sources, list(results.models)[-1], results.baseline)
     for view in views:
         view.changes = changes.get(view.name, [])
     return views
 
 
-def _view(benchmark: str, results: dict[str, Any]) -> BenchmarkView:
-    by_model = {name: model["results"][benchmark] for name, model in results["models"].items()}
-    comparisons = [each for each in results["comparisons"] if each["benchmark"] == benchmark]
-    against_first = {each["model"]: each for each in comparisons if each["against"] == results["baseline"]}
-    counts = {
-        model: (pair["wins"], pair["ties"], pair["losses"])
-        for model, pair in against_first.items()
-        if pair["wins"] + pair["ties"] + pair["losses"]
-    }
-    kind = metric(by_model[results["baseline"]]["metric"])
+def _view(benchmark: str, results: EvaluationResults) -> BenchmarkView:
+    by_model = results.on(benchmark)
+    comparisons = [each for each in results.comparisons if each.benchmark == benchmark]
+    against_first = {each.model: each for each in comparisons if each.against == results.baseline}
+    counts = {model: (pair.wins, pair.ties, pair.losses) for model, pair in against_first.items()}
+    counts = {model: each for model, each in counts.items() if any(each)}
+    first = by_model[results.baseline]
+    kind = metric(first.metric)
     return BenchmarkView(
         name=benchmark,
         metric=kind,
         sentences=list(sentences(by_model, comparisons, kind)),
         plot=interval_plot(
-            [(name, result["value"], result["ci95"]) for name, result in by_model.items()],
+            [(name, result.value, result.ci95) for name, result in by_model.items()],
             kind.label,
             f"{benchmark}: value and 95 % interval of every model; the table has the numbers",
         ),
@@ -93,61 +90,54 @@ def _view(benchmark: str, results: dict[str, Any]) -> BenchmarkView:
         if counts
         else None,
         numbers=numbers_table(benchmark, by_model, against_first),
-        note=by_model[results["baseline"]].get("note") or "",
+        note=first.note,
         totals=totals_table(benchmark, by_model),
         pairs=pairs_table(benchmark, comparisons),
         tasks=tasks_table(benchmark, by_model),
     )
 
 
-def sentences(
-    by_model: Mapping[str, dict[str, Any]], comparisons: Iterable[dict[str, Any]], kind: Metric
-) -> Iterator[str]:
+def sentences(by_model: Mapping[str, Result], comparisons: Iterable[Difference], kind: Metric) -> Iterator[str]:
     """The result in plain words: every model against the first, then the last one against those between.
 
     A difference is called one only if its p-value, after Holm's correction, is below `SIGNIFICANT`.
     """
-    pairs = {(each["model"], each["against"]): each for each in comparisons}
+    pairs = {(each.model, each.against): each for each in comparisons}
     first, *others = by_model
     if len(by_model) > MOST_TOLD:
-        best = max(others, key=lambda model: by_model[model]["value"] or 0.0)
+        best = max(others, key=lambda model: by_model[model].value or 0.0)
         others = list(dict.fromkeys([best, others[-1]]))
     baseline = by_model[first]
-    yield f"{first} {kind.phrase.format(number(baseline['value']))}{_in_brackets(baseline['ci95'])}."
+    yield f"{first} {kind.phrase.format(number(baseline.value))}{_in_brackets(baseline.ci95)}."
     for model in others:
-        stated = f"{model} {kind.phrase.format(number(by_model[model]['value']))}"
+        stated = f"{model} {kind.phrase.format(number(by_model[model].value))}"
         yield f"{stated}, {_difference(pairs[model, first], first)}."
     for model in others[:-1]:
         pair = pairs.get((others[-1], model))
         if pair:
             yield f"{others[-1]} has {_difference(pair, model)}."
     for model, result in by_model.items():
-        if result["failed"]:
-            yield f"{result['failed']} of {result['n']} answers of {model} failed; each counts as 0."
-    left_out = {model: result["unjudged"] for model, result in by_model.items() if result.get("unjudged")}
+        if result.failed:
+            yield f"{result.failed} of {result.n} answers of {model} failed; each counts as 0."
+    left_out = {model: result.unjudged for model, result in by_model.items() if result.unjudged}
     if left_out:
         counts = ", ".join(f"{count} of {model}" for model, count in left_out.items())
         yield f"Answers that could not be judged, and are left out of the numbers: {counts}."
 
 
-def _difference(pair: dict[str, Any], against: str) -> str:
-    difference = pair["difference"]
-    if difference is None:
+def _difference(pair: Difference, against: str) -> str:
+    if pair.difference is None:
         return f"no answer that was scored together with one of {against}"
-    if difference == 0:
+    if pair.difference == 0:
         return f"as much as {against}"
-    how = f"{number(abs(difference))} points {'more' if difference > 0 else 'less'} than {against}"
-    ends = pair["ci95"] and sorted(end if difference > 0 else -end for end in pair["ci95"])
-    sure = "" if pair["p_holm"] < SIGNIFICANT else ": that may be chance"
-    return f"{how}{_in_brackets(ends, _p(pair['p_holm']))}{sure}"
+    how = f"{number(abs(pair.difference))} points {'more' if pair.difference > 0 else 'less'} than {against}"
+    ends = pair.ci95 if pair.ci95 is None or pair.difference > 0 else (-pair.ci95[1], -pair.ci95[0])
+    sure = "" if pair.p_holm < SIGNIFICANT else ": that may be chance"
+    p = p_value(pair.p_holm)
+    return f"{how}{_in_brackets(ends, f'corrected p {p}' if p.startswith('<') else f'corrected p = {p}')}{sure}"
 
 
-def _p(value: float) -> str:
-    text = p_value(value)
-    return f"corrected p {text}" if text.startswith("<") else f"corrected p = {text}"
-
-
-def _in_brackets(ends: list[float] | None, more: str = "") -> str:
+def _in_brackets(ends: Interval | None, more: str = "") -> str:
     parts = [f"95\N{NO-BREAK SPACE}% interval {interval(ends)}" if ends else "", more]
     said = ", ".join(part for part in parts if part)
     return f" ({said})" if said else ""

@@ -7,12 +7,10 @@ template engine, and only figures made here are put in as they are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from tunalm.calls.budget import dollars
 from tunalm.reporting import formats
 
 
@@ -32,14 +30,12 @@ def environment(package: str, **filters: Callable[..., Any]) -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "dollars": dollars,
-        "duration": formats.duration,
         "number": formats.number,
         "plain": formats.plain,
         "shown": formats.shown,
         **filters,
     }
-    made.globals |= {"significant": formats.SIGNIFICANT, "minus": formats.MINUS, "serial": count(1).__next__}
+    made.globals |= {"significant": formats.SIGNIFICANT, "minus": formats.MINUS}
     return made
 
 

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tunalm.reporting.svg import NUM_COLOURS, PAGE, PAPER, WIDTH, Palette, Svg, label, look, new_axes, to_png, to_svg
+from tunalm.reporting.svg import INK, LINE, SERIES, WIDTH, drawn, label, new_axes, to_png
 
 Points = Sequence[tuple[float, float]]
 Rows = Sequence[tuple[str, float | None, Sequence[float] | None]]
@@ -25,11 +24,12 @@ NARROWEST = 6.0
 MOST_POINTS = 300
 MOST_BINS = 24
 DASHES = ("-", "--", ":", "-.")
-OUTCOME_COLOURS = (PAGE.series[3], PAGE.line, PAGE.series[2])
+OUTCOME_COLOURS = (SERIES[3], LINE, SERIES[2])
 """Of wins, ties and losses."""
 
 
-def interval_plot(rows: Rows, axis: str, description: str) -> Svg:
+@drawn
+def interval_plot(rows: Rows, axis: str, description: str) -> tuple[Figure, str]:
     """A dot per row with its interval, in the order of the rows; a dotted line stands at the first one's value.
 
     Args:
@@ -37,24 +37,22 @@ def interval_plot(rows: Rows, axis: str, description: str) -> Svg:
         axis: label of the horizontal axis.
         description: for those who cannot see the figure.
     """
-    with style.context(look(), after_reset=True):
-        return to_svg(_intervals(rows, axis, PAGE), description)
+    return _intervals(rows, axis), description
 
 
 def interval_png(rows: Rows, axis: str) -> bytes:
     """The figure of `interval_plot` as PNG, dark on white."""
-    with style.context(look(PAPER), after_reset=True):
-        return to_png(_intervals(rows, axis, PAPER))
+    return to_png(lambda: _intervals(rows, axis))
 
 
-def _intervals(rows: Rows, axis: str, palette: Palette) -> Figure:
+def _intervals(rows: Rows, axis: str) -> Figure:
     figure, axes = _one_line_each([name for name, *_ in rows])
     if rows[0][1] is not None:
-        axes.axvline(rows[0][1], color=palette.line, linestyle=":", linewidth=1.2)
+        axes.axvline(rows[0][1], color=LINE, linestyle=":", linewidth=1.2)
     for place, (_, value, ends) in enumerate(rows):
         if value is None:
             continue
-        colour = palette.series[place % NUM_COLOURS]
+        colour = SERIES[place % len(SERIES)]
         if ends is not None:
             axes.plot(list(ends), [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot([value], [place], "o", color=colour, markersize=6)
@@ -63,32 +61,32 @@ def _intervals(rows: Rows, axis: str, palette: Palette) -> Figure:
     return figure
 
 
-def outcome_bars(counts: Mapping[str, tuple[int, int, int]], description: str) -> Svg:
+@drawn
+def outcome_bars(counts: Mapping[str, tuple[int, int, int]], description: str) -> tuple[Figure, str]:
     """A bar per model: the shares of instructions won, tied and lost, with their counts.
 
     Args:
         counts: wins, ties and losses by model; at least one of each three is not 0.
         description: for those who cannot see the figure.
     """
-    with style.context(look(), after_reset=True):
-        figure, axes = _one_line_each(list(counts))
-        whole = np.asarray(list(counts.values()), dtype=np.float64)
-        shares = 100 * whole / whole.sum(axis=1, keepdims=True)
-        start = np.zeros(len(counts))
-        for kind, colour, part in zip(("wins", "ties", "losses"), OUTCOME_COLOURS, range(3), strict=True):
-            shown = axes.barh(
-                range(len(counts)), shares[:, part], left=start, height=0.62, color=colour, alpha=0.55, label=kind
-            )
-            words = [
-                f"{count:.0f}" if share >= NARROWEST else ""
-                for count, share in zip(whole[:, part], shares[:, part], strict=True)
-            ]
-            axes.bar_label(shown, words, label_type="center", fontsize=9.5)
-            start += shares[:, part]
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("share of the instructions, %")
-        figure.legend(loc="outside upper left", ncols=3)
-        return to_svg(figure, description)
+    figure, axes = _one_line_each(list(counts))
+    whole = np.asarray(list(counts.values()), dtype=np.float64)
+    shares = 100 * whole / whole.sum(axis=1, keepdims=True)
+    start = np.zeros(len(counts))
+    for kind, colour, part in zip(("wins", "ties", "losses"), OUTCOME_COLOURS, range(3), strict=True):
+        shown = axes.barh(
+            range(len(counts)), shares[:, part], left=start, height=0.62, color=colour, alpha=0.55, label=kind
+        )
+        words = [
+            f"{count:.0f}" if share >= NARROWEST else ""
+            for count, share in zip(whole[:, part], shares[:, part], strict=True)
+        ]
+        axes.bar_label(shown, words, label_type="center", fontsize=9.5)
+        start += shares[:, part]
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("share of the instructions, %")
+    figure.legend(loc="outside upper left", ncols=3)
+    return figure, description
 
 
 def _one_line_each(names: Sequence[str]) -> tuple[Figure, Any]:
@@ -101,7 +99,8 @@ def _one_line_each(names: Sequence[str]) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def setting_plot(series: Mapping[str, Rows], names: tuple[str, str], description: str) -> Svg:
+@drawn
+def setting_plot(series: Mapping[str, Rows], names: tuple[str, str], description: str) -> tuple[Figure, str]:
     """What a metric makes of the values of a knob, as in Figures 2 and 3 of the paper: a line per series.
 
     Args:
@@ -109,29 +108,29 @@ def setting_plot(series: Mapping[str, Rows], names: tuple[str, str], description
         names: of the knob and of the metric.
         description: for those who cannot see the figure.
     """
-    with style.context(look(), after_reset=True):
-        legend_rows = math.ceil(len(series) / LEGEND_COLUMNS) if len(series) > 1 else 0
-        figure, axes = new_axes(2.6, legend_rows * LEGEND_ROW)
-        settings = list(dict.fromkeys(setting for rows in series.values() for setting, *_ in rows))
-        for place, (name, rows) in enumerate(series.items()):
-            colour, dashes = PAGE.series[(place + 1) % NUM_COLOURS], DASHES[place % len(DASHES)]
-            known = [(settings.index(setting), value, ends) for setting, value, ends in rows if value is not None]
-            axes.plot([at for at, *_ in known], [value for _, value, _ in known], "o", linestyle=dashes, color=colour)
-            axes.plot([], [], "o", linestyle=dashes, color=colour, label=name)
-            for at, _, ends in known:
-                if ends is not None:
-                    axes.plot([at, at], list(ends), color=colour, linewidth=1.2)
-        axes.set_xticks(range(len(settings)), [label(setting) for setting in settings])
-        axes.set_xlim(-0.4, len(settings) - 0.6)
-        axes.grid(visible=False, axis="x")
-        if len(series) > 1:
-            figure.legend(loc="upper left", ncols=LEGEND_COLUMNS)
-        axes.set_xlabel(names[0])
-        axes.set_ylabel(names[1])
-        return to_svg(figure, description)
+    legend_rows = math.ceil(len(series) / LEGEND_COLUMNS) if len(series) > 1 else 0
+    figure, axes = new_axes(2.6, legend_rows * LEGEND_ROW)
+    settings = list(dict.fromkeys(setting for rows in series.values() for setting, *_ in rows))
+    for place, (name, rows) in enumerate(series.items()):
+        colour, dashes = SERIES[(place + 1) % len(SERIES)], DASHES[place % len(DASHES)]
+        known = [(settings.index(setting), value, ends) for setting, value, ends in rows if value is not None]
+        axes.plot([at for at, *_ in known], [value for _, value, _ in known], "o", linestyle=dashes, color=colour)
+        axes.plot([], [], "o", linestyle=dashes, color=colour, label=name)
+        for at, _, ends in known:
+            if ends is not None:
+                axes.plot([at, at], list(ends), color=colour, linewidth=1.2)
+    axes.set_xticks(range(len(settings)), [label(setting) for setting in settings])
+    axes.set_xlim(-0.4, len(settings) - 0.6)
+    axes.grid(visible=False, axis="x")
+    if len(series) > 1:
+        figure.legend(loc="upper left", ncols=LEGEND_COLUMNS)
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    return figure, description
 
 
-def columns(values: Mapping[str, float], names: tuple[str, str], description: str) -> Svg:
+@drawn
+def columns(values: Mapping[str, float], names: tuple[str, str], description: str) -> tuple[Figure, str]:
     """A column per value.
 
     Args:
@@ -139,17 +138,17 @@ def columns(values: Mapping[str, float], names: tuple[str, str], description: st
         names: of the horizontal and the vertical axis.
         description: for those who cannot see the figure.
     """
-    with style.context(look(), after_reset=True):
-        figure, axes = new_axes(2.2)
-        axes.bar(range(len(values)), list(values.values()), width=0.6, color=PAGE.series[1])
-        axes.set_xticks(range(len(values)), [label(name) for name in values])
-        axes.grid(visible=False, axis="x")
-        axes.set_xlabel(names[0])
-        axes.set_ylabel(names[1])
-        return to_svg(figure, description)
+    figure, axes = new_axes(2.2)
+    axes.bar(range(len(values)), list(values.values()), width=0.6, color=SERIES[1])
+    axes.set_xticks(range(len(values)), [label(name) for name in values])
+    axes.grid(visible=False, axis="x")
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    return figure, description
 
 
-def curves(series: Mapping[str, Points], axis: str, description: str) -> Svg:
+@drawn
+def curves(series: Mapping[str, Points], axis: str, description: str) -> tuple[Figure, str]:
     """Lines over optimizer steps.
 
     Args:
@@ -157,33 +156,32 @@ def curves(series: Mapping[str, Points], axis: str, description: str) -> Svg:
         axis: label of the vertical axis.
         description: for those who cannot see the figure.
     """
-    with style.context(look(), after_reset=True):
-        legend_rows = math.ceil(len(series) / LEGEND_COLUMNS) if len(series) > 1 else 0
-        figure, axes = new_axes(2.3, legend_rows * LEGEND_ROW)
-        for place, (name, points) in enumerate(series.items()):
-            steps, values = _thinned(points)
-            line: dict[str, Any] = {"color": PAGE.series[place % NUM_COLOURS], "linestyle": DASHES[place % len(DASHES)]}
-            axes.plot(steps, values, label=name, marker="o" if len(steps) == 1 else None, **line)
-        if len(series) > 1:
-            figure.legend(loc="upper left", ncols=LEGEND_COLUMNS)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes.set_xlabel("optimizer step")
-        axes.set_ylabel(axis)
-        return to_svg(figure, description)
+    legend_rows = math.ceil(len(series) / LEGEND_COLUMNS) if len(series) > 1 else 0
+    figure, axes = new_axes(2.3, legend_rows * LEGEND_ROW)
+    for place, (name, points) in enumerate(series.items()):
+        steps, values = _thinned(points)
+        line: dict[str, Any] = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
+        axes.plot(steps, values, label=name, marker="o" if len(steps) == 1 else None, **line)
+    if len(series) > 1:
+        figure.legend(loc="upper left", ncols=LEGEND_COLUMNS)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel(axis)
+    return figure, description
 
 
-def histogram(values: Sequence[float], axis: str, description: str, *, mark: float | None = None) -> Svg:
+@drawn
+def histogram(values: Sequence[float], axis: str, description: str, *, mark: float | None = None) -> tuple[Figure, str]:
     """How often values occur; `mark` draws a line at a limit."""
-    with style.context(look(), after_reset=True):
-        figure, axes = new_axes(2.2)
-        axes.hist(values, bins=_bins(values), color=PAGE.series[1], rwidth=0.9)
-        if mark is not None:
-            axes.axvline(mark, color=PAGE.ink, linestyle="--", linewidth=1)
-        axes.grid(visible=False, axis="x")
-        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.set_xlabel(axis)
-        axes.set_ylabel("responses")
-        return to_svg(figure, description)
+    figure, axes = new_axes(2.2)
+    axes.hist(values, bins=_bins(values), color=SERIES[1], rwidth=0.9)
+    if mark is not None:
+        axes.axvline(mark, color=INK, linestyle="--", linewidth=1)
+    axes.grid(visible=False, axis="x")
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.set_xlabel(axis)
+    axes.set_ylabel("responses")
+    return figure, description
 
 
 def _bins(values: Sequence[float]) -> list[float]:

@@ -1,22 +1,27 @@
 """report.html: one file that holds everything and asks for nothing, so that it can be mailed and opened anywhere.
 
-It shows one run, or several beside each other. What it is made of stands in `pages`.
+    Run (recipe, states, files) ---> runs, stages ---> tables and figures --.
+                                                                             +--> report.html.j2 --> report.html
+    results.json, predictions, verdicts --> headline, outcome, changes -----'
+
+It shows one run, or several beside each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from tunalm.recipe import Evaluate
+from tunalm.records import EvaluationResults
 from tunalm.reporting.changes import NUM_CHANGES, Answers
-from tunalm.reporting.files import read_results
+from tunalm.reporting.files import read_record
 from tunalm.reporting.headline import Headline, headline
 from tunalm.reporting.outcome import BenchmarkView, benchmark_views
 from tunalm.reporting.pages import environment, page_text
 from tunalm.reporting.published import Published
-from tunalm.reporting.runs import Run, RunView, States, differences, run_view
+from tunalm.reporting.runs import Run, RunView, differences, run_view
 from tunalm.reporting.stages import ranked_responses
 from tunalm.reporting.tables import Table
 from tunalm.reporting.variants import Sweep, sweep
@@ -33,33 +38,32 @@ class EvaluationView:
     benchmarks: list[BenchmarkView]
 
 
-def write_report(run_path: Path, recipe: dict[str, Any], states: States, published: Sequence[Published] = ()) -> None:
+def write_report(run: Run, published: Sequence[Published] = ()) -> None:
     """Write `report.html` into the folder of a run from what lies in it; what is missing is left out.
 
     Args:
-        run_path: folder of the run.
-        recipe: as `Recipe.model_dump(mode="json")` gives it.
-        states: what stage.json says of every stage; empty for one that has not run.
+        run: its folder, recipe and states.
         published: numbers to stand beside those of the run.
 
     Raises:
         StoreError: the file cannot be written.
     """
     evaluations = []
-    for name, stage in recipe.get("stages", {}).items():
-        results = read_results(run_path / name / "results.json") if stage.get("kind") == "evaluate" else None
+    for name, stage in run.recipe.stages.items():
+        if not isinstance(stage, Evaluate):
+            continue
+        results = read_record(run.path / name / "results.json", EvaluationResults)
         if results is not None:
-            sources = [Answers(run_path / name, {model: model for model in results["models"]})]
+            sources = [Answers(run.path / name, {model: model for model in results.models})]
             evaluations.append(evaluation_view(name, results, sources, published))
-    title = str(recipe.get("name", run_path.name))
-    view = run_view(title, Run(run_path, recipe, states))
-    _write(run_path / "report.html", title, recipe.get("description", ""), evaluations, [view])
+    view = run_view(run.recipe.name, run)
+    _write(run.path / "report.html", run.recipe.name, run.recipe.description, evaluations, [view])
 
 
 def write_comparison(
     path: Path,
     runs: Mapping[str, Run],
-    results: dict[str, Any],
+    results: EvaluationResults,
     sources: Sequence[Answers],
     published: Sequence[Published] = (),
     notes: Sequence[str] = (),
@@ -69,7 +73,7 @@ def write_comparison(
     Args:
         path: of the page.
         runs: by the names that tell them apart.
-        results: of the models of all runs together, in the form of results.json.
+        results: of the models of all runs together.
         sources: where the answers of these models are.
         published: numbers to stand beside those of the runs.
         notes: what a reader must know of the results.
@@ -85,9 +89,9 @@ def write_comparison(
 
 
 def evaluation_view(
-    name: str, results: dict[str, Any], sources: Sequence[Answers], published: Sequence[Published]
+    name: str, results: EvaluationResults, sources: Sequence[Answers], published: Sequence[Published]
 ) -> EvaluationView:
-    """Everything to show of an evaluation whose results.json has this content."""
+    """Everything to show of an evaluation."""
     return EvaluationView(name, headline(results, published), sweep(results), benchmark_views(results, sources))
 
 
@@ -110,16 +114,5 @@ def _write(
         knobs=knobs,
         problems=[*notes, *problems],
         num_changes=NUM_CHANGES,
-        widest=max((len(table.columns) for table in _tables(evaluations)), default=0),
     )
     write_text(path, page_text(text))
-
-
-def _tables(evaluations: Sequence[EvaluationView]) -> Iterator[Table]:
-    """Tables that a reader can sort."""
-    for evaluation in evaluations:
-        yield evaluation.headline.table
-        if evaluation.sweep is not None:
-            yield evaluation.sweep.table
-        for view in evaluation.benchmarks:
-            yield from (view.numbers, view.totals, view.pairs, view.tasks)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from tunalm.calls.budget import dollars
 from tunalm.progress import progress
+from tunalm.recipe import Recipe
 from tunalm.recipe.selection import named_stages
-from tunalm.reporting.files import read_object
+from tunalm.records import Manifest, StageState
+from tunalm.reporting.files import read_record
 from tunalm.reporting.flow import flow
-from tunalm.reporting.formats import plain
-from tunalm.reporting.judges import alarms
+from tunalm.reporting.formats import duration, plain
 from tunalm.reporting.stages import StageView, stage_view
 from tunalm.reporting.svg import Svg
-from tunalm.reporting.tables import Cell, Column, Table
+from tunalm.reporting.tables import Cell, Column, Table, table
 
-States = Mapping[str, dict[str, Any]]
+States = Mapping[str, StageState]
+"""What stage.json says, by stage."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,9 @@ class Run:
     """A run as the pipeline knows it."""
 
     path: Path
-    recipe: dict[str, Any]
-    """As `Recipe.model_dump(mode="json")` gives it."""
-    states: States
-    """What stage.json says of every stage; empty for one that has not run."""
+    recipe: Recipe
+    states: States = field(default_factory=dict)
+    """Stages that are missing have not run."""
 
 
 @dataclass(frozen=True)
@@ -44,78 +44,120 @@ class RunView:
     problems: list[str]
     """What a reader must know before believing the numbers."""
     stages: list[StageView]
-    seconds: float
-    """Of all stages together."""
-    cost: float | None
-    """Dollars of all calls; None if a price is not known."""
+    counts: Table
+    calls: Table
+    failures: Table
+    said: list[str]
+    """How long all took, and what it cost."""
     commands: list[str]
-    manifest: dict[str, Any]
-    manifest_text: str
+    manifest: Manifest | None
     config: str
 
 
 def run_view(name: str, run: Run) -> RunView:
     """Gather what is known of a run; anything may be missing."""
-    stages: dict[str, Any] = run.recipe.get("stages", {})
-    views = []
-    with progress(f"reading {name}", len(stages)) as advance:
-        for stage, settings in stages.items():
-            views.append(stage_view(run.path / stage, stage, settings, run.states.get(stage, {})))
+    views: list[StageView] = []
+    with progress(f"reading {name}", len(run.recipe.stages)) as advance:
+        for stage, settings in run.recipe.stages.items():
+            views.append(stage_view(run.path / stage, stage, settings, run.states.get(stage, StageState())))
             advance(1)
-    manifest = read_object(run.path / "manifest.json")
-    costs = [line.cost for view in views for line in view.calls]
+    manifest = read_record(run.path / "manifest.json", Manifest)
+    recipe = run.recipe.model_dump(mode="json")
     return RunView(
         name=name,
-        flow=_flow(run) if stages else None,
-        problems=list(_problems(run)),
+        flow=_flow(run) if views else None,
+        problems=list(_problems(views)),
         stages=views,
-        seconds=sum(state.get("seconds") or 0.0 for state in run.states.values()),
-        cost=None if None in costs else sum(cost for cost in costs if cost is not None),
-        commands=_commands(manifest),
+        counts=_counts_table(name, views),
+        calls=_calls_table(name, views),
+        failures=_failures_table(name, views),
+        said=list(_totals(views)),
+        commands=_commands(manifest or Manifest()),
         manifest=manifest,
-        manifest_text=json.dumps(manifest, indent=2, ensure_ascii=False),
-        config=yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True, width=100),
+        config=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100),
     )
 
 
 def _flow(run: Run) -> Svg:
-    stages = run.recipe["stages"]
-    kinds = {name: str(settings.get("kind", "")) for name, settings in stages.items()}
-    earlier: dict[str, Any] = {}
-    reads = {}
-    for name, settings in stages.items():
-        reads[name] = list(dict.fromkeys(named_stages(settings, earlier)))
-        earlier[name] = settings
-    return flow(kinds, reads, {name: state.get("status") == "done" for name, state in run.states.items()})
+    stages = {name: stage.model_dump(mode="json") for name, stage in run.recipe.stages.items()}
+    reads = {name: list(dict.fromkeys(named_stages(settings, stages))) for name, settings in stages.items()}
+    kinds = {name: stage.kind for name, stage in run.recipe.stages.items()}
+    return flow(kinds, reads, {name: state.done for name, state in run.states.items()})
 
 
-def _problems(run: Run) -> Iterator[str]:
-    for name in run.recipe.get("stages", {}):
-        state = run.states.get(name, {})
-        if state.get("status") != "done":
-            yield f"The stage {name} has not finished."
-        elif state.get("failed") or state.get("unknown"):
-            failed, unknown, requested = (state.get(key, 0) for key in ("failed", "unknown", "requested"))
-            yield f"The stage {name}: {failed} failed and {unknown} unknown of {requested}."
-        yield from (f"The stage {name}: {alarm}." for alarm in alarms(state.get("details")))
+def _problems(views: Sequence[StageView]) -> Iterator[str]:
+    for view in views:
+        state = view.state
+        if not state.done:
+            yield f"The stage {view.name} has not finished."
+        elif state.failed or state.unknown:
+            counts = f"{state.failed} failed and {state.unknown} unknown of {state.requested}"
+            yield f"The stage {view.name}: {counts}."
+        if state.edited:
+            files = ", ".join(state.edited)
+            yield f"The stage {view.name}: {files} was edited by hand; later stages read the edited version."
+        yield from (f"The stage {view.name}: {warning}." for warning in view.warnings)
 
 
-def _commands(manifest: Mapping[str, Any]) -> list[str]:
-    """What to type to repeat a run: its versions, the command as it was given, and one that needs this page only."""
-    versions = manifest.get("versions")
-    pins = [
-        f"{package}=={versions[package]}"
-        for package in ("tunalm", "torch", "transformers")
-        if isinstance(versions, Mapping) and package in versions
+def _counts_table(name: str, views: Sequence[StageView]) -> Table:
+    rows = []
+    for view in views:
+        state = view.state
+        counts = [plain(count) for count in (state.requested, state.ok, state.failed, state.unknown)]
+        status = state.status + (", edited by hand" if state.edited else "")
+        rows.append([view.name, view.kind, status, *counts, duration(state.seconds)])
+    return table(
+        f"Stages of {name}", ["stage", "kind", "state"], ["requested", "ok", "failed", "unknown", "time"], rows
+    )
+
+
+def _calls_table(name: str, views: Sequence[StageView]) -> Table:
+    numbers = ("answered", "from_ledger", "unknown", "calls", "prompt_tokens", "cached_tokens", "completion_tokens")
+    names = [*numbers, "reasoning_tokens"]
+    rows = [
+        [
+            view.name,
+            engine,
+            *(plain(getattr(account, number)) for number in names),
+            "unknown" if account.cost is None else dollars(account.cost),
+        ]
+        for view in views
+        for engine, account in view.calls.items()
     ]
-    given = [str(manifest["command"])] if "command" in manifest else []
-    install = [shlex.join(["pip", "install", *pins])] if pins else []
-    return [*install, *given, "tunalm run recipe.yaml    # or this, with the recipe below saved as recipe.yaml"]
+    headings = [number.replace("_", " ") for number in names]
+    return table(f"Calls and costs of {name}", ["stage", "model"], [*headings, "cost"], rows)
+
+
+def _failures_table(name: str, views: Sequence[StageView]) -> Table:
+    rows = [[view.name, reason, plain(count)] for view in views for reason, count in view.failures.items()]
+    return table(f"What failed in {name}", ["stage", "reason"], ["times"], rows)
+
+
+def _totals(views: Sequence[StageView]) -> Iterator[str]:
+    yield f"All stages together took {duration(sum(view.state.seconds or 0.0 for view in views))}."
+    costs = [account.cost for view in views for account in view.calls.values()]
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(costs):
+        yield "The price of some calls is not known."
+    elif costs:
+        yield f"All calls together cost {dollars(sum(known))}."
+
+
+def _commands(manifest: Manifest) -> list[str]:
+    """What to type to repeat a run: its versions, the command as it was given, and one that needs this page only."""
+    packages = [name for name in ("tunalm", "torch", "transformers") if name in manifest.versions]
+    install = [shlex.join(["pip", "install", *(f"{name}=={manifest.versions[name]}" for name in packages)])]
+    given = [manifest.command] if manifest.command else []
+    return [
+        *(install if packages else []),
+        *given,
+        "tunalm run recipe.yaml    # or this, with the recipe below saved as recipe.yaml",
+    ]
 
 
 def differences(runs: Mapping[str, Run]) -> Table | None:
     """Knobs whose values are not the same in all runs; None where all are."""
-    knobs = {name: dict(_flat(run.recipe)) for name, run in runs.items()}
+    knobs = {name: dict(_flat(run.recipe.model_dump(mode="json"))) for name, run in runs.items()}
     rows = [
         [Cell(knob), *(Cell(plain(knobs[name].get(knob, ""))) for name in runs)]
         for knob in dict.fromkeys(knob for each in knobs.values() for knob in each)
@@ -125,7 +167,7 @@ def differences(runs: Mapping[str, Run]) -> Table | None:
     return Table("What differs between the recipes", columns, rows) if rows else None
 
 
-def _flat(value: Any, path: Sequence[str] = ()) -> Iterator[tuple[str, Any]]:
+def _flat(value: object, path: Sequence[str] = ()) -> Iterator[tuple[str, object]]:
     """Knobs of a recipe, by their whole names."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():

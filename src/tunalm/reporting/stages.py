@@ -4,52 +4,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-from tunalm.records import Ranking, Response
-from tunalm.reporting.files import read_objects, read_records
-from tunalm.reporting.formats import percent
-from tunalm.reporting.judges import Line, judge_lines
+from tunalm.measures.means import known_mean
+from tunalm.measures.ranks import kendall_tau
+from tunalm.recipe import AnyStage, FromLists, Proxy, Rank, Reinforce, Sample, Sft
+from tunalm.records import CallAccount, HeldOut, JudgeHealth, Ranking, Response, StageState, TrainingStep
+from tunalm.reporting.files import as_record, read_records
+from tunalm.reporting.formats import number, percent
+from tunalm.reporting.judges import held_out_table, judge_table
 from tunalm.reporting.plots import Points, columns, curves, histogram
-from tunalm.reporting.proxies import Comparison, comparisons
 from tunalm.reporting.svg import Drawing
+from tunalm.reporting.tables import Table, table
 
 REASONS_SHOWN = 10
 NUM_LISTS = 3
 """Ranked lists that are shown."""
-
-
-@dataclass(frozen=True)
-class RankLength:
-    """One line of a table like Table 4 of the paper: the responses at one rank."""
-
-    rank: int
-    count: int
-    characters: float
-    tokens: float | None
-    score: float | None
-
-
-@dataclass(frozen=True)
-class Calls:
-    """What a stage has asked of one engine."""
-
-    engine: str
-    answered: int
-    """Requests, answered anew."""
-    from_ledger: int
-    """Requests that had been answered before the stage began."""
-    unknown: int
-    """Requests of which nobody knows whether they were answered, and paid for."""
-    calls: int
-    prompt_tokens: int
-    completion_tokens: int
-    cost: float | None
-    """Dollars; None if the price is not known."""
+LENGTH_BIAS = 0.5
+"""Kendall's tau between rank and length, on average over the lists, beyond which the report warns."""
 
 
 @dataclass
@@ -58,15 +33,17 @@ class StageView:
 
     name: str
     kind: str
-    state: dict[str, Any]
-    facts: dict[str, Any]
-    calls: list[Calls] = field(default_factory=list)
-    failures: dict[str, Any] = field(default_factory=dict)
+    state: StageState
+    facts: dict[str, object] = field(default_factory=dict)
+    """What else it counted, by name."""
+    calls: dict[str, CallAccount] = field(default_factory=dict)
+    """By engine."""
+    failures: dict[str, int] = field(default_factory=dict)
     """How many rows failed, by reason."""
+    warnings: list[str] = field(default_factory=list)
+    """What a reader must know before believing the numbers."""
+    tables: list[Table] = field(default_factory=list)
     figures: list[Drawing] = field(default_factory=list)
-    ranks: list[RankLength] = field(default_factory=list)
-    judge: list[Line] = field(default_factory=list)
-    proxy: list[Comparison] = field(default_factory=list)
     lists: list[Ranking] = field(default_factory=list)
 
 
@@ -103,48 +80,46 @@ PROXY_PANELS = (
 )
 
 
-def stage_view(folder: Path, name: str, settings: Mapping[str, Any], state: Mapping[str, Any]) -> StageView:
-    """Gather what is known of a stage from its folder; `settings` and `state` may lack anything."""
-    kind = str(settings.get("kind", state.get("kind", "")))
-    details = state.get("details")
-    view = StageView(name, kind, dict(state), dict(details) if isinstance(details, dict) else {})
-    view.calls = _calls(view.facts.pop("calls", {}))
-    failures = view.facts.pop("failures", {})
-    view.failures = failures if isinstance(failures, dict) else {}
-    if kind in _FILL:
-        _FILL[kind](view, folder, settings)
+def stage_view(folder: Path, name: str, settings: AnyStage, state: StageState) -> StageView:
+    """Gather what is known of a stage from its folder; anything may be missing."""
+    view = StageView(name, settings.kind, state, dict(state.details))
+    calls = view.facts.pop("calls", None)
+    known = (
+        {engine: as_record(account, CallAccount) for engine, account in calls.items()}
+        if isinstance(calls, dict)
+        else {}
+    )
+    view.calls = {engine: account for engine, account in known.items() if account is not None}
+    failures = view.facts.pop("failures", None)
+    view.failures = dict(failures) if isinstance(failures, dict) else {}
+    if isinstance(settings, Sample):
+        _add_samples(view, folder, settings.max_rouge_l)
+    elif isinstance(settings, Rank):
+        _add_ranks(view, folder)
+    elif isinstance(settings, Proxy):
+        _add_agreement(view)
+        _add_curves(view, folder, PROXY_PANELS)
+    elif isinstance(settings, Sft | FromLists | Reinforce):
+        _add_curves(view, folder, PANELS)
     return view
 
 
-def _calls(accounts: Any) -> list[Calls]:
-    """The accounts that a stage has put down, by engine; those of an older or damaged run are left out."""
-    names = {each.name for each in fields(Calls)} - {"engine"}
-    known = accounts.items() if isinstance(accounts, Mapping) else ()
-    return [
-        Calls(str(engine), **{name: account[name] for name in names})
-        for engine, account in known
-        if isinstance(account, Mapping) and names <= account.keys()
-    ]
+def _add_agreement(view: StageView) -> None:
+    held_out = as_record(view.facts.pop("held_out", None), HeldOut)
+    if held_out is not None:
+        view.facts |= {
+            "held-out lists": held_out.lists,
+            "held-out lists left out": held_out.left_out,
+            "length baseline": held_out.length_prefers,
+        }
+        view.tables.append(held_out_table(view.name, held_out))
 
 
-def _fill_proxy(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:
-    held_out = view.facts.pop("held_out", None)
-    view.proxy = comparisons(held_out)
-    if isinstance(held_out, Mapping):
-        names = {"lists": "held-out lists", "left_out": "held-out lists left out", "length_prefers": "length baseline"}
-        view.facts |= {label: held_out[name] for name, label in names.items() if name in held_out}
-    _fill_training(view, folder, settings, PROXY_PANELS)
-
-
-def _fill_training(
-    view: StageView, folder: Path, settings: Mapping[str, Any], panels: Sequence[Panel] = PANELS
-) -> None:
+def _add_curves(view: StageView, folder: Path, panels: Sequence[Panel]) -> None:
     metrics: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
-    for line in read_objects(folder / "metrics.jsonl"):
-        numbers = {key: float(value) for key, value in line.items() if isinstance(value, int | float)}
-        if (step := numbers.pop("step", None)) is not None:
-            for key, value in numbers.items():
-                metrics[key].append((step, value))
+    for line in read_records(folder / "metrics.jsonl", TrainingStep):
+        for key, value in line.metrics.items():
+            metrics[key].append((line.step, value))
     for panel in panels:
         series: dict[str, Points] = {
             found[1].replace("_", " "): points
@@ -156,7 +131,7 @@ def _fill_training(
             view.figures.append(Drawing(panel.caption, svg))
 
 
-def _fill_sampling(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:
+def _add_samples(view: StageView, folder: Path, limit: float | None) -> None:
     tokens: list[float] = []
     similarity: list[float] = []
     redrawn = total = 0
@@ -164,14 +139,14 @@ def _fill_sampling(view: StageView, folder: Path, settings: Mapping[str, Any]) -
     for row in read_records(folder / "responses.jsonl", Ranking):
         for response in row.responses:
             total += 1
+            redrawn += (response.attempts or 1) > 1
             if response.failure is not None:
                 failures[response.failure] += 1
-            redrawn += (response.attempts or 1) > 1
-            if response.failure is None and response.num_tokens is not None:
+                continue
+            if response.num_tokens is not None:
                 tokens.append(response.num_tokens)
-            if response.failure is None and response.max_rouge_l is not None:
+            if response.max_rouge_l is not None:
                 similarity.append(response.max_rouge_l)
-    limit = settings.get("max_rouge_l")
     if total and limit is not None:
         view.facts["responses drawn again"] = f"{redrawn} of {total} ({percent(redrawn / total)})"
     if failures:
@@ -186,41 +161,42 @@ def _fill_sampling(view: StageView, folder: Path, settings: Mapping[str, Any]) -
         view.figures.append(Drawing(caption, svg))
 
 
-def _fill_ranking(view: StageView, folder: Path, settings: Mapping[str, Any]) -> None:
+def _add_ranks(view: StageView, folder: Path) -> None:
     at_rank: defaultdict[int, list[tuple[int, int | None, float | None]]] = defaultdict(list)
+    taus: list[float | None] = []
     for row in read_records(folder / "rankings.jsonl", Ranking):
         ranked = ranked_responses(row)
         for response in ranked:
             at_rank[response.rank or 0].append((len(response.text), response.num_tokens, response.score))
-        if len({response.rank for response in ranked}) > 1 and len(view.lists) < NUM_LISTS:
-            view.lists.append(row)
+        if len({response.rank for response in ranked}) > 1:
+            taus.append(kendall_tau([each.rank for each in ranked], [-len(each.text) for each in ranked]))
+            if len(view.lists) < NUM_LISTS:
+                view.lists.append(row)
+    view.facts.pop("mean_characters_by_rank", None)
+    rows, lengths = [], {}
     for rank, responses in sorted(at_rank.items()):
         characters, tokens, scores = zip(*responses, strict=True)
-        view.ranks.append(RankLength(rank, len(responses), fmean(characters), _mean(tokens), _mean(scores)))
-    if view.ranks:
-        view.facts.pop("mean_characters_by_rank", None)
-        lengths = {str(line.rank): line.characters for line in view.ranks}
+        lengths[str(rank)] = fmean(characters)
+        means = (number(fmean(characters)), number(known_mean(tokens)), number(known_mean(scores), 3))
+        rows.append([str(rank), str(len(responses)), *means])
+    if rows:
+        names = ["rank", "responses", "mean characters", "mean tokens", "mean score"]
+        view.tables.append(table(f"Responses of {view.name} by rank", [], names, rows))
         svg = columns(lengths, ("rank", "mean characters"), f"{view.name}: length by rank")
         view.figures.append(Drawing("Length by rank (0 is best): a steady change is a sign of length bias", svg))
-    view.judge = judge_lines(view.facts.pop("judge", None))
+    tau = known_mean(taus)
+    if tau is not None and abs(tau) > LENGTH_BIAS:
+        prefers = "longer" if tau > 0 else "shorter"
+        view.warnings.append(
+            f"its ranks go with length: Kendall's tau of rank and length is {number(abs(tau), 2)} on average over the"
+            f" lists, and {prefers} responses rank higher"
+        )
+    if (health := as_record(view.facts.pop("judge", None), JudgeHealth)) is not None:
+        view.tables.append(judge_table(view.name, health))
+        view.warnings += health.alarms
 
 
 def ranked_responses(row: Ranking) -> list[Response]:
     """Responses that have a rank, best first."""
     ranked = [response for response in row.responses if response.rank is not None]
     return sorted(ranked, key=lambda response: response.rank or 0)
-
-
-_FILL: dict[str, Callable[[StageView, Path, Mapping[str, Any]], None]] = {
-    "sft": _fill_training,
-    "train": _fill_training,
-    "proxy": _fill_proxy,
-    "rl": _fill_training,
-    "sample": _fill_sampling,
-    "rank": _fill_ranking,
-}
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None

@@ -1,11 +1,8 @@
-"""Tables of a page that a reader can sort by a click, without a script.
-
-The page gives every row its place under each sortable column; choosing a heading chooses the places that count.
-"""
+"""Tables of a page, as text; the page decides how they look."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -17,7 +14,7 @@ class Column:
     note: str = ""
     """Under it."""
     number: bool = True
-    """Whether its cells hold numbers: they stand on the right, and rows can be sorted by them."""
+    """Whether its cells hold numbers, which stand on the right."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +22,6 @@ class Cell:
     """What stands in one place."""
 
     text: str
-    key: float | None = None
-    """Rows are sorted by it, the largest first, those without one last."""
     note: str = ""
     """Under the text."""
     strong: bool = False
@@ -43,15 +38,8 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
 
-    @property
-    def places(self) -> list[list[int]]:
-        """By row, its place when rows are sorted by each column; the first column keeps the order given."""
-        orders = [list(range(len(self.rows)))]
-        for column in range(1, len(self.columns)):
-            order = sorted(range(len(self.rows)), key=lambda row: _descending(self.rows[row][column].key))
-            orders.append([place for _, place in sorted((row, place) for place, row in enumerate(order))])
-        return [list(places) for places in zip(*orders, strict=True)]
 
-
-def _descending(key: float | None) -> tuple[bool, float]:
-    return key is None, 0.0 if key is None else -key
+def table(label: str, words: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> Table:
+    """A table whose first columns hold words and whose others hold numbers; a plain text is a cell."""
+    columns = [*(Column(heading, number=False) for heading in words), *map(Column, numbers)]
+    return Table(label, columns, [[Cell(each) if isinstance(each, str) else each for each in row] for row in rows])

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from tunalm.measures.means import t_interval
 from tunalm.recipe.sweeps import SEED, read_label
+from tunalm.records import EvaluationResults, Result
 from tunalm.reporting.formats import interval, number
 from tunalm.reporting.outcome import metric
 from tunalm.reporting.plots import setting_plot
@@ -39,22 +39,21 @@ class Sweep:
     drawings: list[Drawing]
 
 
-def sweep(results: dict[str, Any]) -> Sweep | None:
+def sweep(results: EvaluationResults) -> Sweep | None:
     """What became of the variants of an evaluation's models; None where there are none.
 
     Args:
         results: the content of results.json. Variants are told by their names, see `tunalm.recipe.sweeps.label`.
     """
-    models: defaultdict[str, defaultdict[Setting, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for label, outcome in results["models"].items():
+    models: defaultdict[str, defaultdict[Setting, list[Mapping[str, Result]]]] = defaultdict(lambda: defaultdict(list))
+    for label, outcome in results.models.items():
         name, values = read_label(label)
         setting = tuple((axis, value) for axis, value in values.items() if axis != SEED)
-        models[name][setting].append(outcome["results"])
-    if sum(len(settings) for settings in models.values()) == len(results["models"]) == len(models):
+        models[name][setting].append(outcome.results)
+    if sum(len(settings) for settings in models.values()) == len(results.models) == len(models):
         return None
-    kinds = {
-        name: metric(found["metric"]).label for name, found in results["models"][results["baseline"]]["results"].items()
-    }
+    first = results.models[results.baseline].results
+    kinds = {name: metric(result.metric).label for name, result in first.items()}
     means = {
         (model, setting): {name: _mean([outcome[name] for outcome in outcomes]) for name in kinds}
         for model, settings in models.items()
@@ -64,9 +63,9 @@ def sweep(results: dict[str, Any]) -> Sweep | None:
     columns = [Column("model", number=False), Column("seeds"), *(Column(name, kind) for name, kind in kinds.items())]
     rows = []
     for (model, setting), found in means.items():
-        cells = [Cell(number(mean.value), mean.value, interval(mean.ends), strong=True) for mean in found.values()]
+        cells = [Cell(number(mean.value), interval(mean.ends), strong=True) for mean in found.values()]
         count = seeds[model, setting]
-        rows.append([Cell(model, note=_words(setting)), Cell(str(count), count), *cells])
+        rows.append([Cell(model, note=_words(setting)), Cell(str(count)), *cells])
     drawings = [
         _drawing(model, benchmark, kind, {setting: means[model, setting][benchmark] for setting in settings})
         for model, settings in models.items()
@@ -86,11 +85,11 @@ def _drawing(model: str, benchmark: str, kind: str, means: Mapping[Setting, Mean
     return Drawing(caption, setting_plot(series, (knob, kind), f"{caption} by {knob}; the table has the numbers"))
 
 
-def _mean(outcomes: Sequence[dict[str, Any]]) -> Mean:
-    values = [outcome["value"] for outcome in outcomes if outcome["value"] is not None]
+def _mean(outcomes: Sequence[Result]) -> Mean:
+    values = [outcome.value for outcome in outcomes if outcome.value is not None]
     if not values:
         return Mean(None, None)
-    return Mean(fmean(values), outcomes[0]["ci95"] if len(outcomes) == 1 else t_interval(values))
+    return Mean(fmean(values), outcomes[0].ci95 if len(outcomes) == 1 else t_interval(values))
 
 
 def _words(setting: Setting) -> str:

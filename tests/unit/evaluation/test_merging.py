@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,7 @@ from tunalm.errors import DataError
 from tunalm.evaluation.merging import Evaluated, Merged, merge
 from tunalm.evaluation.results import summarise
 from tunalm.recipe import Evaluate
-from tunalm.records import Prediction, Verdict
+from tunalm.records import Difference, Prediction, Verdict
 from tunalm.store import write_rows
 
 Scores = dict[str, dict[str, float | None]]
@@ -49,9 +48,8 @@ def named(model: str, run: str) -> str:
     return f"{run}: {model}"
 
 
-def pair(merged: Merged, model: str, against: str) -> dict[str, Any]:
-    pairs: list[dict[str, Any]] = merged.results["comparisons"]
-    (found,) = [each for each in pairs if (each["model"], each["against"]) == (model, against)]
+def pair(merged: Merged, model: str, against: str) -> Difference:
+    (found,) = [each for each in merged.results.comparisons if (each.model, each.against) == (model, against)]
     return found
 
 
@@ -61,46 +59,43 @@ OTHER: Scores = {"base": {"b": 1.0, "a": 0.0, "d": 0.0}, "tuna": {"b": 1.0, "a":
 
 def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
     runs = {"one": evaluated(tmp_path / "one", ONE), "other": evaluated(tmp_path / "other", OTHER)}
-    models = merge(runs, named).results["models"]
+    models = merge(runs, named).results.models
     assert list(models) == ["one: base", "one: tuna", "other: base", "other: tuna"]
     for name, outcome in models.items():
         run, _, model = name.partition(": ")
-        assert outcome == runs[run].results["models"][model]
+        assert outcome == runs[run].results.models[model]
 
 
 def test_pairs_are_compared_on_the_rows_that_both_have(tmp_path: Path) -> None:
     runs = {"one": evaluated(tmp_path / "one", ONE), "other": evaluated(tmp_path / "other", OTHER)}
     merged = merge(runs, named)
     found = pair(merged, "other: tuna", "one: tuna")
-    assert (found["wins"], found["ties"], found["losses"], found["difference"]) == (1, 0, 0, 100.0)
-    assert pair(merged, "other: base", "one: base")["difference"] == 50.0
-    assert all(each["p_holm"] is not None for each in merged.results["comparisons"])
+    assert (found.wins, found.ties, found.losses, found.difference) == (1, 0, 0, 100.0)
+    assert pair(merged, "other: base", "one: base").difference == 50.0
+    assert all(each.p_holm >= each.p_value for each in merged.results.comparisons)
     assert "own has not as many rows in all runs" in merged.notes[0]
 
 
 def test_a_model_that_two_runs_share_is_shown_once(tmp_path: Path) -> None:
     one = evaluated(tmp_path / "one", ONE)
     merged = merge({"one": one, "again": one}, named)
-    assert list(merged.results["models"]) == ["one: base", "one: tuna"]
+    assert list(merged.results.models) == ["one: base", "one: tuna"]
     assert merged.names["again"] == {}
 
 
 def test_a_run_that_names_a_model_twice_has_both(tmp_path: Path) -> None:
     one = evaluated(tmp_path / "one", {"tuna": ONE["tuna"], "again": ONE["tuna"]})
-    one.results["models"]["again"]["identity"] = one.results["models"]["tuna"]["identity"]
-    assert list(merge({"one": one, "other": one}, named).results["models"]) == ["one: tuna", "one: again"]
+    one.results.models["again"].identity = one.results.models["tuna"].identity
+    assert list(merge({"one": one, "other": one}, named).results.models) == ["one: tuna", "one: again"]
 
 
 def test_benchmarks_that_only_some_runs_have_are_left_out_and_named(tmp_path: Path) -> None:
     one = evaluated(tmp_path / "one", ONE)
-    results: dict[str, Any] = one.results
-    more = {
-        model: outcome | {"results": outcome["results"] | {"more": outcome["results"]["own"]}}
-        for model, outcome in results["models"].items()
-    }
-    wider = Evaluated(one.folder, results | {"models": more})
+    wider = Evaluated(one.folder, one.results.model_copy(deep=True))
+    for outcome in wider.results.models.values():
+        outcome.results["more"] = outcome.results["own"]
     merged = merge({"wider": wider, "other": evaluated(tmp_path / "other", OTHER)}, named)
-    assert list(merged.results["models"]["wider: base"]["results"]) == ["own"]
+    assert list(merged.results.models["wider: base"].results) == ["own"]
     assert "more is left out: not all runs evaluate on it." in merged.notes
 
 

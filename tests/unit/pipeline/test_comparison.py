@@ -14,6 +14,7 @@ from tunalm.errors import StoreError
 from tunalm.pipeline.comparison import compare_runs
 from tunalm.pipeline.running import run_recipe
 from tunalm.recipe.loading import build_recipe
+from tunalm.reporting.files import read_results
 
 ROWS = [{"id": f"row-{number}", "instruction": f"Say {word}.", "reference": word} for number, word in enumerate("abc")]
 
@@ -37,8 +38,8 @@ def run(folder: Path, data: Path, reply: str, **changed: Any) -> Path:
 def test_models_of_all_runs_are_in_one_page(tmp_path: Path, data: Path) -> None:
     runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "nothing")]
     results = compare_runs(runs, tmp_path / "out")
-    assert list(results["models"]) == ["one: base", "one: tuna", "other: tuna"]
-    assert json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8")) == results
+    assert list(results.models) == ["one: base", "one: tuna", "other: tuna"]
+    assert read_results(tmp_path / "out" / "results.json") == results
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     for part in ("one and other", "What differs between the recipes", "scores.models.tuna.replies", "other: tuna"):
         assert part in page
@@ -50,14 +51,14 @@ def test_runs_that_differ_in_the_seed_alone_are_averaged(tmp_path: Path, data: P
         path = folder / "scores" / "results.json"
         path.write_text(path.read_text(encoding="utf-8").replace("scripted", f"scripted {index}"), encoding="utf-8")
     results = compare_runs(runs, tmp_path / "out")
-    assert "tuna~seed=0" in results["models"]
-    assert "tuna~seed=1" in results["models"]
+    assert "tuna~seed=0" in results.models
+    assert "tuna~seed=1" in results.models
     assert "Means over seeds" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_folders_of_one_name_are_told_apart(tmp_path: Path, data: Path) -> None:
     runs = [run(tmp_path / place / "run", data, place) for place in ("here", "there")]
-    assert "there/run: tuna" in compare_runs(runs, tmp_path / "out")["models"]
+    assert "there/run: tuna" in compare_runs(runs, tmp_path / "out").models
 
 
 def test_one_run_cannot_be_compared(tmp_path: Path, data: Path) -> None:

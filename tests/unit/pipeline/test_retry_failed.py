@@ -72,13 +72,13 @@ def test_failures_of_a_finished_stage_stay_unless_they_are_asked_for(
 ) -> None:
     teacher.failing = {"yes/1/1"}
     states = run_recipe(recipe, tmp_path)
-    assert (states["own"]["failed"], usable(tmp_path)) == (1, [2, 3])
+    assert (states["own"].failed, usable(tmp_path)) == (1, [2, 3])
     teacher.failing, teacher.asked = set(), []
     run_recipe(recipe, tmp_path)
     assert (teacher.asked, usable(tmp_path)) == ([], [2, 3])
     states = run_recipe(recipe, tmp_path, retry_failed=True)
     assert (teacher.asked, usable(tmp_path)) == (["yes/1/1"], [3, 3])
-    assert (states["own"]["failed"], states["own"]["ok"]) == (0, 6)
+    assert (states["own"].failed, states["own"].ok) == (0, 6)
     teacher.asked = []
     run_recipe(recipe, tmp_path)
     run_recipe(recipe, tmp_path, retry_failed=True)
@@ -92,7 +92,7 @@ def test_a_second_failure_changes_nothing_that_reads_the_stage(
     run_recipe(recipe, tmp_path)
     monkeypatch.setattr(likelihood.LikelihoodRanker, "rank", None)
     states = run_recipe(recipe, tmp_path, retry_failed=True)
-    assert (states["own"]["failed"], states["own"]["revision"]) == (1, 0)
+    assert (states["own"].failed, states["own"].revision) == (1, 0)
 
 
 def test_a_kill_while_failures_are_asked_for_again_is_gone_on_from(

@@ -224,5 +224,5 @@ def test_the_figures_of_a_combination_are_in_the_record_and_in_the_report(tmp_pa
     stage = {"kind": "rank", "by": "likelihood", "responses": str(tmp_path / "responses.jsonl"), "veto": "verifier"}
     stages = {"ranked": {**stage, "verifier": f"{tmp_path / 'checks.py'}:short"}}
     states = run_recipe(build_recipe({"name": "x", "stages": stages}), tmp_path / "run")
-    assert states["ranked"]["details"]["veto"]["responses_wrong"] == 1
+    assert states["ranked"].details["veto"]["responses_wrong"] == 1
     assert "responses_wrong: 1" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -86,7 +86,7 @@ def test_another_length_penalty_with_stored_log_probabilities_asks_nobody(tmp_pa
             "by": {"kind": "rank", "by": "likelihood", "responses": str(tmp_path / "r.jsonl"), "length_penalty": beta}
         }
         states = run_recipe(build_recipe({"name": "x", "stages": stages}), tmp_path / "run")
-        assert "calls" not in states["by"]["details"]
+        assert "calls" not in states["by"].details
         (row,) = read_rows(tmp_path / "run" / "by" / "rankings.jsonl", Ranking)
         assert [response.rank for response in row.responses] == ranks
     assert not (tmp_path / "run" / "ledger.sqlite").exists()

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tunalm.records import Prediction, Ranking, Response, Verdict
+from tunalm.recipe import Recipe
+from tunalm.records import (
+    Difference,
+    EvaluationKnobs,
+    EvaluationResults,
+    ModelResults,
+    Prediction,
+    Ranking,
+    Response,
+    Result,
+    StageState,
+    TaskMean,
+    Verdict,
+)
+from tunalm.reporting import Run
 from tunalm.store import write_json, write_rows
 
 HOSTILE = (
@@ -18,67 +31,53 @@ HOSTILE = (
 )
 
 
-@dataclass(frozen=True)
-class FakeRun:
-    """A folder and the two arguments that the pipeline hands over with it."""
-
-    path: Path
-    recipe: dict[str, Any]
-    states: dict[str, dict[str, Any]]
+MakeResults = Callable[..., EvaluationResults]
 
 
-def _result(value: float, **changed: Any) -> dict[str, Any]:
+def result(value: float, **changed: Any) -> Result:
     """One model's result on one benchmark."""
-    return {
-        "metric": "success",
+    mean = {"brief": TaskMean(value=value, n=100)}
+    known = {
         "value": value,
-        "stderr": 2.0,
-        "ci95": [value - 4, value + 4],
+        "ci95": (value - 4, value + 4),
         "n": 100,
-        "failed": 0,
-        "by_task": {"brief": {"value": value, "n": 100}},
+        "by_task": mean,
         "mean_tokens": 12.5,
         "cut": 0.02,
-        **changed,
     }
+    return Result(**{"metric": "success"} | known | changed)
 
 
-def _comparison(model: str, against: str, difference: float, p_holm: float) -> dict[str, Any]:
-    """One pair of models."""
-    return {
-        "benchmark": "checkable",
-        "model": model,
-        "against": against,
-        "metric": "success",
-        "difference": difference,
-        "ci95": [difference - 5, difference + 5],
-        "p_value": p_holm / 3,
-        "p_holm": p_holm,
-        "wins": 20,
-        "losses": 10,
-        "ties": 70,
-    }
+def _difference(model: str, against: str, difference: float, p_holm: float) -> Difference:
+    ends = difference - 5, difference + 5
+    known: dict[str, Any] = {"metric": "success", "wins": 20, "losses": 10, "ties": 70, "p_value": p_holm / 3}
+    return Difference(
+        benchmark="checkable",
+        model=model,
+        against=against,
+        difference=difference,
+        ci95=ends,
+        p_holm=p_holm,
+        **known,
+    )
 
 
-def _results(*names: str) -> dict[str, Any]:
+def _results(*names: str) -> EvaluationResults:
     """Results of three models, the last of which is better than the others."""
     first, second, third = names
-    models = {
-        first: _result(20.0),
-        second: _result(21.0),
-        third: _result(31.2, failed=3),
-    }
-    return {
-        "schema_version": 1,
-        "baseline": first,
-        "models": {name: {"identity": f"model {name}", "results": {"checkable": one}} for name, one in models.items()},
-        "comparisons": [
-            _comparison(second, first, 1.0, 0.8),
-            _comparison(third, first, 11.2, 0.003),
-            _comparison(third, second, 10.2, 0.004),
+    found = {first: result(20.0), second: result(21.0), third: result(31.2, failed=3)}
+    return EvaluationResults(
+        baseline=first,
+        models={
+            name: ModelResults(identity=f"model {name}", results={"checkable": each}) for name, each in found.items()
+        },
+        comparisons=[
+            _difference(second, first, 1.0, 0.8),
+            _difference(third, first, 11.2, 0.003),
+            _difference(third, second, 10.2, 0.004),
         ],
-        "settings": {"bootstrap_samples": 2000, "seed": 0, "max_new_tokens": 32},
-    }
+        settings=EvaluationKnobs(bootstrap_samples=2000, seed=0, max_new_tokens=32),
+    )
 
 
 def _ranking(index: int, *, ranked: bool) -> Ranking:
@@ -103,32 +102,33 @@ def hostile() -> str:
 
 
 @pytest.fixture
-def make_results() -> Callable[..., dict[str, Any]]:
+def make_results() -> MakeResults:
     """Makes the content of a results.json for three models with the given names."""
     return _results
 
 
 @pytest.fixture
-def fake_run(tmp_path: Path) -> FakeRun:
+def fake_run(tmp_path: Path) -> Run:
     """A finished run of four stages; names, texts and errors are hostile wherever they can be."""
     return _write_run(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def read_only_run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
+def read_only_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same run, for tests that leave it as it is."""
     return _write_run(tmp_path_factory.mktemp("run"))
 
 
-def _write_run(path: Path) -> FakeRun:
-    kinds = {"own": "sample", "by_checker": "rank", "tuna": "train", "scores": "evaluate"}
-    stages: dict[str, Any] = {name: {"kind": kind, "seed": 0} for name, kind in kinds.items()}
-    stages["own"]["max_rouge_l"] = 0.8
-    states = {
-        name: {"status": "done", "kind": kind, "requested": 4, "ok": 4, "failed": 0, "unknown": 0, "seconds": 75.0}
-        | {"details": {"some_detail": HOSTILE}}
-        for name, kind in kinds.items()
+def _write_run(path: Path) -> Run:
+    stages: dict[str, Any] = {
+        "own": {"kind": "sample", "engine": {"kind": "scripted"}, "data": "checkable:train", "max_rouge_l": 0.8},
+        "by_checker": {"kind": "rank", "by": "verifier", "responses": "own"},
+        "tuna": {"kind": "train", "start": "embedded:smollm2", "rankings": "by_checker"},
+        "scores": {"kind": "evaluate", "models": ["tuna"], "benchmarks": ["checkable"]},
     }
+    kinds = {name: stage["kind"] for name, stage in stages.items()}
+    counts: dict[str, Any] = {"requested": 4, "ok": 4, "seconds": 75.0, "details": {"some_detail": HOSTILE}}
+    states = {name: StageState(status="done", kind=kind, **counts) for name, kind in kinds.items()}
     for name in kinds:
         (path / name).mkdir()
     write_rows(path / "own" / "responses.jsonl", [_ranking(index, ranked=False) for index in range(5)])
@@ -155,7 +155,7 @@ def _write_run(path: Path) -> FakeRun:
     lines = [json.dumps(step) for step in steps]
     (path / "tuna" / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 5, "lo']), encoding="utf-8")
     names = ("base", HOSTILE, "tuna")
-    write_json(path / "scores" / "results.json", _results(*names))
+    write_json(path / "scores" / "results.json", _results(*names).model_dump(mode="json"))
     answers = [(f"held-{index}", name, float(name == "tuna")) for name in names for index in range(12)]
     write_rows(
         path / "scores" / "predictions.jsonl",
@@ -174,4 +174,4 @@ def _write_run(path: Path) -> FakeRun:
     manifest = {"command": f"tunalm run {HOSTILE}", "git_commit": "abc123", "versions": {"torch": "2.13.0"}}
     write_json(path / "manifest.json", manifest)
     recipe = {"name": "line", "description": HOSTILE, "inputs": {"note": HOSTILE}, "seed": 0, "stages": stages}
-    return FakeRun(path, recipe, states)
+    return Run(path, Recipe.model_validate(recipe), states)

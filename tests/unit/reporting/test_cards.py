@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,19 @@ from huggingface_hub import ModelCard
 from tunalm.pipeline.running import plan
 from tunalm.recipe import Rank, Recipe
 from tunalm.recipe.loading import build_recipe
-from tunalm.records import Ranking, Response
+from tunalm.records import (
+    Difference,
+    EvaluationKnobs,
+    EvaluationResults,
+    ModelResults,
+    Ranking,
+    Response,
+    Result,
+    StageState,
+)
 from tunalm.reporting.cards import card_of, public_rows, write_card
 from tunalm.reporting.cards.public import plain_knobs
-from tunalm.store import RunFolder, folder_identity, write_rows
+from tunalm.store import RunFolder, folder_identity, write_json, write_rows
 
 ADDRESS = "http://127.0.0.1:8123/v1"
 DETAILS = {"rows": 12, "trained": 11, "dropped": 1, "steps": 6, "loss": 1.25, "tokens": 12345}
@@ -48,15 +56,12 @@ def line(tmp_path: Path, base: str = "embedded:smollm2", data: Any = "owner/rows
     return build_recipe({"name": "line", "description": description, "stages": stages})
 
 
-def states(**more: Any) -> dict[str, dict[str, Any]]:
-    counts = {"requested": 12, "ok": 11, "failed": 1, "unknown": 0, "status": "done"}
-    trained = {"sft": {**counts, "details": DETAILS}, "tuna": {**counts, "details": {**DETAILS, "loss": 0.75}}}
-    return {
-        **trained,
-        "teacher": {**counts, "details": {}},
-        "judged": {**counts, "details": {"tied_pairs": 0.125}},
-        **more,
-    }
+def states(**more: StageState) -> dict[str, StageState]:
+    def done(**details: Any) -> StageState:
+        return StageState(status="done", requested=12, ok=11, failed=1, details=details)
+
+    trained = {"sft": done(**DETAILS), "tuna": done(**{**DETAILS, "loss": 0.75})}
+    return {**trained, "teacher": done(), "judged": done(tied_pairs=0.125), **more}
 
 
 def entries(text: str) -> dict[str, Any]:
@@ -67,15 +72,16 @@ def entries(text: str) -> dict[str, Any]:
 
 def evaluated(run: Path) -> None:
     """Results of the evaluation, as it writes them."""
-    result = {"metric": "success", "n": 8, "failed": 0}
+    values = {"before": (25.0, (0.0, 50.0)), "after": (62.5, (25.0, 87.5))}
     models = {
-        "before": {"results": {"checkable": {**result, "value": 25.0, "ci95": [0.0, 50.0]}}},
-        "after": {"results": {"checkable": {**result, "value": 62.5, "ci95": [25.0, 87.5]}}},
+        name: ModelResults(identity="x", results={"checkable": Result(metric="success", value=value, ci95=ends, n=8)})
+        for name, (value, ends) in values.items()
     }
-    between = {"benchmark": "checkable", "model": "after", "against": "before", "ci95": [12.5, 62.5]}
+    pair = Difference(benchmark="checkable", model="after", against="before", metric="success", ci95=(12.5, 62.5))
+    knobs = EvaluationKnobs(bootstrap_samples=100, seed=0, max_new_tokens=8)
     (run / "scores").mkdir(parents=True)
-    results = {"baseline": "before", "models": models, "comparisons": [between]}
-    (run / "scores" / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    results = EvaluationResults(baseline="before", models=models, comparisons=[pair], settings=knobs)
+    write_json(run / "scores" / "results.json", results.model_dump(mode="json"))
 
 
 def test_the_card_of_a_model_says_where_it_comes_from(tmp_path: Path) -> None:
@@ -165,7 +171,7 @@ def test_results_come_in_when_the_evaluation_is_done(tmp_path: Path) -> None:
     recipe = line(tmp_path)
     row = "| checkable | success | 62.5 | 25.0 to 87.5 | before | 25.0 | 12.5 to 62.5 | 8 | 0 |"
     assert row not in card_of(recipe, "tuna", states(), tmp_path)
-    done = states(scores={"status": "done"})
+    done = states(scores=StageState(status="done"))
     assert row in card_of(recipe, "tuna", done, tmp_path)
     assert "| checkable | success | 25.0 | 0.0 to 50.0 | - | - | - | 8 | 0 |" in card_of(recipe, "sft", done, tmp_path)
 

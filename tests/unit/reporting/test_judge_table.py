@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.reporting.conftest import FakeRun
-from tunalm.reporting import write_report
-from tunalm.reporting.judges import alarms, judge_lines
+from tunalm.reporting import Run, write_report
 
 HEALTH: dict[str, Any] = {
     "protocol": "audited",
@@ -27,10 +25,14 @@ HEALTH: dict[str, Any] = {
 }
 
 
-def test_the_figures_of_a_judge_stand_in_a_table(fake_run: FakeRun) -> None:
-    fake_run.states["by_checker"]["details"] = {"judge": HEALTH}
-    write_report(fake_run.path, fake_run.recipe, fake_run.states)
-    html = (fake_run.path / "report.html").read_text(encoding="utf-8")
+def page(run: Run, **details: Any) -> str:
+    run.states["by_checker"].details = details
+    write_report(run)
+    return (run.path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_figures_of_a_judge_stand_in_a_table(fake_run: Run) -> None:
+    html = page(fake_run, judge=HEALTH)
     table = html.partition("The judge of by_checker")[2].partition("</table>")[0]
     cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table)[2:]
     found = dict(zip(cells[::2], cells[1::2], strict=True))
@@ -42,13 +44,6 @@ def test_the_figures_of_a_judge_stand_in_a_table(fake_run: FakeRun) -> None:
     assert -1 < html.find("The stage by_checker: the judge put 1 of 2 canaries (plea)") < html.find("base answers")
 
 
-def test_other_rankers_have_no_such_table(fake_run: FakeRun) -> None:
-    write_report(fake_run.path, fake_run.recipe, fake_run.states)
-    assert "The judge of" not in (fake_run.path / "report.html").read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("damaged", [None, "x", [], {}, {"replies": 3, "canaries": {"plea": 1}, "alarms": "x"}])
-def test_damaged_records_stop_nothing(damaged: Any) -> None:
-    assert all(isinstance(value, str) for _, value in judge_lines(damaged))
-    assert alarms({"judge": damaged}) == []
-    assert alarms(damaged) == []
+def test_damaged_records_and_other_rankers_have_no_such_table(fake_run: Run, damaged: Any) -> None:
+    assert "The judge of" not in page(fake_run, judge=damaged, calls="x", failures=3, held_out=[])

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
+from tests.unit.reporting.conftest import MakeResults
+from tunalm.records import EvaluationResults
 from tunalm.reporting.outcome import metric, sentences
 
-MakeResults = Callable[..., dict[str, Any]]
 
-
-def said(found: dict[str, Any], kind: str = "success") -> list[str]:
-    by_model = {name: model["results"]["checkable"] for name, model in found["models"].items()}
-    lines = sentences(by_model, found["comparisons"], metric(kind))
+def said(found: EvaluationResults, kind: str = "success") -> list[str]:
+    lines = sentences(found.on("checkable"), found.comparisons, metric(kind))
     return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
@@ -41,24 +37,25 @@ def test_failed_answers_are_mentioned(make_results: MakeResults) -> None:
 
 def test_a_loss_is_stated_as_one_and_its_interval_is_turned_with_it(make_results: MakeResults) -> None:
     found = make_results("base", "sft", "tuna")
-    found["comparisons"][0] |= {"difference": -8.0, "ci95": [-13.0, -3.0], "p_holm": 0.0001}
+    pair = found.comparisons[0]
+    pair.difference, pair.ci95, pair.p_holm = -8.0, (-13.0, -3.0), 0.0001
     assert said(found)[1].endswith(", 8.0 points less than base (95 % interval 3.0 to 13.0, corrected p < 0.001).")
 
 
 def test_a_significant_difference_needs_no_interval(make_results: MakeResults) -> None:
     found = make_results("base", "sft", "tuna")
-    found["comparisons"][1]["ci95"] = None
+    found.comparisons[1].ci95 = None
     assert said(found)[2].endswith(", 11.2 points more than base (corrected p = 0.003).")
 
 
 def test_equal_models_are_called_equal(make_results: MakeResults) -> None:
     found = make_results("base", "sft", "tuna")
-    found["comparisons"][0] |= {"difference": 0.0, "p_holm": 1.0}
+    found.comparisons[0].difference = 0.0
     expected = "sft reaches a ROUGE-L of 21.0 with the references, as much as base."
     assert said(found, "rougeL")[1] == expected
 
 
 def test_a_single_model_without_an_interval(make_results: MakeResults) -> None:
     found = make_results("base", "sft", "tuna")
-    only = found["models"]["base"]["results"]["checkable"] | {"ci95": None}
+    only = found.models["base"].results["checkable"].model_copy(update={"ci95": None})
     assert list(sentences({"base": only}, [], metric("success"))) == ["base answers 20.0 % right."]

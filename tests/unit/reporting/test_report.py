@@ -6,15 +6,14 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tunalm.reporting import write_report
-from tunalm.store import write_json
-
-if TYPE_CHECKING:
-    from tests.unit.reporting.conftest import FakeRun
+from tests.unit.reporting.conftest import result
+from tunalm.recipe import Recipe
+from tunalm.records import EvaluationKnobs, EvaluationResults, ModelResults, Ranking, Response
+from tunalm.reporting import Run, write_report
+from tunalm.store import write_json, write_rows
 
 VOID = {"meta", "img", "br", "input", "link", "hr", "path", "rect"}
 
@@ -46,18 +45,18 @@ class Page(HTMLParser):
         self.text += data if self.open[-1:] != ["style"] else ""
 
 
-def page_of(run: FakeRun) -> Page:
-    write_report(run.path, run.recipe, run.states)
+def page_of(run: Run) -> Page:
+    write_report(run)
     return Page((run.path / "report.html").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def page(read_only_run: FakeRun) -> Page:
+def page(read_only_run: Run) -> Page:
     return page_of(read_only_run)
 
 
 @pytest.fixture
-def plain_run(fake_run: FakeRun) -> FakeRun:
+def plain_run(fake_run: Run) -> Run:
     """The run without what takes time to draw."""
     (fake_run.path / "tuna" / "metrics.jsonl").unlink()
     (fake_run.path / "own" / "responses.jsonl").unlink()
@@ -123,59 +122,59 @@ def test_foreign_text_is_shown_as_it_is(page: Page, hostile: str) -> None:
     assert "\N{SYMBOL FOR ESCAPE}[31m" in page.text
 
 
-def test_long_texts_are_cut_and_say_so(plain_run: FakeRun) -> None:
-    plain_run.states["own"]["details"] = {"reason": "x" * 5000}
+def test_long_texts_are_cut_and_say_so(plain_run: Run) -> None:
+    plain_run.states["own"].details = {"reason": "x" * 5000}
     page = page_of(plain_run)
     assert "(4,400 more characters)" in page.text
     assert "x" * 601 not in page.text
 
 
-def test_a_lone_surrogate_does_not_stop_the_report(plain_run: FakeRun) -> None:
-    plain_run.recipe["description"] = "\ud800 alone"
+def test_a_lone_surrogate_does_not_stop_the_report(plain_run: Run) -> None:
+    plain_run.recipe.description = "\ud800 alone"
     assert "? alone" in page_of(plain_run).text
 
 
-def test_the_same_run_gives_the_same_bytes(fake_run: FakeRun, read_only_run: FakeRun, page: Page) -> None:
+def test_the_same_run_gives_the_same_bytes(fake_run: Run, read_only_run: Run, page: Page) -> None:
     page_of(fake_run)
     written = fake_run.path / "report.html"
     assert written.read_bytes() == (read_only_run.path / "report.html").read_bytes()
 
 
 @pytest.mark.parametrize("size", range(5))
-def test_what_has_not_run_is_left_out(fake_run: FakeRun, size: int) -> None:
+def test_what_has_not_run_is_left_out(fake_run: Run, size: int) -> None:
     for name in list(fake_run.states)[size:]:
         shutil.rmtree(fake_run.path / name)
-        fake_run.states[name] = {}
+    run = Run(fake_run.path, fake_run.recipe, dict(list(fake_run.states.items())[:size]))
     (fake_run.path / "manifest.json").unlink()
-    text = page_of(fake_run).text
+    text = page_of(run).text
     assert text.count("has not finished") == 4 - size
     assert ("Loss and its parts" in text) == (size >= 3)
     assert ("Every pair of models" in text) == (size == 4)
 
 
 @pytest.mark.parametrize("content", ["", "not json", "[1, 2]", '{"schema_version": 99}', '{"step": "x"}\n\x00\n'])
-def test_damaged_files_are_left_out(fake_run: FakeRun, content: str) -> None:
+def test_damaged_files_are_left_out(fake_run: Run, content: str) -> None:
     for path in fake_run.path.rglob("*.json*"):
         path.write_text(content, encoding="utf-8")
     page = page_of(fake_run)
-    assert [attributes.get("class") for tag, attributes in page.tags if tag == "svg"] == ["flow"]
+    assert [tag for tag, _ in page.tags].count("svg") == 1, "only the pipeline is drawn"
     assert "How it was run" in page.text
 
 
 def test_an_empty_recipe_has_a_report_too(tmp_path: Path) -> None:
-    write_report(tmp_path, {"name": "nothing", "stages": {}}, {})
+    write_report(Run(tmp_path, Recipe.model_construct(name="nothing", stages={})))
     assert "nothing" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
-def test_calls_and_costs_have_a_table_of_their_own(plain_run: FakeRun) -> None:
+def test_calls_and_costs_have_a_table_of_their_own(plain_run: Run) -> None:
     counts = {"answered": 12, "from_ledger": 34, "unknown": 5, "calls": 17, "prompt_tokens": 123_456, "unpriced": 0}
-    paid = counts | {"completion_tokens": 7, "cost": 1.25}
+    paid = counts | {"cached_tokens": 96, "completion_tokens": 7, "reasoning_tokens": 3, "cost": 1.25}
     calls = {"endpoint https://api.example.com/v1 <b>": paid, "other": paid | {"cost": None}, "damaged": {"calls": 1}}
-    plain_run.states["own"]["details"] = {"calls": calls}
+    plain_run.states["own"].details = {"calls": calls}
     page_of(plain_run)
     html = (plain_run.path / "report.html").read_text(encoding="utf-8")
     table = re.sub(r"\s*<[^>]*>\s*", "|", html.partition("Calls and costs")[2].partition("</table>")[0])
-    numbers = "12||34||5||17||123,456||7|"
+    numbers = "12||34||5||17||123,456||96||7||3|"
     assert f"endpoint https://api.example.com/v1 &lt;b&gt;||{numbers}|$1.25" in table
     assert f"other||{numbers}|unknown" in table
     assert "damaged" not in table
@@ -185,8 +184,9 @@ def test_without_calls_there_is_no_such_table(page: Page) -> None:
     assert "Calls and costs" not in page.text
 
 
-def test_failed_rows_stand_above_the_results(plain_run: FakeRun) -> None:
-    plain_run.states["own"] |= {"ok": 1, "failed": 2, "unknown": 1}
+def test_failed_rows_stand_above_the_results(plain_run: Run) -> None:
+    state = plain_run.states["own"]
+    state.ok, state.failed, state.unknown = 1, 2, 1
     text = page_of(plain_run).text
     assert -1 < text.find("The stage own: 2 failed and 1 unknown of 4.") < text.find("base answers")
 
@@ -197,7 +197,7 @@ def test_side_by_side_answers_follow_the_rule(page: Page) -> None:
     assert "of held-5" not in text
 
 
-def test_runs_without_a_clear_difference_have_no_side_by_side(plain_run: FakeRun) -> None:
+def test_runs_without_a_clear_difference_have_no_side_by_side(plain_run: Run) -> None:
     write_rows_with_equal_scores(plain_run.path / "scores")
     assert "Answers side by side" not in page_of(plain_run).text
 
@@ -207,21 +207,30 @@ def write_rows_with_equal_scores(folder: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace('"score":1.0', '"score":0.0'), encoding="utf-8")
 
 
-def test_an_unknown_metric_is_reported_by_its_name(plain_run: FakeRun) -> None:
-    changed: dict[str, Any] = {
-        "schema_version": 1,
-        "baseline": "base",
-        "models": {
-            "base": {
-                "identity": "x",
-                "results": {
-                    "new": {"metric": "kappa", "value": 41.0, "ci95": None, "n": 1, "failed": 0, "by_task": {}}
-                    | {"mean_tokens": None, "cut": None, "stderr": None}
-                },
-            }
-        },
-        "comparisons": [],
-        "settings": {"bootstrap_samples": 100, "seed": 0, "max_new_tokens": 8},
-    }
-    write_json(plain_run.path / "scores" / "results.json", changed)
+def test_an_unknown_metric_is_reported_by_its_name(plain_run: Run) -> None:
+    found = EvaluationResults(
+        baseline="base",
+        models={"base": ModelResults(identity="x", results={"new": result(41.0, metric="kappa", ci95=None)})},
+        comparisons=[],
+        settings=EvaluationKnobs(bootstrap_samples=100, seed=0, max_new_tokens=8),
+    )
+    write_json(plain_run.path / "scores" / "results.json", found.model_dump(mode="json"))
     assert "base has a kappa of 41.0." in page_of(plain_run).text
+
+
+@pytest.mark.parametrize(("best", "said"), [("long", "longer responses rank higher"), ("short", "shorter"), ("", "")])
+def test_ranks_that_go_with_length_are_warned_of(plain_run: Run, best: str, said: str) -> None:
+    lengths = {"long": [40, 30, 20], "short": [2, 4, 6], "": [20, 40, 20]}[best]
+    responses = [Response(text="x" * length, rank=rank) for rank, length in enumerate(lengths)]
+    rows = [Ranking(id=str(number), instruction="Say.", responses=responses) for number in range(3)]
+    write_rows(plain_run.path / "by_checker" / "rankings.jsonl", rows)
+    text = page_of(plain_run).text
+    assert ("its ranks go with length" in text) == bool(said)
+    assert said in text
+
+
+def test_a_product_that_was_edited_by_hand_is_marked(plain_run: Run) -> None:
+    plain_run.states["own"].edited = ["responses.jsonl"]
+    text = page_of(plain_run).text
+    assert "The stage own: responses.jsonl was edited by hand" in text
+    assert "done, edited by hand" in text

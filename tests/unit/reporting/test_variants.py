@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.unit.reporting.conftest import result
+from tunalm.records import EvaluationKnobs, EvaluationResults, ModelResults
 from tunalm.reporting.variants import Sweep, sweep
 
 
 def swept(values: dict[str, float]) -> Sweep | None:
     """The sweep of an evaluation whose models have these values."""
-    models: dict[str, Any] = {
-        name: {"results": {"lmentry": {"metric": "accuracy", "value": value, "ci95": [value - 1, value + 1]}}}
+    models = {
+        name: ModelResults(
+            identity="x", results={"lmentry": result(value, metric="accuracy", ci95=(value - 1, value + 1))}
+        )
         for name, value in values.items()
     }
-    return sweep({"models": models, "baseline": next(iter(values))})
+    knobs = EvaluationKnobs(bootstrap_samples=100, seed=0, max_new_tokens=8)
+    return sweep(EvaluationResults(baseline=next(iter(values)), models=models, comparisons=[], settings=knobs))
 
 
 def rows(found: Sweep | None) -> list[list[str]]:

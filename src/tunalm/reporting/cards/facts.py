@@ -5,7 +5,6 @@ Tables are lists of rows, in the columns of the card's templates.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +26,13 @@ from tunalm.recipe import (
     Source,
     map_sources,
 )
+from tunalm.records import EvaluationResults, Interval, Result, StageState
 from tunalm.reporting.cards import public
+from tunalm.reporting.files import read_record
 
 Trained = Sft | FromLists | Reinforce
 """Stages that make a model."""
-States = Mapping[str, Mapping[str, Any]]
+States = Mapping[str, StageState]
 """What stage.json says, by stage: counts and details."""
 TableRow = list[object]
 
@@ -75,7 +76,7 @@ def training_steps(recipe: Recipe, states: States, stages: list[str]) -> list[Ta
     """Name, kind, start, rows, optimizer steps and last loss of training stages."""
     rows: list[TableRow] = []
     for name in stages:
-        counted = states.get(name, {}).get("details") or {}
+        counted = states.get(name, StageState()).details
         loss = f"{counted['loss']:.3f}" if "loss" in counted else None
         started = public.model_name(_start(recipe, name), recipe.stages)
         rows.append([name, recipe.stages[name].kind, started, counted.get("trained"), counted.get("steps"), loss])
@@ -170,42 +171,33 @@ def scores(recipe: Recipe, states: States, run: Path, model: str) -> tuple[list[
     rows: list[TableRow] = []
     notes = []
     for name, stage in recipe.stages.items():
-        if isinstance(stage, Evaluate) and states.get(name, {}).get("status") == "done":
-            results = _results(run / name / "results.json")
-            labels = [
-                label for label, engine in stage.models.items() if isinstance(engine, Local) and engine.model == model
-            ]
-            for label in labels:
-                for benchmark, result in results.get("models", {}).get(label, {}).get("results", {}).items():
-                    rows.append(_score(results, label, benchmark, result))
-                    notes += [f"{benchmark}: {result['note']}"] if result.get("note") else []
+        if not (isinstance(stage, Evaluate) and states.get(name, StageState()).done):
+            continue
+        results = read_record(run / name / "results.json", EvaluationResults)
+        for label, engine in stage.models.items():
+            if results is None or not isinstance(engine, Local) or engine.model != model:
+                continue
+            for benchmark, result in results.models[label].results.items():
+                rows.append(_score(results, label, benchmark, result))
+                notes += [f"{benchmark}: {result.note}"] if result.note else []
     return rows, notes
 
 
-def _score(results: Mapping[str, Any], label: str, benchmark: str, result: Mapping[str, Any]) -> TableRow:
-    row: TableRow = [benchmark, result["metric"], result["value"], _interval(result["ci95"]), None, None, None]
-    baseline = results["baseline"]
+def _score(results: EvaluationResults, label: str, benchmark: str, result: Result) -> TableRow:
+    row: TableRow = [benchmark, result.metric, result.value, _interval(result.ci95), None, None, None]
+    baseline = results.baseline
     if label != baseline:
         between = next(
             (
-                each["ci95"]
-                for each in results["comparisons"]
-                if (each["benchmark"], each["model"], each["against"]) == (benchmark, label, baseline)
+                each.ci95
+                for each in results.comparisons
+                if (each.benchmark, each.model, each.against) == (benchmark, label, baseline)
             ),
             None,
         )
-        there = results["models"][baseline]["results"].get(benchmark, {})
-        row[4:] = [baseline, there.get("value"), _interval(between)]
-    return [*row, result["n"], result["failed"]]
+        row[4:] = [baseline, results.on(benchmark)[baseline].value, _interval(between)]
+    return [*row, result.n, result.failed]
 
 
-def _results(path: Path) -> dict[str, Any]:
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return results if isinstance(results, dict) and {"models", "baseline", "comparisons"} <= results.keys() else {}
-
-
-def _interval(ends: list[float] | None) -> str | None:
+def _interval(ends: Interval | None) -> str | None:
     return None if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f}"

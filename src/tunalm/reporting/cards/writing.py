@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tunalm.recipe import Rank, Recipe, Sample, Train
+from tunalm.records import StageState
 from tunalm.redaction import without_keys
 from tunalm.reporting.cards import facts, public
 from tunalm.reporting.cards.facts import States, Trained
@@ -61,7 +62,7 @@ def card_of(recipe: Recipe, name: str, states: States, run: Path) -> str:
         "keep": KEEP,
         "version": version("tunalm"),
         "knobs": _yaml(public.plain_knobs(stage)),
-        "figures": _figures(states.get(name, {}).get("details") or {}),
+        "figures": _figures(states.get(name, StageState()).details),
         "citation": _template("citation.md.j2"),
     }
     if isinstance(stage, Trained):
@@ -119,7 +120,7 @@ def _model(
 def _lists(recipe: Recipe, name: str, stage: Sample | Rank, states: States) -> tuple[dict[str, Any], dict[str, Any]]:
     """Entries at the head of a data set's card, and what its template asks for."""
     made, known = facts.origin(recipe, name), facts.ancestors(recipe, name)
-    state = states.get(name, {})
+    state = states.get(name, StageState())
     ranks = isinstance(stage, Rank)
     head = {
         "pretty_name": f"{recipe.name}: {name}",
@@ -132,10 +133,10 @@ def _lists(recipe: Recipe, name: str, stage: Sample | Rank, states: States) -> t
         ["responses written by", made.sampled_by],
         ["per instruction", made.num_responses],
         ["ranked by", made.ranked_by or "nobody"],
-        ["lists" if ranks else "responses", state.get("requested")],
-        ["of these without a failure", state.get("ok")],
-        ["failed", state.get("failed")],
-        ["of unknown outcome", state.get("unknown")],
+        ["lists" if ranks else "responses", state.requested],
+        ["of these without a failure", state.ok],
+        ["failed", state.failed],
+        ["of unknown outcome", state.unknown],
     ]
     table, instructions = _table(counts), _table(facts.instructions(recipe, known))
     return head, {"ranks": ranks, "counts": table, "file": FILES[stage.produces], "instructions": instructions}
