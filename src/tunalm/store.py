@@ -184,6 +184,16 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+LARGE_FILE = 1 << 20
+"""Bytes from which a file is told by its size and time, and not by its content."""
+
+
+def file_identity(path: Path) -> object:
+    """What tells a file from another: its content, or size and time where it is large."""
+    stat = path.stat()
+    return file_digest(path) if stat.st_size < LARGE_FILE else [stat.st_size, stat.st_mtime_ns]
+
+
 def folder_identity(folder: Path) -> str:
     """Hash of a model folder: small files by content, weights by size and time (they may be very large).
 

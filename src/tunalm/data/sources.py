@@ -11,12 +11,11 @@ from tunalm.data.files import SUFFIXES, RawRow, existing_file, read_raw
 from tunalm.data.shapes import to_instructions
 from tunalm.errors import DataError, did_you_mean
 from tunalm.recipe import Data
+from tunalm.recipe.base import CHECKABLE
 from tunalm.records import Instruction, Ranking
-from tunalm.store import digest, file_digest
 
 CheckableSplit = Literal["train", "heldout"]
 _CHECKABLE_SPLITS: tuple[CheckableSplit, ...] = ("train", "heldout")
-_CHECKABLE = "checkable:"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -38,13 +37,14 @@ def load(settings: Data) -> list[Instruction]:
     return selected
 
 
-def data_identity(settings: Data) -> str:
-    """What the source holds, for fingerprints: equal strings mean equal rows (a hub dataset goes by name and split)."""
-    if (split := _checkable_split(settings.source)) is not None:
-        return digest([row.model_dump() for row in _generate(split)])
-    if is_hub_dataset(settings.source):
-        return f"{settings.source}[{settings.split}]"
-    return file_digest(existing_file(settings.source))
+def require_source(settings: Data) -> None:
+    """Make sure that there is something to read.
+
+    Raises:
+        DataError: the source does not exist, as far as this machine can tell.
+    """
+    if _checkable_split(settings.source) is None and not is_hub_dataset(settings.source):
+        existing_file(settings.source)
 
 
 def require_references(rows: Sequence[Instruction], where: object) -> None:
@@ -74,9 +74,9 @@ def _all_rows(settings: Data) -> list[Instruction]:
 
 def _checkable_split(source: str) -> CheckableSplit | None:
     """The split of built-in tasks that a source names, or None for any other source."""
-    if not source.startswith(_CHECKABLE):
+    if not source.startswith(CHECKABLE):
         return None
-    name = source.removeprefix(_CHECKABLE)
+    name = source.removeprefix(CHECKABLE)
     for split in _CHECKABLE_SPLITS:
         if name == split:
             return split

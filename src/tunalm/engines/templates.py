@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from tunalm.data.prompts import no_chat_template, require_arguments
 from tunalm.engines.models import local_folder
-from tunalm.recipe import Benchmark, Evaluate, Prompting, Source, Stage, map_sources
+from tunalm.recipe import Benchmark, Evaluate, Prompting, Stage, walk
 
 _RAW = {"tk-instruct", "alpaca", "raw"}
 """Templates of a benchmark that leave nothing to the model's own."""
@@ -30,7 +29,8 @@ def check_templates(stage: Stage, where: str, made: Collection[str] = ()) -> Non
         ModelError: a model cannot be asked; the place in the settings is named.
     """
     asks_raw = isinstance(stage, Evaluate) and all(_is_raw(benchmark) for benchmark in stage.benchmarks)
-    for place, asked in _promptings(stage, where):
+    found = [(each.path, each.value) for each in walk(stage, where) if isinstance(each.value, Prompting)]
+    for place, asked in found:
         if asked.template not in (None, "chat") or (asks_raw and asked.template is None and not asked.template_args):
             continue
         for name, source in _models(asked):
@@ -56,31 +56,11 @@ def chat_templates(folder: Path) -> list[str]:
     return texts
 
 
-def _promptings(value: Any, where: str) -> Iterator[tuple[str, Prompting]]:
-    if isinstance(value, Prompting):
-        yield where, value
-    if isinstance(value, Stage | Benchmark):
-        for name in type(value).model_fields:
-            yield from _promptings(getattr(value, name), f"{where}.{name}")
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield from _promptings(item, f"{where}.{name}")
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _promptings(item, f"{where}[{number}]")
-
-
 def _models(asked: Prompting) -> list[tuple[str, str]]:
     """The models that these settings are about: names of their fields, and the models."""
-    found: list[tuple[str, str]] = []
-
-    def note(text: str, source: Source, where: str) -> str:
-        if {"model", "proxy"} & set(source.accepts):
-            found.append((where.removeprefix("."), text))
-        return text
-
-    map_sources(asked, note, "")
-    return [(name, model) for name, model in found if "." not in name]
+    made = {"model", "proxy"}
+    marked = [found for found in walk(asked) if found.source is not None and made & set(found.source.accepts)]
+    return [(found.path, found.value) for found in marked if "." not in found.path]
 
 
 def _is_raw(benchmark: Benchmark) -> bool:

@@ -15,14 +15,10 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import Field
 
 from tunalm.calls.context import StageContext
-from tunalm.data import data_identity
-from tunalm.extensions import is_object, load_object, object_identity
+from tunalm.extensions import load_object
 from tunalm.recipe import BENCHMARKS
 from tunalm.recipe import Benchmark as BenchmarkSettings
 from tunalm.records import Instruction, Prediction, Verdict
-from tunalm.store import digest, file_digest
-
-LARGE_FILE = 1 << 20  # bytes
 
 
 class Question(Instruction):
@@ -97,25 +93,6 @@ class WithTotals(Protocol):
 
     def files(self) -> list[Path]:
         """The files that the questions come from."""
-
-
-def benchmark_identity(settings: BenchmarkSettings) -> str:
-    """What the questions are, for fingerprints; large files go by size and time, code of others by its version.
-
-    Raises:
-        RecipeError: a benchmark of the user's own cannot be loaded.
-    """
-    if is_object(settings.name):
-        return digest([object_identity(settings.name, "benchmark"), data_identity(settings.data)])
-    benchmark = open_benchmark(settings)
-    if not isinstance(benchmark, WithTotals):
-        return data_identity(settings.data)
-    return digest([[path.name, _content(path)] for path in benchmark.files()])
-
-
-def _content(path: Path) -> object:
-    stat = path.stat()
-    return file_digest(path) if stat.st_size < LARGE_FILE else [stat.st_size, stat.st_mtime_ns]
 
 
 def open_benchmark(settings: BenchmarkSettings) -> Benchmark | Comparing:

@@ -26,23 +26,22 @@ from tunalm.calls.budget import Budget
 from tunalm.calls.context import StageContext
 from tunalm.calls.prices import load_prices
 from tunalm.calls.spending import Account, accounts, accounts_since, spent
-from tunalm.data import data_identity
+from tunalm.data.sources import require_source
 from tunalm.engines.models import engine_identity, model_identity
 from tunalm.engines.templates import check_templates
 from tunalm.errors import RecipeError, StoreError
-from tunalm.evaluation.base import benchmark_identity
 from tunalm.progress import console, is_main_process
 from tunalm.recipe import (
-    BatchSettings,
-    Benchmark,
     Data,
-    EndpointSettings,
-    Rank,
+    Found,
     Recipe,
+    Served,
     Settings,
     Source,
     Stage,
     map_sources,
+    replaced,
+    settings_in,
 )
 from tunalm.records import StageState
 from tunalm.redaction import without_keys
@@ -128,31 +127,20 @@ def _fingerprint(stage: Stage, earlier: dict[str, str], name: str) -> str:
         return f"file@{file_digest(Path(text))}"
 
     named = map_sources(stage, identify, f"stages.{name}")
-    return digest([_deciding(named), _data_identities(stage)])
+    return digest([replaced(named, _deciding), identities(stage)])
 
 
-def _deciding(value: Any) -> Any:
+def _deciding(found: Found) -> Any:
     """Settings as plain values, without those that cannot change what a stage makes."""
-    if isinstance(value, Settings):
-        names = [name for name in type(value).model_fields if name not in value.not_hashed]
-        return {name: _deciding(getattr(value, name)) for name in names}
-    if isinstance(value, dict):
-        return {key: _deciding(item) for key, item in value.items()}
-    return [_deciding(item) for item in value] if isinstance(value, list | tuple) else value
+    if not isinstance(found.value, Settings):
+        return found.value
+    names = [name for name in type(found.value).model_fields if name not in found.value.not_hashed]
+    return {name: getattr(found.value, name) for name in names}
 
 
-def _data_identities(value: Any) -> list[str]:
-    if isinstance(value, Benchmark):
-        return [benchmark_identity(value)]
-    if isinstance(value, Data):
-        return [data_identity(value)]
-    if isinstance(value, Rank):
-        return value.identities()
-    if isinstance(value, Settings):
-        return [found for name in type(value).model_fields for found in _data_identities(getattr(value, name))]
-    if isinstance(value, list | tuple):
-        return [found for item in value for found in _data_identities(item)]
-    return []
+def identities(stage: Stage) -> list[str]:
+    """Everything outside of the recipe that a stage names, beside models and stages, each with its content."""
+    return [identity for each in settings_in(stage, Settings) for identity in each.identities()]
 
 
 def run_recipe(
@@ -184,6 +172,9 @@ def run_recipe(
         if retry_failed:
             _reopen_failed(recipe, run)
         steps = plan(recipe, run)
+        for step in steps:
+            if not step.done:
+                _check(step, recipe)
         budget = _budget(recipe, steps, run)
         write_text(run.path / "config.yaml", dump_recipe(recipe))
         changed = []
@@ -220,6 +211,14 @@ def _reopen_failed(recipe: Recipe, run: RunFolder) -> None:
             run.reopen_stage(step.name, MADE[step.settings.produces])
 
 
+def _check(step: Step, recipe: Recipe) -> None:
+    """Refuse what a stage would stop at, before any stage runs; raises as the stage would."""
+    check_templates(recipe.stages[step.name], f"stages.{step.name}", recipe.stages)
+    if step.kind != "evaluate":
+        for data in settings_in(step.settings, Data):
+            require_source(data)
+
+
 def _budget(recipe: Recipe, steps: list[Step], run: RunFolder) -> Budget:
     """The money of a run, less what it has cost so far.
 
@@ -227,19 +226,10 @@ def _budget(recipe: Recipe, steps: list[Step], run: RunFolder) -> Budget:
         BudgetError: there is a limit, and the price of a model that is to be asked is not known.
     """
     budget = Budget(recipe.max_cost, load_prices(recipe.prices), spent=spent(run.ledger))
-    budget.check(engine_identity(engine) for step in steps if not step.done for engine in _servers(step.settings))
+    budget.check(
+        engine_identity(engine) for step in steps if not step.done for engine in settings_in(step.settings, Served)
+    )
     return budget
-
-
-def _servers(value: Any) -> list[EndpointSettings | BatchSettings]:
-    """Engines in some settings whose calls may cost money."""
-    if isinstance(value, EndpointSettings | BatchSettings):
-        return [value]
-    if isinstance(value, Settings):
-        return [found for name in type(value).model_fields for found in _servers(getattr(value, name))]
-    if isinstance(value, dict | list):
-        return [found for item in (value.values() if isinstance(value, dict) else value) for found in _servers(item)]
-    return []
 
 
 def _run_step(step: Step, recipe: Recipe, run: RunFolder, budget: Budget, trust_remote_code: bool, title: str) -> bool:
@@ -313,7 +303,7 @@ def _write_manifest(run: RunFolder, recipe: Recipe, states: dict[str, StageState
             "cores": os.cpu_count(),
             "git_commit": _git_commit(),
             "seeds": {name: stage.seed for name, stage in recipe.stages.items()},
-            "inputs": {name: _data_identities(stage) for name, stage in recipe.stages.items()},
+            "inputs": {name: identities(stage) for name, stage in recipe.stages.items()},
             "calls": accounts_since({}, accounts(run.ledger), {}),
             "stages": {name: state.model_dump(mode="json", exclude_unset=True) for name, state in states.items()},
         },

@@ -23,7 +23,6 @@ from tunalm.recipe.base import (
     Settings,
     Source,
     Stage,
-    map_sources,
 )
 from tunalm.recipe.engines import (
     BatchSettings,
@@ -39,6 +38,7 @@ from tunalm.recipe.engines import (
 from tunalm.recipe.evaluation import BENCHMARKS, Benchmark, Evaluate
 from tunalm.recipe.feedback import RANKERS, Rank, Sample
 from tunalm.recipe.training import FromLists, Proxy, Reinforce, Sft, Train, Training
+from tunalm.recipe.walking import Found, map_sources, replaced, settings_in, sources_in, walk
 
 AnyStage = Annotated[Sft | Sample | Rank | Train | Proxy | Reinforce | Evaluate, Field(discriminator="kind")]
 STAGES: dict[str, type[Stage]] = {
@@ -90,6 +90,7 @@ __all__ = [
     "EndpointSettings",
     "EngineSettings",
     "Evaluate",
+    "Found",
     "FromLists",
     "HuggingFaceSettings",
     "Lists",
@@ -116,4 +117,8 @@ __all__ = [
     "Training",
     "VllmSettings",
     "map_sources",
+    "replaced",
+    "settings_in",
+    "sources_in",
+    "walk",
 ]

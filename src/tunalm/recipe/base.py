@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic.fields import FieldInfo
+
+from tunalm.store import digest, file_digest
 
 Produces = Literal["model", "proxy", "responses", "rankings", "results"]
 PromptTemplate = Literal["chat", "alpaca", "raw"]
@@ -35,6 +36,10 @@ class Settings(BaseModel):
 
     not_hashed: ClassVar[frozenset[str]] = frozenset()
     """Fields that cannot change what a stage makes; changing one does not run the stage again."""
+
+    def identities(self) -> list[str]:
+        """What these settings name outside of the recipe, beside models and stages, each with its content."""
+        return []
 
 
 class Stage(Settings):
@@ -89,6 +94,10 @@ class Sliced(Settings):
         return slice(start, stop)
 
 
+CHECKABLE = "checkable:"
+"""In front of the name of built-in instructions."""
+
+
 class Data(Sliced):
     """Instructions to read. A plain string is the `source`."""
 
@@ -104,6 +113,17 @@ class Data(Sliced):
     license: str | None = None
     """Under which the rows may be used, for instance `cc-by-nc-4.0`: said in the cards of models and lists made from
     them."""
+
+    def identities(self) -> list[str]:
+        """What the source holds: equal strings mean equal rows. A hub dataset goes by name and split, a folder by what
+        the benchmark that reads it says, a missing file by its name (reading it is an error)."""
+        path = Path(self.source).expanduser()
+        if self.source.startswith(CHECKABLE):
+            code = Path(__file__).resolve().parents[1] / "data" / "checkable"
+            return [digest([self.source, *map(file_digest, sorted(code.glob("*.py")))])]
+        if path.is_dir():
+            return []
+        return [file_digest(path) if path.is_file() else f"{self.source}[{self.split}]"]
 
     @model_validator(mode="before")
     @classmethod
@@ -129,30 +149,3 @@ class Lists(Sliced):
     @classmethod
     def _short(cls, value: Any) -> Any:
         return {"source": value} if isinstance(value, str) else value
-
-
-def map_sources(value: Any, change: Callable[[str, Source, str], str], where: str) -> Any:
-    """Return a copy of settings in which `change(text, source, where)` has replaced every `Source` field."""
-    if isinstance(value, BaseModel):
-        updates = {}
-        for name, info in type(value).model_fields.items():
-            current = getattr(value, name)
-            source = _source_of(info)
-            path = f"{where}.{name}"
-            if source is not None and isinstance(current, str):
-                updates[name] = change(current, source, path)
-            else:
-                updates[name] = map_sources(current, change, path)
-        return value.model_copy(update=updates)
-    if isinstance(value, dict):
-        return {key: map_sources(item, change, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list):
-        return [map_sources(item, change, f"{where}[{index}]") for index, item in enumerate(value)]
-    return value
-
-
-def _source_of(info: FieldInfo) -> Source | None:
-    """The mark of a field, also of one that may be null."""
-    optional = [part.__metadata__ for part in get_args(info.annotation) if get_origin(part) is Annotated]
-    marks = [mark for metadata in (info.metadata, *optional) for mark in metadata]
-    return next((mark for mark in marks if isinstance(mark, Source)), None)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from tunalm.extensions import OBJECT, is_object
+from tunalm.extensions import OBJECT, is_object, object_identity
 from tunalm.recipe.base import ModelSource, Prompting, Settings
 
 
@@ -141,6 +141,10 @@ class CustomSettings(Settings):
     """Where it is."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What it is told; it checks them itself."""
+
+    def identities(self) -> list[str]:
+        """The content of its module."""
+        return [object_identity(self.kind, "engine")]
 
 
 def _tag(value: Any) -> Any:

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tunalm.errors import did_you_mean
-from tunalm.extensions import is_object
+from tunalm.extensions import is_object, load_object, object_identity
 from tunalm.recipe.base import Data, ModelSource, Produces, Settings, Stage
 from tunalm.recipe.engines import EngineSettings, spelled_out
+from tunalm.store import digest, file_identity
 
 BENCHMARKS = {
     "checkable": "tunalm.evaluation.checkable:CheckableBenchmark",
@@ -84,6 +85,17 @@ class Benchmark(Settings):
     def label(self) -> str:
         """What it is called in tables and files."""
         return self.title or (self.name.rpartition(":")[2] if is_object(self.name) else self.name)
+
+    def identities(self) -> list[str]:
+        """What the questions are: the files behind a published benchmark, or one's own code.
+
+        Raises:
+            RecipeError: a benchmark of the user's own cannot be used.
+        """
+        if is_object(self.name):
+            return [object_identity(self.name, "benchmark")]
+        files = getattr(load_object(BENCHMARKS[self.name], "benchmark")(self), "files", None)
+        return [] if files is None else [digest([[path.name, file_identity(path)] for path in files()])]
 
     @field_validator("name")
     @classmethod

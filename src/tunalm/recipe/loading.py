@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from tunalm.errors import RecipeError, did_you_mean
-from tunalm.recipe import STAGES, Benchmark, Data, Recipe, Settings, Source, map_sources
+from tunalm.recipe import STAGES, Benchmark, Data, Found, Recipe, Settings, Stage, replaced, walk
 from tunalm.recipe import BatchSettings as Batch
 from tunalm.recipe import CustomSettings as Custom
 from tunalm.recipe import EndpointSettings as Endpoint
@@ -318,13 +318,14 @@ def _spread(recipe: Recipe, limit: int | None) -> Recipe:
     return recipe.model_copy(update={"stages": stages})
 
 
-def _limited(value: Any, limit: int) -> Any:
-    if isinstance(value, Data):
-        return value.model_copy(update={"limit": limit if value.limit is None else min(value.limit, limit)})
-    if isinstance(value, Settings):
-        updates = {name: _limited(getattr(value, name), limit) for name in type(value).model_fields}
-        return value.model_copy(update=updates)
-    return [_limited(item, limit) for item in value] if isinstance(value, list) else value
+def _limited(stage: Stage, limit: int) -> Any:
+    def lower(found: Found) -> Any:
+        if not isinstance(found.value, Data):
+            return found.value
+        most = limit if found.value.limit is None else min(found.value.limit, limit)
+        return found.value.model_copy(update={"limit": most})
+
+    return replaced(stage, lower)
 
 
 def _nearest_line(path: str, lines: dict[str, int]) -> int | None:
@@ -338,34 +339,23 @@ def _check_sources(recipe: Recipe, where: str, lines: dict[str, int]) -> Recipe:
     """Check that every stage that is named exists, runs earlier and makes what is wanted."""
     earlier: dict[str, str] = {}
     for name, stage in recipe.stages.items():
-
-        def check(text: str, source: Source, path: str, name: str = name) -> str:
-            line = _nearest_line(path, lines)
-            place = f"{where}:{line}: {path}" if line else f"{where}: {path}"
-            if text in earlier:
-                if earlier[text] not in source.accepts:
-                    raise RecipeError(
-                        place,
-                        found=f"the stage '{text}', which makes {earlier[text]}",
-                        expected=f"one that makes {' or '.join(source.accepts)}",
-                        fix=did_you_mean(text, [key for key, made in earlier.items() if made in source.accepts]),
-                    )
-            elif text in recipe.stages:
-                raise RecipeError(
-                    place,
-                    found=f"the stage '{text}', which runs {'later' if text != name else 'now'}",
-                    expected="an earlier stage",
-                    fix="Move it up.",
-                )
-            elif "/" not in text and ":" not in text and not Path(text).exists():
-                raise RecipeError(
-                    place,
-                    found=f"'{text}'",
-                    expected=f"an earlier stage that makes {' or '.join(source.accepts)}, or an existing path",
-                    fix=did_you_mean(text, [key for key, made in earlier.items() if made in source.accepts]),
-                )
-            return text
-
-        map_sources(stage, check, f"stages.{name}")
+        for found in walk(stage, f"stages.{name}"):
+            if found.source is None:
+                continue
+            text, accepts = str(found.value), found.source.accepts
+            line = _nearest_line(found.path, lines)
+            place = f"{where}:{line}: {found.path}" if line else f"{where}: {found.path}"
+            fix = did_you_mean(text, [key for key, made in earlier.items() if made in accepts])
+            wanted = " or ".join(accepts)
+            if text in earlier and earlier[text] not in accepts:
+                problem = f"the stage '{text}' makes {earlier[text]}, and {wanted} is needed here"
+                raise RecipeError(place, found=problem, fix=fix)
+            if text not in earlier and text in recipe.stages:
+                when = "later" if text != name else "now"
+                problem = f"the stage '{text}' runs {when}, and an earlier one is needed here"
+                raise RecipeError(place, found=problem, fix="Move it up.")
+            if text not in earlier and "/" not in text and ":" not in text and not Path(text).exists():
+                problem = f"'{text}' is no earlier stage that makes {wanted}, and no path that exists"
+                raise RecipeError(place, found=problem, fix=fix)
         earlier[name] = stage.produces
     return recipe

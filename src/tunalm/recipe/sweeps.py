@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tunalm.errors import RecipeError, did_you_mean
-from tunalm.recipe import Evaluate, Recipe, Settings, Source, Stage, map_sources
+from tunalm.recipe import Evaluate, Recipe, Settings, Source, Stage, map_sources, sources_in
 
 SEED = "seed"
 MARK = "~"
@@ -58,7 +58,7 @@ def expand(recipe: Recipe, where: str = "recipe") -> Recipe:
             reaching[name] = []
             stages[name] = _with_variants(stage, reaching, axes)
             continue
-        inherited = {axis for source in _sources_of(stage) for axis in reaching.get(source, ())}
+        inherited = {axis for source in sources_in(stage) for axis in reaching.get(source, ())}
         reaching[name] = [axis.name for axis in axes.values() if axis.name in inherited or _is_own(axis, name, stage)]
         for values in _combinations(reaching[name], axes):
             own = [axis for axis in axes.values() if axis.name in values and _is_own(axis, name, stage)]
@@ -117,18 +117,6 @@ def _combinations(names: Sequence[str], axes: Mapping[str, _Axis]) -> Iterator[V
         yield dict(zip(names, values, strict=True))
 
 
-def _sources_of(value: Any) -> list[str]:
-    """Names of stages, and whatever else stands where one could, in some settings."""
-    found: list[str] = []
-
-    def note(text: str, source: Source, where: str) -> str:
-        found.append(text)
-        return text
-
-    map_sources(value, note, "")
-    return found
-
-
 def _changed(stage: Any, own: Sequence[_Axis], values: Values, where: str) -> Any:
     """A stage with the values of its own axes."""
     for axis in own:
@@ -169,7 +157,7 @@ def _with_variants(stage: Evaluate, reaching: Mapping[str, Sequence[str]], axes:
     """An evaluation with a model for every variant; what a benchmark names is its first variant."""
     models = {}
     for name, engine in stage.models.items():
-        found = {axis for source in _sources_of(engine) for axis in reaching.get(source, ())}
+        found = {axis for source in sources_in(engine) for axis in reaching.get(source, ())}
         for values in _combinations([axis for axis in axes if axis in found], axes):
             models[label(name, values)] = _renamed(engine, reaching, values)
     first = {axis.name: axis.values[0] for axis in axes.values()}

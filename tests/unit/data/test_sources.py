@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tunalm.data import data_identity, load, require_references
+from tunalm.data import load, require_references
 from tunalm.errors import DataError
 from tunalm.recipe import Data
 from tunalm.records import Instruction, Ranking, Response
@@ -149,11 +149,11 @@ def test_built_in_tasks_are_a_source(split: str) -> None:
 def test_the_identity_is_what_the_source_holds(tmp_path: Path, alpaca: Path) -> None:
     same = write(tmp_path / "same.jsonl", ALPACA)
     other = write(tmp_path / "other.jsonl", ALPACA[:5])
-    identities = [data_identity(Data(source=str(path))) for path in (alpaca, same, other)]
+    identities = [Data(source=str(path)).identities() for path in (alpaca, same, other)]
     assert identities[0] == identities[1] != identities[2]
-    assert data_identity(Data(source="owner/name", split="a")) != data_identity(Data(source="owner/name", split="b"))
-    assert data_identity(Data(source="checkable:train")) == data_identity(Data(source="checkable:train"))
-    assert data_identity(Data(source="checkable:train")) != data_identity(Data(source="checkable:heldout"))
+    assert Data(source="owner/name", split="a").identities() != Data(source="owner/name", split="b").identities()
+    assert Data(source="checkable:train").identities() == Data(source="checkable:train").identities()
+    assert Data(source="checkable:train").identities() != Data(source="checkable:heldout").identities()
 
 
 def test_rows_without_a_reference_are_named() -> None:

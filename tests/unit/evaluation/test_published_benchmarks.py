@@ -16,7 +16,7 @@ from tunalm.engines.base import Completion, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import DataError, EngineError
 from tunalm.evaluation import run, runner
-from tunalm.evaluation.base import benchmark_identity, open_benchmark
+from tunalm.evaluation.base import open_benchmark
 from tunalm.evaluation.lmentry.scoring import score_file as score_lmentry
 from tunalm.evaluation.sources import in_turn
 from tunalm.evaluation.superni.scoring import score_file as score_superni
@@ -151,10 +151,10 @@ def test_the_template_belongs_to_the_model_and_a_base_model_gets_the_raw_prompt(
 
 def test_the_identity_follows_the_content_of_the_files(tmp_path: Path) -> None:
     settings = Benchmark.model_validate({"name": "lmentry", "data": str(lmentry(tmp_path / "lm", "first_word"))})
-    before = benchmark_identity(settings)
-    assert benchmark_identity(settings) == before
+    before = settings.identities()
+    assert settings.identities() == before
     lmentry(tmp_path / "lm", "last_word")
-    assert benchmark_identity(settings) != before
+    assert settings.identities() != before
 
 
 def test_a_slice_of_rows_is_refused(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from tunalm.recipe import (
     Recipe,
     Reinforce,
     Sample,
-    Settings,
     Sft,
     Source,
     map_sources,
+    settings_in,
 )
 from tunalm.records import EvaluationResults, Interval, Result, StageState
 from tunalm.reporting.cards import public
@@ -107,18 +107,7 @@ def hub_datasets(recipe: Recipe, names: list[str]) -> list[str]:
 
 def _data_of(recipe: Recipe, names: list[str]) -> Iterator[Data]:
     for name in names:
-        yield from _data_in(recipe.stages[name])
-
-
-def _data_in(value: Any) -> Iterator[Data]:
-    if isinstance(value, Data):
-        yield value
-    elif isinstance(value, Settings):
-        for name in type(value).model_fields:
-            yield from _data_in(getattr(value, name))
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _data_in(item)
+        yield from settings_in(recipe.stages[name], Data)
 
 
 def origin(recipe: Recipe, name: str) -> Origin:
