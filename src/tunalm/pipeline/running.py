@@ -33,6 +33,7 @@ from tunalm.errors import RecipeError, StoreError
 from tunalm.progress import console, is_main_process
 from tunalm.recipe import (
     Data,
+    EndpointSettings,
     Found,
     Recipe,
     Served,
@@ -226,9 +227,8 @@ def _budget(recipe: Recipe, steps: list[Step], run: RunFolder) -> Budget:
         BudgetError: there is a limit, and the price of a model that is to be asked is not known.
     """
     budget = Budget(recipe.max_cost, load_prices(recipe.prices), spent=spent(run.ledger))
-    budget.check(
-        engine_identity(engine) for step in steps if not step.done for engine in settings_in(step.settings, Served)
-    )
+    asked = [engine for step in steps if not step.done for engine in settings_in(step.settings, Served)]
+    budget.check(engine_identity(cast(EndpointSettings, engine)) for engine in asked)
     return budget
 
 
