@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure import machine, show, write_json
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls, StageContext
 from tunalm.data.lists.base import dense_ranks
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.huggingface import load_tokenizer
@@ -93,9 +93,8 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """Train, rank what was held out, and compare; figures by judgements, and of all together."""
     work.mkdir(parents=True, exist_ok=True)
-    ledger, stage, ranked = work / "ledger.sqlite", work / "prm", work / "ranked"
-    for folder in (stage, ranked):
-        folder.mkdir(exist_ok=True)
+    ledger, stage = work / "ledger.sqlite", work / "prm"
+    stage.mkdir(exist_ok=True)
     write_rows(work / "learned.jsonl", learned)
     settings = Proxy(
         start=asked.model,
@@ -107,7 +106,7 @@ def measure(
         epochs=asked.epochs,
     )
     run_proxy(settings, StageContext(stage, ledger))
-    ranker = ProxyRanker(Rank(by="proxy", model=str(stage / "model"), responses=""), StageContext(ranked, ledger))
+    ranker = ProxyRanker(Rank(by="proxy", model=str(stage / "model"), responses=""), Calls(ledger))
     truth = {row.id: row for rows in held_out.values() for row in rows}
     scored = {row.id: row for row in ranker.rank(list(truth.values()))}
     lists = {name: [judged(truth[row.id], scored[row.id]) for row in rows] for name, rows in held_out.items()}

@@ -1,20 +1,20 @@
 """What every ranker looks like, and what all of them share: who can be ranked, and ranks from scores.
 
 A ranker puts the responses of each list in order. To add one, write a class that is made from the stage's settings and
-its context and has the members of `Ranker`, and give it a row in `tunalm.recipe.RANKERS`; one of the user's own needs
-no row: a recipe names it as `by: FILE.py:NAME` or `by: package.module:NAME`.
+its `Calls` and has the members of `Ranker`, and give it a row in `tunalm.recipe.RANKERS`. One of the user's own needs
+no row: a recipe names it as `by: FILE.py:NAME` or `by: package.module:NAME`, and it may be a plain function, too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from tunalm.calls.context import StageContext
-from tunalm.extensions import load_object
-from tunalm.recipe import RANKERS, Rank
-from tunalm.records import Ranking, Response
+from tunalm.records import Ranking
+
+REASONS_SHOWN = 5
+"""The commonest reasons for failures, in the figures of a ranking."""
 
 
 class Ranker(Protocol):
@@ -37,21 +37,6 @@ class Ranker(Protocol):
 
     def figures(self) -> dict[str, Any]:
         """What the ranker says of its work so far, for the record of the stage and the report; plain JSON values."""
-
-
-def make_ranker(by: str, settings: Rank, context: StageContext) -> Ranker:
-    """Make the ranker of one kind, as `settings` describe it.
-
-    Raises:
-        RecipeError: a ranker of the user's own cannot be loaded.
-    """
-    make: Callable[[Rank, StageContext], Ranker] = load_object(RANKERS.get(by, by), "by")
-    return make(settings, context)
-
-
-def is_usable(response: Response) -> bool:
-    """Whether a response can be ranked at all: a failed or empty one cannot."""
-    return response.failure is None and bool(response.text.strip())
 
 
 def assign_ranks(scores: Sequence[float | None]) -> list[int | None]:

@@ -1,50 +1,53 @@
-"""Rankers made of rankers: one with a veto, one that is asked where another is not sure. Any rankers compose."""
+"""The ranker of a stage: from the table or the user's own, with a veto and a fallback if asked. Any rankers compose."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, Protocol
+from inspect import isclass
+from typing import Any
 
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.errors import DataError
+from tunalm.extensions import load_object
 from tunalm.progress import progress
-from tunalm.ranking.base import Ranker, is_usable, make_ranker, unranked
-from tunalm.ranking.verifier import Checks, VerifierRanker
-from tunalm.recipe import Rank
+from tunalm.ranking.base import Ranker, unranked
+from tunalm.ranking.judge.questions import inquiries
+from tunalm.ranking.verifier import Function, FunctionRanker, VerifierRanker
+from tunalm.recipe import RANKERS, Rank
 from tunalm.records import Ranking
 
 
-def open_ranker(settings: Rank, context: StageContext) -> Ranker:
+def open_ranker(settings: Rank, calls: Calls, function: Function | None = None) -> Ranker:
     """Make the ranker that `settings` describe, with its fallback and its veto.
 
+    Args:
+        settings: of the stage.
+        calls: reach models.
+        function: ranks in place of what `settings.by` names.
+
     Raises:
-        RecipeError: no installed package brings the ranker that is named.
+        RecipeError: a ranker of the user's own cannot be loaded.
         TunaError: a ranker cannot be used as it is described.
     """
-    ranker = make_ranker(settings.by, settings, context)
+    ranker = _make(settings.by, settings, calls, function)
     if settings.fallback is not None:
-        judge = make_ranker(settings.fallback, settings, context)
-        ranker = Fallback(ranker, judge, settings.min_confidence, partial(judge_calls, settings=settings))
+        judge = _make(settings.fallback, settings, calls)
+        ranker = Fallback(ranker, judge, settings.min_confidence, lambda rows: judge_calls(rows, settings))
     if settings.veto is not None:
-        ranker = Veto(ranker, VerifierRanker(settings, context), settings.veto_below)
+        ranker = Veto(ranker, VerifierRanker(settings, calls), settings.veto_below)
     return ranker
 
 
-class Verifier(Protocol):
-    """Finds responses right or wrong."""
-
-    @property
-    def name(self) -> str:
-        """What `Ranking.ranked_by` says."""
-
-    def check(self, row: Ranking) -> Checks | None:
-        """Score the usable responses of a list; None where there is nothing to check it with."""
-
-    def require_scores(self) -> None:
-        """Refuse to go on if every check has failed."""
+def _make(by: str, settings: Rank, calls: Calls, function: Function | None = None) -> Ranker:
+    """A ranker: an instance of a class that ranks lists, or a function (or an instance) that scores responses."""
+    found: Any = load_object(RANKERS.get(by, by), "by") if function is None else function
+    make: Callable[..., Any] = found
+    made = make(settings, calls) if isclass(found) else found
+    if hasattr(made, "rank"):
+        ranker: Ranker = made
+        return ranker
+    return FunctionRanker(made, f"function {getattr(made, '__name__', type(made).__name__)}")
 
 
 class Veto:
@@ -59,7 +62,7 @@ class Veto:
         below: a response with a smaller score is wrong.
     """
 
-    def __init__(self, ranker: Ranker, verifier: Verifier, below: float = 1.0) -> None:
+    def __init__(self, ranker: Ranker, verifier: FunctionRanker, below: float = 1.0) -> None:
         self._ranker, self._verifier, self._below = ranker, verifier, below
         self.name = f"{ranker.name}, veto {verifier.name}"
         self._counts: Counter[str] = Counter()
@@ -81,7 +84,6 @@ class Veto:
             raise DataError(
                 "veto: verifier",
                 found="no list with a checker",
-                expected="one, which says what is wrong",
                 fix="Give a verifier of your own (verifier: FILE.py:FUNCTION), or remove veto.",
             )
         return result
@@ -107,7 +109,8 @@ class Veto:
         self._counts["responses_not_checked"] += len(reasons)
         if reasons and sum(place is not None for place in places) < 2:
             return unranked(row, f"fewer than two responses could be checked: {next(iter(reasons.values()))}")
-        after = _dense(places)
+        order = {place: rank for rank, place in enumerate(sorted({place for place in places if place is not None}))}
+        after = [None if place is None else order[place] for place in places]
         self._counts["responses_wrong"] += sum(place is not None and place[0] for place in places)
         self._counts["lists_changed"] += after != before
         self._counts["best_changed"] += _best(after) != _best(before)
@@ -167,16 +170,8 @@ class Fallback:
 
 
 def judge_calls(rows: Sequence[Ranking], settings: Rank) -> int:
-    """Calls that a judge makes about some lists, without those that test it: one per order of the different texts."""
-    orders = 1 if settings.protocol == "paper" else settings.num_orders
-    sizes = Counter(len({response.text for response in row.responses if is_usable(response)}) for row in rows)
-    return sum(lists * min(orders, math.factorial(size)) for size, lists in sizes.items() if size > 1)
-
-
-def _dense(places: Sequence[tuple[bool, int] | None]) -> list[int | None]:
-    """Ranks without gaps, in the order of the places."""
-    number = {place: rank for rank, place in enumerate(sorted({place for place in places if place is not None}))}
-    return [None if place is None else number[place] for place in places]
+    """Calls that a judge makes about some lists, without those that test it."""
+    return sum(len(each.questions) for each in inquiries(rows, settings.model_copy(update={"canaries": 0})))
 
 
 def _best(ranks: Sequence[int | None]) -> list[int]:

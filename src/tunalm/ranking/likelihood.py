@@ -1,49 +1,112 @@
 """Probabilistic ranking: a response is as good as its teacher found it likely (section 2.2 of the paper, Eq. 3).
 
 The log-probabilities are those that were kept when the responses were sampled or, where the stage has an engine, those
-that this engine gives the responses now. They are kept too, so that another length penalty asks for nothing.
+that this engine gives the responses now. The ledger keeps them, and so does each list in its `judgement`: ranking again
+with another length penalty asks for nothing.
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
+from tunalm.engines.base import Completion, Engine, Request
 from tunalm.errors import DataError
-from tunalm.ranking.base import is_usable, with_some_scores
+from tunalm.ranking.base import REASONS_SHOWN, with_some_scores
 from tunalm.ranking.equation3 import LengthUnit, Likelihood, Likelihoods
-from tunalm.ranking.rescoring import Rescorer
 from tunalm.recipe import Rank
-from tunalm.records import Ranking
+from tunalm.records import Ranking, Response
+
+REFERENCE = "reference"
+"""`Response.model` of a reference that is ranked."""
 
 
 class LikelihoodRanker:
     """Ranks by Eq. 3."""
 
-    def __init__(self, settings: Rank, context: StageContext) -> None:
-        self._settings = settings
-        self._rescorer: Rescorer | None = None
+    def __init__(self, settings: Rank, calls: Calls) -> None:
+        self._settings, self._calls = settings, calls
+        self._engine: Engine | None = None
+        self._scored = self._references = 0
+        self._reasons: Counter[str] = Counter()
         self.name = f"likelihood beta={settings.length_penalty:g} length={settings.length_unit}"
         if settings.engine is not None:
-            self._rescorer = Rescorer(settings.engine, context, with_references=settings.rank_reference)
+            self._engine = calls.open(settings.engine)
             self.name += f" scored by {getattr(settings.engine, 'model', settings.engine.kind)}"
 
     def rank(self, rows: Sequence[Ranking]) -> list[Ranking]:
-        """Score every usable response; a text that was drawn twice has one score."""
-        if self._rescorer is None:
-            found = [Likelihoods(row, stored_likelihoods(row, self._settings.responses)) for row in rows]
-        else:
-            found = self._rescorer.likelihoods(rows)
-        return [self._ranked(each) for each in found]
+        """Score every usable response; a text that was drawn twice has one score.
+
+        Raises:
+            DataError: nothing was kept of a response, and no engine is there to be asked.
+            EngineError: the engine gives no log-probabilities of given texts.
+        """
+        if self._engine is None:
+            return [self._ranked(Likelihoods(row, stored_likelihoods(row, self._settings.responses))) for row in rows]
+        lists = [with_reference(row) for row in rows] if self._settings.rank_reference else rows
+        asked = [score_requests(row) for row in lists]
+        different = {request.key: request for own in asked for request in own.values()}
+        answers = self._calls.complete(self._engine, [*different.values()], "scoring")
+        return [
+            self._ranked(self._read(row, {place: answers[request.key] for place, request in own.items()}))
+            for row, own in zip(lists, asked, strict=True)
+        ]
 
     def figures(self) -> dict[str, Any]:
-        """What was scored anew, if anything was."""
-        return {} if self._rescorer is None else self._rescorer.figures()
+        """Who scored how many responses anew, and why others have no score."""
+        if self._engine is None:
+            return {}
+        figures: dict[str, Any] = {"scored_by": self._engine.identity, "responses_scored": self._scored}
+        if self._settings.rank_reference:
+            figures["references_scored"] = self._references
+        if self._reasons:
+            figures["responses_not_scored"] = self._reasons.total()
+            figures["reasons_not_scored"] = dict(self._reasons.most_common(REASONS_SHOWN))
+        return figures
 
     def _ranked(self, found: Likelihoods) -> Ranking:
         scores = list_scores(found, self._settings.length_penalty, self._settings.length_unit, self._settings.responses)
         return with_some_scores(found.row, scores, found.missing, self.name, found.judgement)
+
+    def _read(self, row: Ranking, answers: dict[int, Completion]) -> Likelihoods:
+        assert self._engine is not None
+        read = {place: _likelihood(answer) for place, answer in answers.items()}
+        known = {place: found for place, found in read.items() if isinstance(found, Likelihood)}
+        missing = {place: found for place, found in read.items() if isinstance(found, str)}
+        reference = len(row.responses) - 1 if row.responses[-1].model == REFERENCE else None
+        self._scored += len(known)
+        self._references += reference in known
+        self._reasons.update(missing.values())
+        places = range(len(row.responses))
+        judgement: dict[str, Any] = {
+            "scored_by": self._engine.identity,
+            "logprobs": [known[place].logprob if place in known else None for place in places],
+            "num_tokens": [known[place].num_tokens if place in known else None for place in places],
+        }
+        if self._settings.rank_reference:
+            judgement["reference_place"] = reference
+        return Likelihoods(row, known, missing, judgement)
+
+
+def score_requests(row: Ranking) -> dict[int, Request]:
+    """What an engine is asked about the usable responses of a list, by their place; equal texts share a key."""
+    messages = row.messages()
+    return {
+        place: Request.to_score(messages, response.text, ended=response.finish_reason != "length")
+        for place, response in enumerate(row.responses)
+        if response.is_usable
+    }
+
+
+def with_reference(row: Ranking) -> Ranking:
+    """A list with its reference as the last candidate, if it has one."""
+    if row.reference is None or not row.reference.strip():
+        return row
+    candidate = Response(text=row.reference, model=REFERENCE)
+    return row.model_copy(update={"responses": [*row.responses, candidate]})
 
 
 def list_scores(found: Likelihoods, length_penalty: float, unit: LengthUnit, where: str) -> list[float | None]:
@@ -56,7 +119,7 @@ def list_scores(found: Likelihoods, length_penalty: float, unit: LengthUnit, whe
         where: the file that the list is from.
 
     Raises:
-        DataError: a number is none that a model can have given.
+        DataError: no model can have given a number that stands there.
     """
     known: dict[tuple[str, int], float] = {}  # two draws of one text differ in rounding, not in rank
     scores: list[float | None] = [None] * len(found.row.responses)
@@ -65,12 +128,8 @@ def list_scores(found: Likelihoods, length_penalty: float, unit: LengthUnit, whe
         try:
             score = likelihood.score(text, length_penalty, unit)
         except ValueError as error:
-            raise DataError(
-                _place(where, found.row, place),
-                found=str(error),
-                expected="numbers that a model can have given",
-                fix="Sample this row again.",
-            ) from error
+            fix = "No model gives such a number. Sample this row again."
+            raise DataError(_place(where, found.row, place), found=str(error), fix=fix) from error
         scores[place] = known.setdefault((text, likelihood.num_tokens), score)
     return scores
 
@@ -87,7 +146,7 @@ def stored_likelihoods(row: Ranking, where: str) -> dict[int, Likelihood]:
     """
     known = {}
     for place, response in enumerate(row.responses):
-        if not is_usable(response):
+        if not response.is_usable:
             continue
         if response.logprob is None or response.num_tokens is None:
             raise DataError(
@@ -98,6 +157,28 @@ def stored_likelihoods(row: Ranking, where: str) -> dict[int, Likelihood]:
             )
         known[place] = Likelihood(response.logprob, response.num_tokens)
     return known
+
+
+def kept_likelihoods(row: Ranking) -> dict[int, Likelihood] | None:
+    """What an engine said when the list was ranked before, by place; None if none was asked."""
+    said = row.judgement or {}
+    if "scored_by" not in said:
+        return None
+    kept = zip(said["logprobs"], said["num_tokens"], strict=True)
+    return {
+        place: Likelihood(logprob, num_tokens)
+        for place, (logprob, num_tokens) in enumerate(kept)
+        if logprob is not None and num_tokens is not None
+    }
+
+
+def _likelihood(answer: Completion) -> Likelihood | str:
+    """What a completion says, or why it says nothing."""
+    if answer.failure is not None or answer.logprob is None or not answer.num_tokens:
+        return answer.failure or "the engine gave no log-probabilities"
+    if not math.isfinite(answer.logprob):
+        return "log-probabilities that are not finite"
+    return Likelihood(min(0.0, answer.logprob), answer.num_tokens)
 
 
 def _place(where: str, row: Ranking, place: int) -> str:

@@ -2,34 +2,31 @@
 
 The score is read at the last token of the text, as in training (stage `kind: proxy`). Scores are the strengths of a
 Plackett-Luce model, so the softmax over a list is the probability of each response to be the best; that of the one
-ranked first is the confidence of the list. Scores are kept in the folder of the stage as they come.
+ranked first is the confidence of the list.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.data.prompts import PromptEncoder
 from tunalm.progress import progress
-from tunalm.ranking.base import is_usable, unranked, with_scores
+from tunalm.ranking.base import unranked, with_scores
 from tunalm.recipe import Rank
 from tunalm.records import Ranking
-from tunalm.store import write_text
 
 if TYPE_CHECKING:
     import torch
 
 LISTS_AT_ONCE = 64
-"""Lists whose responses are sorted by length together, so that little is padded; their scores are kept together."""
+"""Lists whose responses are sorted by length together, so that little is padded."""
 TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 32768}
 """Of a forward pass, padding included, by device."""
-KEPT = "proxy_scores.jsonl"
 
 
 class ProxyRanker:
@@ -37,37 +34,31 @@ class ProxyRanker:
 
     Args:
         settings: `model` is a folder or hub id.
-        context: of the stage.
+        calls: say whether the model may run code of its own.
 
     Raises:
         ModelError: the model cannot be loaded, or was not trained to score.
     """
 
-    def __init__(self, settings: Rank, context: StageContext) -> None:
+    def __init__(self, settings: Rank, calls: Calls) -> None:
         from tunalm.engines.huggingface import device, load_scorer, load_tokenizer
 
-        source, remote = settings.model or "", context.trust_remote_code
+        source, remote = settings.model or "", calls.trust_remote_code
         tokenizer = load_tokenizer(source, trust_remote_code=remote)
         self._model = load_scorer(source, trained=True, trust_remote_code=remote).to(device()).eval()
         self._encoder = PromptEncoder(tokenizer, settings.template, source, settings.template_args)
         positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         self._max_length = min(tokenizer.model_max_length, positions or tokenizer.model_max_length)
-        self._kept = context.folder / KEPT
         self._confidences: list[float] = []
         self.name = f"proxy {Path(source).parent.name if Path(source).name == 'model' else Path(source).name}"
 
     def rank(self, rows: Sequence[Ranking]) -> list[Ranking]:
         """Score and rank all lists; see `Ranker`. A list whose instruction leaves no room for a response fails."""
-        scores = _read_scores(self._kept)
-        write_text(self._kept, "".join(json.dumps(line) + "\n" for line in scores.items()))
-        with progress("scoring by the proxy", len(rows)) as advance, open(self._kept, "a", encoding="utf-8") as file:
+        scores: dict[str, dict[str, float]] = {}
+        with progress("scoring by the proxy", len(rows)) as advance:
             for start in range(0, len(rows), LISTS_AT_ONCE):
                 part = rows[start : start + LISTS_AT_ONCE]
-                if any(row.id not in scores for row in part):
-                    found = self._score(part)
-                    scores |= found
-                    file.writelines(json.dumps(line) + "\n" for line in found.items())
-                    file.flush()
+                scores |= self._score(part)
                 advance(len(part))
         return [self._ranked(row, scores[row.id]) for row in rows]
 
@@ -79,7 +70,7 @@ class ProxyRanker:
     def _ranked(self, row: Ranking, texts: dict[str, float]) -> Ranking:
         if not texts:
             return unranked(row, f"the instruction fills the {self._max_length} tokens that the proxy reads")
-        scores = [texts[response.text] if is_usable(response) else None for response in row.responses]
+        scores = [texts[response.text] if response.is_usable else None for response in row.responses]
         sure = confidence(scores)
         self._confidences.append(sure)
         return with_scores(row, scores, self.name, {"confidence": round(sure, 6)})
@@ -90,7 +81,7 @@ class ProxyRanker:
         for row in rows:
             prompt = self._encoder.prompt_ids(row.messages())
             room = self._max_length - len(prompt)
-            for text in dict.fromkeys(response.text for response in row.responses if is_usable(response)):
+            for text in dict.fromkeys(response.text for response in row.responses if response.is_usable):
                 if room > 0:
                     # As in training: cut with the end token in place, which is then not read.
                     sequences.append((row.id, text, prompt + self._encoder.response_ids(text)[:room][:-1]))
@@ -139,16 +130,3 @@ def _batches(sequences: Sequence[tuple[str, str, list[int]]], budget: int) -> li
         else:
             batches.append([sequence])
     return batches
-
-
-def _read_scores(path: Path) -> dict[str, dict[str, float]]:
-    """Scores that were kept before an interruption; a line that a kill has torn, and what follows, is left out."""
-    scores: dict[str, dict[str, float]] = {}
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                row_id, texts = json.loads(line)
-            except ValueError:
-                break
-            scores[row_id] = texts
-    return scores

@@ -16,10 +16,9 @@ from typing import Any
 from tunalm.errors import DataError
 from tunalm.measures.ranks import kendall_tau, top1_agrees
 from tunalm.progress import progress
-from tunalm.ranking.base import assign_ranks, is_usable
+from tunalm.ranking.base import assign_ranks
 from tunalm.ranking.equation3 import LengthUnit, Likelihoods
-from tunalm.ranking.likelihood import list_scores, stored_likelihoods
-from tunalm.ranking.rescoring import kept_likelihoods
+from tunalm.ranking.likelihood import kept_likelihoods, list_scores, stored_likelihoods
 from tunalm.records import Ranking
 from tunalm.store import read_rows
 
@@ -100,7 +99,7 @@ def scan(
 
 
 def _likelihoods(row: Ranking, path: Path) -> Likelihoods:
-    if row.failure is not None or sum(map(is_usable, row.responses)) < 2:
+    if row.failure is not None or sum(each.is_usable for each in row.responses) < 2:
         return Likelihoods(row, {})
     kept = kept_likelihoods(row)
     return Likelihoods(row, stored_likelihoods(row, str(path)) if kept is None else kept)

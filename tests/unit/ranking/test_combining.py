@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.errors import DataError
 from tunalm.pipeline.running import run_recipe
 from tunalm.ranking.base import unranked, with_scores
 from tunalm.ranking.combining import Fallback, Veto, judge_calls, open_ranker
-from tunalm.ranking.judge.questions import inquiries
-from tunalm.ranking.verifier import Checks
+from tunalm.ranking.verifier import Checks, FunctionRanker
 from tunalm.recipe import Rank
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking, Response
@@ -52,24 +51,18 @@ class Fixed:
         return {f"{self.name}_lists": len(self.asked)}
 
 
-class Marked:
+class Marked(FunctionRanker):
     """A verifier that reads its scores in the texts: `0.5 some words`; `?` cannot be checked."""
 
-    name = "marks"
-
     def __init__(self, has_checker: Callable[[Ranking], bool] = lambda row: True) -> None:
+        super().__init__(lambda instruction, text: float(text.split()[0]), "marks", noun="mark")
         self._has_checker = has_checker
 
     def check(self, row: Ranking) -> Checks | None:
-        """Scores from the texts."""
-        if not self._has_checker(row):
-            return None
-        words = [response.text.split()[0] for response in row.responses]
-        reasons = {place: "illegible" for place, word in enumerate(words) if word == "?"}
-        return Checks([None if word == "?" else float(word) for word in words], reasons)
+        return super().check(row) if self._has_checker(row) else None
 
-    def require_scores(self) -> None:
-        """Accept everything."""
+
+ILLEGIBLE = "the mark failed: ValueError: could not convert string to float: '?'"
 
 
 def row(*texts: str, name: str = "row") -> Ranking:
@@ -112,8 +105,8 @@ def test_what_cannot_be_checked_is_not_ranked_and_too_few_fail() -> None:
     veto = Veto(Fixed("main", by_place), Marked())
     some, few = veto.rank([row("? a", "0 b", "1 c", name="a"), row("? a", "1 b", name="b")])
     assert ranks(some) == [None, 1, 0]
-    assert (some.judgement or {})["veto"]["not_scored"] == {"0": "illegible"}
-    assert few.failure == "fewer than two responses could be checked: illegible"
+    assert (some.judgement or {})["veto"]["not_scored"] == {"0": ILLEGIBLE}
+    assert few.failure == f"fewer than two responses could be checked: {ILLEGIBLE}"
     assert ranks(few) == [None, None]
     assert veto.figures()["veto"]["responses_not_checked"] == 2
 
@@ -197,7 +190,7 @@ def test_the_settings_of_a_stage_make_the_veto(tmp_path: Path) -> None:
     given = row("long text", "ok", "no")
     for response, logprob in zip(given.responses, (-1.0, -3.0, -2.0), strict=True):
         response.logprob, response.num_tokens = logprob, 3
-    ranker = open_ranker(settings, StageContext(tmp_path, tmp_path / "ledger"))
+    ranker = open_ranker(settings, Calls(tmp_path / "ledger"))
     (found,) = ranker.rank([given])
     assert ranks(found) == [2, 1, 0]
     assert ranker.figures()["veto"]["lists_changed"] == 1
@@ -206,13 +199,10 @@ def test_the_settings_of_a_stage_make_the_veto(tmp_path: Path) -> None:
 def test_calls_saved_are_those_that_the_judge_would_have_made() -> None:
     engine = {"kind": "scripted"}
     fields = {"by": "mine.py:X", "fallback": "judge", "engine": engine, "responses": "x"}
-    rows = [row("a", "b", "c", "d"), row("a", "b"), row("a", "a", "b"), row("a", "a")]
+    lists = [("a", "b", "c", "d"), ("a", "b"), ("a", "a", "b"), ("a", "a")]
+    rows = [row(*texts, name=str(number)) for number, texts in enumerate(lists)]
     assert judge_calls(rows, Rank.model_validate({**fields, "num_orders": 4})) == 4 + 2 + 2 + 0
     assert judge_calls(rows, Rank.model_validate({**fields, "protocol": "paper"})) == 3
-    for kept in ([rows[0]], rows[1:3]):
-        settings = Rank.model_validate({**fields, "num_orders": 4, "canaries": 0})
-        named = [each.model_copy(update={"id": str(number)}) for number, each in enumerate(kept)]
-        assert judge_calls(kept, settings) == sum(len(each.asked) for each in inquiries(named, settings))
 
 
 def test_the_figures_of_a_combination_are_in_the_record_and_in_the_report(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tunalm
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.errors import DataError
 from tunalm.ranking.equation3 import likelihood_score
 from tunalm.ranking.likelihood import LikelihoodRanker
@@ -22,7 +22,7 @@ from tunalm.records import Ranking, Response
 def ranked(*responses: Response, beta: float = 1.3) -> Ranking:
     settings = Rank(by="likelihood", responses="responses.jsonl", length_penalty=beta)
     row = Ranking(id="row-7", instruction="Name a colour.", responses=list(responses))
-    (result,) = LikelihoodRanker(settings, StageContext(Path(), Path())).rank([row])
+    (result,) = LikelihoodRanker(settings, Calls(Path())).rank([row])
     return result
 
 

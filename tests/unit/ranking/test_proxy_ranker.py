@@ -1,8 +1,7 @@
-"""Ranking by a trained proxy: its order, how sure it is, what it cannot rank, and going on after a kill."""
+"""Ranking by a trained proxy: its order, how sure it is, what it cannot rank."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +13,9 @@ from pydantic import ValidationError
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.tiny import save_tiny_model, save_tiny_scorer
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.errors import ModelError
-from tunalm.ranking import proxy
-from tunalm.ranking.proxy import KEPT, ProxyRanker, confidence
+from tunalm.ranking.proxy import ProxyRanker, confidence
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
 
@@ -37,7 +35,7 @@ def folder(language_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def make_ranker(folder: Path, tmp_path: Path) -> Callable[[], ProxyRanker]:
     def make() -> ProxyRanker:
         settings = Rank(by="proxy", model=str(folder), responses="unused")
-        return ProxyRanker(settings, StageContext(tmp_path, tmp_path / "ledger.sqlite"))
+        return ProxyRanker(settings, Calls(tmp_path / "ledger.sqlite"))
 
     return make
 
@@ -102,28 +100,6 @@ def test_a_long_response_is_cut_and_a_long_instruction_fails(make_ranker: Callab
     assert all(response.rank is None for response in long.responses)
 
 
-def test_what_was_scored_before_a_kill_is_not_scored_again(
-    make_ranker: Callable[[], ProxyRanker], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(proxy, "LISTS_AT_ONCE", 2)
-    rows = make_rows(7)
-    straight = make_ranker().rank(rows)
-    lines = (tmp_path / KEPT).read_text(encoding="utf-8").splitlines(keepends=True)
-    (tmp_path / KEPT).write_text("".join(lines[:4]) + lines[4][:9], encoding="utf-8")
-    scored: list[str] = []
-    score = ProxyRanker._score
-
-    def watched(self: ProxyRanker, part: Any) -> Any:
-        scored.extend(row.id for row in part)
-        return score(self, part)
-
-    monkeypatch.setattr(ProxyRanker, "_score", watched)
-    assert make_ranker().rank(rows) == straight
-    assert scored == ["row-4", "row-5", "row-6"]
-    kept = [json.loads(line)[0] for line in (tmp_path / KEPT).read_text(encoding="utf-8").splitlines()]
-    assert kept == [row.id for row in rows]
-
-
 def test_confidence_is_the_share_of_the_best() -> None:
     assert confidence([0.0, 0.0]) == pytest.approx(1.0)  # both are ranked first
     assert confidence([math.log(3), 0.0]) == pytest.approx(0.75)
@@ -133,7 +109,7 @@ def test_confidence_is_the_share_of_the_best() -> None:
 def test_a_model_that_was_not_trained_to_score_is_refused(language_model: Path, tmp_path: Path) -> None:
     settings = Rank(by="proxy", model=str(language_model), responses="unused")
     with pytest.raises(ModelError, match="not trained to score"):
-        ProxyRanker(settings, StageContext(tmp_path, tmp_path / "ledger.sqlite"))
+        ProxyRanker(settings, Calls(tmp_path / "ledger.sqlite"))
 
 
 @pytest.mark.parametrize("knobs", [{"by": "proxy"}, {"by": "verifier", "model": "some/model"}])

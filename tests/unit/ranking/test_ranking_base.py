@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tests.tiny import save_tiny_model, save_tiny_scorer
 from tunalm import ranking
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls, StageContext
 from tunalm.errors import DataError
 from tunalm.ranking.base import assign_ranks
 from tunalm.ranking.combining import open_ranker
@@ -72,7 +72,7 @@ def test_every_ranker_of_the_table_can_be_opened(tmp_path: Path) -> None:
     knobs = {**KNOBS, "proxy": {"model": str(proxy)}}
     for by in RANKERS:
         settings = Rank.model_validate({"by": by, "responses": "x", **knobs.get(by, {})})
-        ranker = open_ranker(settings, StageContext(tmp_path, tmp_path / "ledger.sqlite"))
+        ranker = open_ranker(settings, Calls(tmp_path / "ledger.sqlite"))
         assert ranker.name.startswith(by)
         assert ranker.rank([]) == []
         assert isinstance(ranker.figures(), dict)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.errors import DataError
 from tunalm.ranking import verifier
 from tunalm.ranking.verifier import VerifierRanker
@@ -26,7 +26,7 @@ def _tiny_checker(monkeypatch: pytest.MonkeyPatch) -> None:
 def ranked(checker: dict[str, Any] | None, *responses: Response) -> Ranking:
     settings = Rank(by="verifier", responses="responses.jsonl")
     row = Ranking(id="row-7", instruction="Use the word fish.", checker=checker, responses=list(responses))
-    (result,) = VerifierRanker(settings, StageContext(Path(), Path())).rank([row])
+    (result,) = VerifierRanker(settings, Calls(Path())).rank([row])
     return result
 
 

@@ -30,10 +30,9 @@ from tunalm.pipeline.estimate.redraws import DISCARDED, discarded_share, redraws
 from tunalm.pipeline.estimate.tokens import counter_of, engine_counter
 from tunalm.pipeline.running import MADE, Step
 from tunalm.progress import progress
-from tunalm.ranking.base import is_usable
 from tunalm.ranking.judge.questions import inquiries
 from tunalm.ranking.judge.questions import request_for as judge_request
-from tunalm.ranking.rescoring import score_requests, with_reference
+from tunalm.ranking.likelihood import score_requests, with_reference
 from tunalm.recipe import (
     Data,
     EngineSettings,
@@ -160,7 +159,7 @@ class _Estimator:
         if settings.rank_reference:
             rows = [with_reference(row) for row in rows]
         self._keep(step, rows, growth)
-        rows = [row for row in rows if sum(map(is_usable, row.responses)) > 1]
+        rows = [row for row in rows if sum(each.is_usable for each in row.responses) > 1]
         if settings.by == "likelihood" and settings.engine is not None:
             return [self._scoring(step, settings, rows, growth)], []
         if settings.by == "judge":

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 from tunalm.data.fences import LOOKALIKE
 from tunalm.progress import progress
-from tunalm.ranking.base import is_usable
 from tunalm.records import Ranking
 
 NO_WORD = "nothing but punctuation"
@@ -69,7 +68,7 @@ def find_degenerate(rows: Sequence[Ranking]) -> dict[str, dict[int, str]]:
         for row in rows:
             asked = {_plain(row.instruction), _plain(row.messages()[-1].text)}
             for place, response in enumerate(row.responses):
-                if is_usable(response) and (reason := _reason(response.text, asked, constant)):
+                if response.is_usable and (reason := _reason(response.text, asked, constant)):
                     found[row.id][place] = reason
             advance(1)
     return dict(found)
@@ -112,7 +111,7 @@ def _constant_texts(rows: Sequence[Ranking]) -> set[str]:
         instruction = row.messages()[-1].text
         instructions.add(instruction)
         for response in row.responses:
-            if is_usable(response) and len(plain := _plain(response.text)) >= SHORTEST_CONSTANT:
+            if response.is_usable and len(plain := _plain(response.text)) >= SHORTEST_CONSTANT:
                 answered[plain].add(instruction)
     enough = max(FEWEST_LISTS, SHARE_OF_LISTS * len(instructions))
     return {text for text, lists in answered.items() if len(lists) >= enough}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunalm.engines.base import Completion
-from tunalm.ranking.base import is_usable, unranked, with_scores
+from tunalm.ranking.base import unranked, with_scores
 from tunalm.ranking.judge.canaries import passed
 from tunalm.ranking.judge.consensus import Consensus, consensus
 from tunalm.ranking.judge.prompts import own_label
@@ -138,7 +138,7 @@ def _spread(inquiry: Inquiry, values: Mapping[int, Any]) -> list[Any]:
     """One value per response from those of the responses that were shown: equal texts have the same one."""
     responses = inquiry.row.responses
     by_text = {responses[place].text: value for place, value in values.items()}
-    return [by_text.get(response.text) if is_usable(response) else None for response in responses]
+    return [by_text.get(response.text) if response.is_usable else None for response in responses]
 
 
 def _in_order(row: Ranking, inquiry: Inquiry, question: Question, reading: Reading) -> Ranking:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from tunalm.data.fences import fences
 from tunalm.engines.base import Request
 from tunalm.progress import progress
-from tunalm.ranking.base import is_usable
 from tunalm.ranking.judge.canaries import PLANTED, Canary, plant
 from tunalm.ranking.judge.orders import balanced_orders
 from tunalm.ranking.judge.prompts import prompt, reply_schema
@@ -90,7 +89,7 @@ def _different(row: Ranking, hidden: Mapping[int, str]) -> tuple[int, ...]:
     """Positions of the responses that can be shown, of equal texts the first."""
     first: dict[str, int] = {}
     for place, response in enumerate(row.responses):
-        if is_usable(response) and place not in hidden:
+        if response.is_usable and place not in hidden:
             first.setdefault(response.text, place)
     return tuple(first.values())
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tunalm.calls.asking import complete
-from tunalm.calls.context import StageContext
-from tunalm.engines import open_engine
+from tunalm.calls.context import Calls
 from tunalm.progress import console, progress
 from tunalm.ranking.judge.degenerate import find_degenerate
 from tunalm.ranking.judge.health import health
@@ -20,11 +18,10 @@ from tunalm.records import Ranking
 class JudgeRanker:
     """Asks a language model about every list, at temperature 0."""
 
-    def __init__(self, settings: Rank, context: StageContext) -> None:
+    def __init__(self, settings: Rank, calls: Calls) -> None:
         assert settings.engine is not None  # Rank has checked it
-        self._settings = settings
-        self._ledger, self._budget = context.ledger, context.budget
-        self._engine = open_engine(settings.engine, trust_remote_code=context.trust_remote_code)
+        self._settings, self._calls = settings, calls
+        self._engine = calls.open(settings.engine)
         self.name = f"judge {getattr(settings.engine, 'model', settings.engine.kind)}"
         self._outcomes: list[Outcome] = []
 
@@ -34,7 +31,7 @@ class JudgeRanker:
         structured = self._engine.capabilities.json_schema
         questions = [question for inquiry in asked for question in inquiry.asked]
         requests = [request_for(question, self._settings, structured) for question in questions]
-        answers = complete(self._engine, requests, self._ledger, "judging", budget=self._budget)
+        answers = self._calls.complete(self._engine, requests, "judging")
         outcomes = []
         with progress("reading judgements", len(asked)) as advance:
             for inquiry in asked:

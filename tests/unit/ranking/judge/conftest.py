@@ -10,8 +10,8 @@ import pytest
 
 from tests.judges import RuleEngine
 from tunalm import ranking
+from tunalm.calls import context
 from tunalm.calls.context import StageContext
-from tunalm.ranking.judge import ranker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking
 from tunalm.store import Summary, read_rows, write_rows
@@ -22,7 +22,7 @@ def rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple
     """Runs the stage on some lists: one order and no canaries, if nothing else is said."""
 
     def run(engine: RuleEngine, *rows: Ranking, **changes: Any) -> tuple[Summary, list[Ranking]]:
-        monkeypatch.setattr(ranker, "open_engine", lambda settings, trust_remote_code: engine)
+        monkeypatch.setattr(context, "open_engine", lambda settings, trust_remote_code: engine)
         write_rows(tmp_path / "responses.jsonl", rows)
         knobs = {"engine": {"base_url": "https://h/v1", "model": "wise"}, "num_orders": 1, "canaries": 0} | changes
         settings = Rank.model_validate({"by": "judge", "responses": str(tmp_path / "responses.jsonl"), **knobs})

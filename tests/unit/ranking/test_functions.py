@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -12,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.errors import DataError, RecipeError
 from tunalm.extensions import object_identity
 from tunalm.pipeline.running import run_recipe
-from tunalm.ranking.user_code import load_checker, score_of, within
-from tunalm.ranking.verifier import VerifierRanker
+from tunalm.ranking.time_limit import OutOfTimeError, within
+from tunalm.ranking.verifier import FunctionRanker, VerifierRanker
 from tunalm.recipe import Rank
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Instruction, Ranking, Response
@@ -65,7 +67,7 @@ def row(*texts: str, name: str = "row", **changes: Any) -> Ranking:
 
 def ranker(checks: Path, function: str) -> VerifierRanker:
     settings = Rank(by="verifier", responses="responses.jsonl", verifier=f"{checks}:{function}")
-    return VerifierRanker(settings, StageContext(Path(), Path()))
+    return VerifierRanker(settings, Calls(Path()))
 
 
 def test_partial_scores_order_and_equal_ones_tie(checks: Path) -> None:
@@ -89,7 +91,7 @@ def test_what_the_function_does_wrong_leaves_one_response_unranked(checks: Path)
         "none": "the verifier returned None and no number",
         "text": "the verifier returned '1.0' and no number",
         "much": "the verifier returned 7, which is not between 0 and 1",
-        "nan": "the verifier returned nan, which is not between 0 and 1",
+        "nan": "the verifier returned nan, which is not a finite number",
     }
     assert all(found[text].rank is None and found[text].failure is None for text in reasons)
     figures = own.figures()
@@ -115,22 +117,23 @@ def test_the_function_sees_no_other_response(checks: Path) -> None:
         return True
 
     own = ranker(checks, "partly")
-    own._function = look
+    own.function = look
     own.rank([row("a", "b", reference="r", wanted=["x"])])
     assert {"responses", "ranked_by", "judgement"}.isdisjoint(seen[0].model_dump())
     assert (seen[0].reference, seen[0].instruction) == ("r", "Name two.")
 
 
-@pytest.mark.parametrize("value", [0, 1, True, False, 0.25])
-def test_numbers_from_0_to_1_are_scores(value: float) -> None:
-    assert score_of(lambda instruction, text: value, row("a", "b"), "a") == float(value)
-
-
 @pytest.mark.parametrize(
-    "value", [np.float32(0.5), np.float64(0.5), np.bool_(True)], ids=["float32", "float64", "bool"]
+    "value",
+    [0, 1, True, False, 0.25, np.float32(0.5), np.float64(0.5), np.bool_(True)],
+    ids=["0", "1", "true", "false", "quarter", "float32", "float64", "bool_"],
 )
-def test_a_number_of_another_library_is_a_number(value: Any) -> None:
-    assert score_of(lambda instruction, text: value, row("a"), "a") == float(value)
+def test_numbers_of_any_library_from_0_to_1_are_scores(checks: Path, value: Any) -> None:
+    own = ranker(checks, "partly")
+    own.function = lambda instruction, text: value
+    checked = own.check(row("a"))
+    assert checked is not None
+    assert checked.scores == [float(value)]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +158,7 @@ def test_a_missing_function_shows_before_the_file_is_run(tmp_path: Path) -> None
     with pytest.raises(RecipeError, match="no 'g' in it"):
         object_identity(f"{path}:g", "verifier")
     with pytest.raises(RecipeError, match=r"checks\.py: RuntimeError: run\."):
-        load_checker(f"{path}:f")
+        ranker(path, "f")
     path.write_text("def f(:\n")
     with pytest.raises(RecipeError, match=r"checks\.py:1: .*Correct the line"):
         object_identity(f"{path}:f", "verifier")
@@ -163,14 +166,23 @@ def test_a_missing_function_shows_before_the_file_is_run(tmp_path: Path) -> None
 
 def test_what_is_no_function_is_refused(checks: Path) -> None:
     with pytest.raises(RecipeError, match="is a int"):
-        load_checker(f"{checks}:constant")
+        ranker(checks, "constant")
     with pytest.raises(RecipeError, match="async function"):
-        load_checker(f"{checks}:later")
+        ranker(checks, "later")
 
 
-def test_what_it_returns_is_named_without_an_address() -> None:
-    reason = score_of(lambda instruction, text: object(), row("a"), "a")
-    assert reason == "the verifier returned object and no number"
+def test_what_it_returns_is_named_without_an_address(checks: Path) -> None:
+    own = ranker(checks, "partly")
+    own.function = lambda instruction, text: object() if text == "a" else 1
+    (found,) = own.rank([row("a", "b", "c")])
+    assert (found.judgement or {})["not_scored"] == {"0": "the verifier returned object and no number"}
+
+
+def test_a_function_that_only_ranks_may_use_any_scale() -> None:
+    (found,) = FunctionRanker(lambda instruction, text: -len(text), "short").rank([row("aaa", "a", "aa")])
+    assert [(response.score, response.rank) for response in found.responses] == [(-3, 2), (-1, 0), (-2, 1)]
+    (found,) = FunctionRanker(lambda instruction, text: float(text), "as read").rank([row("1", "inf", "2")])
+    assert [response.rank for response in found.responses] == [1, None, 0]
 
 
 def spin() -> None:
@@ -182,12 +194,36 @@ def spin() -> None:
 def test_a_function_that_never_returns_leaves_its_response_unranked(checks: Path) -> None:
     own = ranker(checks, "partly")
     own._seconds = 0.05
-    own._function = lambda instruction, text: spin() if text == "stuck" else len(text) / 9
+    own.function = lambda instruction, text: spin() if text == "stuck" else len(text) / 9
     began = time.monotonic()
     (found,) = own.rank([row("ab", "stuck", "abc")])
     assert time.monotonic() - began < 5
     assert [response.rank for response in found.responses] == [1, None, 0]
-    assert (found.judgement or {})["not_scored"] == {"1": "the verifier took more than 0.05 seconds"}
+    assert (found.judgement or {})["not_scored"] == {
+        "1": "the verifier took more than 0.05 seconds (imports do not count)"
+    }
+
+
+def test_an_import_is_not_interrupted_and_its_time_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_to_import.py").write_text("import time\ntime.sleep(0.3)\nvalue = 7\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def imports() -> Any:
+        return importlib.import_module("slow_to_import").value
+
+    def imports_and_sticks() -> None:
+        sys.modules.pop("slow_to_import")
+        imports()
+        spin()
+
+    assert within(0.05, imports) == 7
+    began = time.monotonic()
+    with pytest.raises(OutOfTimeError):
+        within(0.05, imports_and_sticks)
+    assert 0.3 < time.monotonic() - began < 5
+    assert sys.modules["slow_to_import"].value == 7
 
 
 def test_a_time_limit_leaves_an_alarm_of_somebody_else_as_it_was() -> None:

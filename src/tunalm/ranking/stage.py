@@ -1,0 +1,130 @@
+"""Ranking as a function from lists to the same lists with ranks, and as the stage around it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tunalm.calls.context import Calls, StageContext
+from tunalm.engines.base import Request
+from tunalm.errors import DataError
+from tunalm.ranking.base import REASONS_SHOWN, Ranker, unranked
+from tunalm.ranking.combining import open_ranker
+from tunalm.ranking.judge.degenerate import find_degenerate
+from tunalm.ranking.judge.questions import inquiries, request_for
+from tunalm.ranking.likelihood import score_requests, with_reference
+from tunalm.ranking.verifier import Function
+from tunalm.recipe import Rank, Served
+from tunalm.records import Ranking
+from tunalm.store import Summary, read_rows, write_rows
+
+TOO_FEW = "fewer than two responses"
+LEFT_OUT = "the ranker left this list out"
+
+
+def run(settings: Rank, context: StageContext) -> Summary:
+    """The stage: read the lists of `settings.responses`, `rank`, write `rankings.jsonl` in the order of the input.
+
+    Raises:
+        DataError: as `rank`; or no list is left after `settings.rows`.
+        EngineError: the judge or the teacher cannot be asked.
+    """
+    path = Path(settings.responses)
+    lists = read_rows(path, Ranking)
+    rows = lists[settings.select()]
+    if lists and not rows:
+        raise DataError(path, found=f"none of its {len(lists)} lists in rows '{settings.rows}'", fix="Correct rows.")
+    ranker = open_ranker(settings, context.calls)
+    result = _ranked(rows, ranker, path)
+    write_rows(context.folder / "rankings.jsonl", result)
+    return Summary.of([row.failure for row in result], {"by": ranker.name, **describe(result), **ranker.figures()})
+
+
+def rank(rows: Sequence[Ranking], settings: Rank, calls: Calls, *, function: Function | None = None) -> list[Ranking]:
+    """Put the responses of every list in order.
+
+    Args:
+        rows: lists; `settings.responses` is not read. What an earlier ranking wrote in them is left out.
+        settings: of the stage.
+        calls: reach the judge or the teacher, and keep what they answer.
+        function: ranks in place of what `settings.by` names.
+
+    Returns:
+        The lists in their order, each with ranks (0 is best, equal is a tie, None takes no part) or with a `failure`.
+
+    Raises:
+        DataError: no lists, two with the same id, none with two responses, or lists without what the ranker needs.
+        EngineError: the judge or the teacher cannot be asked.
+    """
+    return _ranked(rows, open_ranker(settings, calls, function), "responses")
+
+
+def requests(settings: Rank, rows: Sequence[Ranking]) -> list[Request]:
+    """What a judge or a teacher is asked about some lists; with a fallback, as if it were asked about all of them."""
+    rows = [row for row in rows if sum(each.is_usable for each in row.responses) > 1]
+    if settings.by == "judge" or settings.fallback is not None:
+        structured = isinstance(settings.engine, Served)
+        asked = [each for inquiry in inquiries(rows, settings, find_degenerate(rows)) for each in inquiry.asked]
+        return [request_for(question, settings, structured) for question in asked]
+    if settings.by == "likelihood" and settings.engine is not None:
+        lists = [with_reference(row) for row in rows] if settings.rank_reference else rows
+        return [*{request.key: request for row in lists for request in score_requests(row).values()}.values()]
+    return []
+
+
+def _ranked(rows: Sequence[Ranking], ranker: Ranker, where: object) -> list[Ranking]:
+    _check_lists(rows, where)
+    cleared = [unranked(row) for row in rows]
+    able = [row for row in cleared if sum(each.is_usable for each in row.responses) >= 2]
+    reasons = {row.id: TOO_FEW for row in cleared} | {row.id: LEFT_OUT for row in able}
+    ranked = {row.id: row.with_dense_ranks() for row in ranker.rank(able)}
+    return [ranked[row.id] if row.id in ranked else unranked(row, reasons[row.id]) for row in cleared]
+
+
+def _check_lists(rows: Sequence[Ranking], where: object) -> None:
+    if not rows:
+        raise DataError(where, found="no rows", fix="Run the stage that samples responses.")
+    name, count = Counter(row.id for row in rows).most_common(1)[0]
+    if count > 1:
+        raise DataError(where, found=f"{count} rows with the id '{name}'", fix="Give each row an id of its own.")
+    if all(len(row.responses) < 2 for row in rows):
+        fix = "Sample with num_responses: 2 or more (the paper takes 4)."
+        raise DataError(where, found="lists of one response, which leave nothing to choose", fix=fix)
+
+
+def describe(rows: Sequence[Ranking]) -> dict[str, Any]:
+    """Figures of a ranking that tell whether it can teach anything.
+
+    Returns:
+        tied_pairs: share of the pairs of ranked responses that have the same rank.
+        all_tied_lists: lists in which no response is better than another.
+        unranked_responses: failed or empty ones, in lists that are ranked.
+        mean_characters_by_rank: length of the responses at each rank (as Table 4 of the paper, to see a length bias).
+        contradicted_rankings: lists whose judge stated an order that its own marks do not give.
+        failures: the commonest reasons for lists without ranks.
+    """
+    pairs = tied = all_tied = skipped = 0
+    lengths: defaultdict[int, list[int]] = defaultdict(list)
+    for row in (row for row in rows if row.failure is None):
+        ranks = [response.rank for response in row.responses if response.rank is not None]
+        for first, second in combinations(ranks, 2):
+            pairs += 1
+            tied += first == second
+        all_tied += len(set(ranks)) == 1
+        skipped += len(row.responses) - len(ranks)
+        for response in row.responses:
+            if response.rank is not None:
+                lengths[response.rank].append(len(response.text))
+    failures = Counter(row.failure for row in rows if row.failure is not None)
+    return {
+        "tied_pairs": round(tied / pairs, 4) if pairs else None,
+        "all_tied_lists": all_tied,
+        "unranked_responses": skipped,
+        "mean_characters_by_rank": {str(rank): round(fmean(lengths[rank]), 1) for rank in sorted(lengths)},
+        "contradicted_rankings": sum((row.judgement or {}).get("ranking_agrees") is False for row in rows),
+        "failures": dict(failures.most_common(REASONS_SHOWN)),
+    }
