@@ -16,9 +16,9 @@ from tunalm.data import load
 from tunalm.evaluation.judge_check.figures import Judged, figures
 from tunalm.evaluation.judge_check.pairs import Choice, load_pairs
 from tunalm.evaluation.pairwise.answers import read_answers
-from tunalm.evaluation.pairwise.comparisons import Comparison
+from tunalm.evaluation.pairwise.comparisons import PairVerdict
 from tunalm.evaluation.pairwise.parsing import scores
-from tunalm.evaluation.pairwise.prompts import kind_of
+from tunalm.evaluation.pairwise.prompts import kind_of, paper_prompt
 from tunalm.evaluation.pairwise.reviews import load_reviews
 from tunalm.evaluation.pairwise.winrates import win_rates
 from tunalm.measures.agreement import agreement, cohen_kappa
@@ -68,6 +68,14 @@ def test_every_stored_review_of_vicuna_has_its_scores() -> None:
     assert sum(first == second for first, second in found) == round(0.096 * 1040)
 
 
+def test_the_prompts_of_the_paper_mode_are_the_published_ones() -> None:
+    rows = [json.loads(line) for line in (SHARED / "vicuna" / "prompt.jsonl").read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        asked = paper_prompt("Q {x}?", row["category"], "one", "{two}")
+        text = row["prompt_template"].format(question="Q {x}?", answer_1="one", answer_2="{two}", **row["defaults"])
+        assert [(turn.role, turn.content) for turn in asked] == [("system", row["system_prompt"]), ("user", text)]
+
+
 def test_verdicts_of_stored_reviews_in_both_orders_survive_the_swap() -> None:
     path = SHARED / "rank_data" / "gpt4_reviews_both_orders_cherry_vs_alpaca.jsonl.gz"
     groups = load_reviews(path, {}, "pairwise")
@@ -81,7 +89,7 @@ def test_verdicts_of_stored_reviews_in_both_orders_survive_the_swap() -> None:
 def test_people_and_stored_reviews_of_the_same_answers() -> None:
     people: dict[str, Choice] = {pair.question.id: pair.label for pair in load_pairs(SHARED / "faireval")}
     groups = load_reviews(SHARED / "vicuna" / "gpt4_reviews.jsonl.gz", vicuna_categories(), "vicuna")
-    reviews: list[Comparison] = groups["review_gpt35_vicuna-13b"]
+    reviews: list[PairVerdict] = groups["review_gpt35_vicuna-13b"]
     verdicts = [{"win": "second", "loss": "first", "tie": "tie"}[row.outcome or "tie"] for row in reviews]
     labels = [people[row.id] for row in reviews]
     assert Counter(labels) == {"first": 41, "second": 25, "tie": 14}

@@ -63,8 +63,8 @@ def score_pairs(
     prices: PriceTable = None,
 ) -> None:
     """Have a judge compare two models' answers, or read stored reviews, to win rates."""
-    from tunalm.evaluation.pairwise.comparisons import Rules
-    from tunalm.evaluation.pairwise.questions import load_questions
+    from tunalm.evaluation.pairwise.answers import load_questions
+    from tunalm.evaluation.pairwise.comparisons import JudgeRules
     from tunalm.evaluation.pairwise.scoring import score_answers, score_reviews
     from tunalm.recipe import Data
 
@@ -74,10 +74,9 @@ def score_pairs(
         results, lines = score_reviews(name, reviews, asked)
     elif predictions and against and judge and reviews is None:
         settings = _judge(judge)
-        place = _place(output, ledger, settings, max_cost, prices)
-        results, lines = score_answers(
-            name, asked, predictions, against, settings, Rules(mode, max_review_tokens), place, title=benchmark
-        )
+        calls = _place(output, ledger, settings, max_cost, prices).calls
+        rules = JudgeRules(mode, max_review_tokens)
+        results, lines = score_answers(name, asked, predictions, against, settings, rules, calls, title=benchmark)
     else:
         raise RecipeError(
             "command line",

@@ -12,8 +12,7 @@ from tunalm.calls.context import StageContext
 from tunalm.evaluation.harness import TaskResult, document
 from tunalm.evaluation.judge_check.figures import Judged, figures
 from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar
-from tunalm.evaluation.pairwise.comparisons import Comparison, Outcome, Pair, Rules, compare
-from tunalm.evaluation.pairwise.judges import judge_through
+from tunalm.evaluation.pairwise.comparisons import JudgeRules, Outcome, Pair, PairVerdict, compare, judge_through
 from tunalm.recipe import EngineSettings
 from tunalm.records import Prediction
 
@@ -48,8 +47,8 @@ def check_judge(
         EngineError: the judge cannot answer any request.
     """
     ties = any(pair.label == "tie" for pair in pairs)
-    rules = Rules("sound", max_review_tokens, ties=ties)
-    comparisons = compare([_as_pair(pair) for pair in pairs], rules, judge_through(judge, context))
+    rules = JudgeRules("sound", max_review_tokens, ties=ties)
+    comparisons = compare([_as_pair(pair) for pair in pairs], rules, judge_through(judge, context.calls))
     judged = [Judged(pair, _verdicts(comparison)) for pair, comparison in zip(pairs, comparisons, strict=True)]
     config = {"judge": judge.model_dump(mode="json"), "ties": ties, "max_review_tokens": max_review_tokens}
     subsets = list(dict.fromkeys(pair.subset for pair in pairs if pair.subset))
@@ -81,7 +80,7 @@ def _as_pair(pair: KnownPair) -> Pair:
     return Pair(pair.question, second, first)
 
 
-def _verdicts(comparison: Comparison) -> tuple[Choice | None, Choice | None]:
+def _verdicts(comparison: PairVerdict) -> tuple[Choice | None, Choice | None]:
     if comparison.identical:
         return "tie", "tie"
     given, swapped = comparison.orders

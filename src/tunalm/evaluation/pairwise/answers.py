@@ -1,4 +1,4 @@
-"""Stored answers of one model, in the shapes in which benchmarks publish them.
+"""Questions to compare answers to, and stored answers of one model, in the shapes in which benchmarks publish them.
 
     tunalm, FastChat   {id or question_id, prediction | text | output}, or FastChat's newer {question_id, choices}
     AlpacaEval         {instruction, output}: without ids, answers belong to the questions by their place in the file
@@ -10,14 +10,19 @@ Reference answers come in the same shapes.
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tunalm.data import load
 from tunalm.data.files import RawRow, existing_file, read_raw
 from tunalm.errors import DataError, did_you_mean
 from tunalm.evaluation.predictions import other_benchmarks
-from tunalm.records import Prediction
+from tunalm.evaluation.sources import in_turn
+from tunalm.recipe import Data
+from tunalm.records import Instruction, Prediction
 
+VICUNA_QUESTIONS = 80
 IDS = ("id", "question_id", "index")
 TEXTS = ("prediction", "text", "output")
 MODELS = ("model", "model_id", "generator")
@@ -25,6 +30,25 @@ SEVERAL = ("answers", "outputs")
 PATTERN = (
     "an answer {id, prediction}, {question_id, text | choices}, {instruction, output} or {id, answers: {model: text}}"
 )
+
+
+def load_questions(data: Data, references: str | None) -> list[Instruction]:
+    """Read questions; a `limit` takes them from all categories in turn.
+
+    Args:
+        data: any file of instructions; those of Vicuna QA and MT-bench come with a category.
+        references: a file of right answers (`FILE` or `FILE#MODEL`), which replace those of the questions.
+
+    Raises:
+        DataError: a file or a row of it is wrong.
+    """
+    questions = load(data.model_copy(update={"limit": None}))
+    right = {} if references is None else read_answers(*split_name(references))
+    with_references = [
+        each.model_copy(update={"reference": right[each.id].prediction}) if each.id in right else each
+        for each in questions
+    ]
+    return in_turn(with_references, lambda each: each.task or "", data.limit)
 
 
 def read_answers(path: str | Path, model: str | None = None, benchmark: str = "answers") -> dict[str, Prediction]:
@@ -62,6 +86,31 @@ def read_answers(path: str | Path, model: str | None = None, benchmark: str = "a
             fix=did_you_mean(model, _models(rows)),
         )
     return answers
+
+
+def check_answers(source: str, answers: Mapping[str, Prediction], questions: Sequence[Instruction]) -> None:
+    """Make sure that a file answers all questions, and these.
+
+    Raises:
+        DataError: one is not answered, or what was asked is another question.
+    """
+    missing = [row.id for row in questions if row.id not in answers]
+    if missing:
+        raise DataError(
+            source,
+            found=f"no answer to {len(missing)} of {len(questions)} questions (ids {', '.join(missing[:3])})",
+            expected="an answer to every question",
+            fix="Give the answers to these questions, or fewer questions with --limit.",
+        )
+    for row in questions:
+        asked = answers[row.id].instruction.strip()
+        if asked and asked not in (row.instruction.strip(), row.messages()[-1].text.strip()):
+            raise DataError(
+                source,
+                found=f"an answer to another question under the id {row.id} ({asked!r:.60})",
+                expected=f"an answer to {row.instruction!r:.60}",
+                fix="Give answers and questions of the same benchmark.",
+            )
 
 
 def split_name(source: str) -> tuple[str, str | None]:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from tunalm.calls.context import StageContext
-from tunalm.evaluation.pairwise.answers import read_answers, split_name
-from tunalm.evaluation.pairwise.comparisons import METRIC, Comparison, Pair, Rules, compare
-from tunalm.evaluation.pairwise.judges import check_answers, judge_through
+from tunalm.evaluation.pairwise.answers import VICUNA_QUESTIONS, check_answers, load_questions, read_answers, split_name
+from tunalm.evaluation.pairwise.comparisons import METRIC, JudgeRules, Pair, PairVerdict, compare, judge_through
 from tunalm.evaluation.pairwise.prompts import GUIDED
-from tunalm.evaluation.pairwise.questions import VICUNA_QUESTIONS, load_questions
-from tunalm.evaluation.pairwise.results import results
+from tunalm.evaluation.pairwise.winrates import results
 from tunalm.recipe import Benchmark as BenchmarkSettings
 from tunalm.records import Instruction, Prediction, Verdict
 
@@ -56,14 +54,14 @@ class PairwiseBenchmark:
         others = self._others(predictions)
         questions = {row.id: row for row in self.rows()}
         pairs = [Pair(questions[answer.id], answer, others[answer.id]) for answer in predictions]
-        return list(compare(pairs, rules, judge_through(settings.judge, context)))
+        return list(compare(pairs, rules, judge_through(settings.judge, context.calls)))
 
     def totals(self, answers: Sequence[tuple[Prediction, Verdict]]) -> dict[str, Any]:
         """Rates, their intervals, and what gives the judge away."""
         settings = self._settings
         judge = None if settings.judge is None else settings.judge.model_dump(mode="json")
         config = {"mode": settings.mode, "judge": judge, "max_review_tokens": settings.max_review_tokens}
-        comparisons = [cast(Comparison, verdict) for _, verdict in answers]
+        comparisons = [cast(PairVerdict, verdict) for _, verdict in answers]
         whole = VICUNA_QUESTIONS if settings.name == "vicuna" else None
         return results(settings.name, {"": comparisons}, config, original=whole)
 
@@ -72,8 +70,8 @@ class PairwiseBenchmark:
         return {METRIC: verdict.score}
 
     @property
-    def _rules(self) -> Rules:
-        return Rules(self._settings.mode, self._settings.max_review_tokens)
+    def _rules(self) -> JudgeRules:
+        return JudgeRules(self._settings.mode, self._settings.max_review_tokens)
 
     def _others(self, predictions: Sequence[Prediction]) -> dict[str, Prediction]:
         """Answers to compare with, by question."""

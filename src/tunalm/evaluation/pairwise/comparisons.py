@@ -13,32 +13,34 @@ from typing import Literal
 
 from pydantic import Field
 
+from tunalm.calls.context import Calls
 from tunalm.engines.base import Completion, Request
 from tunalm.evaluation.pairwise.parsing import UnparsedError, scores, verdict
-from tunalm.evaluation.pairwise.prompts import GUIDED, Mode, kind_of, paper_prompt, sound_prompt
+from tunalm.evaluation.pairwise.prompts import GUIDED, JudgeMode, kind_of, paper_prompt, sound_prompt
+from tunalm.recipe import EngineSettings
 from tunalm.records import UNKNOWN, Instruction, Message, Prediction, Verdict
 
 Outcome = Literal["win", "tie", "loss"]
 """Of the model."""
 POINTS: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 METRIC = "adjusted_win_rate"
-TEMPERATURE: dict[Mode, float] = {"paper": 0.2, "sound": 0.0}
+TEMPERATURE: dict[JudgeMode, float] = {"paper": 0.2, "sound": 0.0}
 """Of the judge; the first is that of the published script."""
-ORDERS: dict[Mode, tuple[bool, ...]] = {"paper": (False,), "sound": (False, True)}
+ORDERS: dict[JudgeMode, tuple[bool, ...]] = {"paper": (False,), "sound": (False, True)}
 """Whether the model's answer is shown first, for each time that the judge is asked."""
 
 NO_REVIEW = "the judge gave no review: "
 """How the reason begins where the judge itself failed."""
 
-Judge = Callable[[Sequence[Request]], Mapping[str, Completion]]
+AskJudge = Callable[[Sequence[Request]], Mapping[str, Completion]]
 """Answers requests; the completions come by the keys of the requests."""
 
 
-class Comparison(Verdict):
+class PairVerdict(Verdict):
     """The verdict on a model's answer to one question beside another model's; lengths are in characters."""
 
     against: str
-    mode: Mode = "sound"
+    mode: JudgeMode = "sound"
     outcome: Outcome | None = None
     orders: list[Outcome | None] = Field(default_factory=list)
     """What the judge said each time that it was asked, the other model's answer first and then the model's own."""
@@ -64,10 +66,10 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Rules:
+class JudgeRules:
     """How a judge is asked."""
 
-    mode: Mode
+    mode: JudgeMode
     max_new_tokens: int = 1024
     """Of a review; the published limit."""
     seed: int = 0
@@ -75,7 +77,7 @@ class Rules:
     """Whether the judge may call answers equal (`sound`)."""
 
 
-def compare(pairs: Sequence[Pair], rules: Rules, judge: Judge) -> list[Comparison]:
+def compare(pairs: Sequence[Pair], rules: JudgeRules, judge: AskJudge) -> list[PairVerdict]:
     """Have pairs of answers judged; one comparison per pair, in their order."""
     asked = {place: requests(pair, rules) for place, pair in enumerate(pairs) if _unasked(pair) is None}
     replies = judge([request for several in asked.values() for request in several]) if asked else {}
@@ -87,7 +89,16 @@ def compare(pairs: Sequence[Pair], rules: Rules, judge: Judge) -> list[Compariso
     ]
 
 
-def requests(pair: Pair, rules: Rules) -> list[Request]:
+def judge_through(settings: EngineSettings, calls: Calls) -> AskJudge:
+    """A judge whose reviews are kept in the ledger."""
+
+    def ask(requests: Sequence[Request]) -> Mapping[str, Completion]:
+        return calls.complete(calls.open(settings), requests, "judging")
+
+    return ask
+
+
+def requests(pair: Pair, rules: JudgeRules) -> list[Request]:
     """What the judge is asked about a pair: one request per order."""
     return [
         Request(
@@ -101,8 +112,8 @@ def requests(pair: Pair, rules: Rules) -> list[Request]:
     ]
 
 
-def read_reviews(reviews: Sequence[str], mode: Mode, category: str | None) -> dict[str, object]:
-    """What the reviews of one question say together, as fields of a `Comparison`.
+def read_reviews(reviews: Sequence[str], mode: JudgeMode, category: str | None) -> dict[str, object]:
+    """What the reviews of one question say together, as fields of a `PairVerdict`.
 
     Args:
         reviews: with the other model's answer first; if there are two, the second with the answers swapped.
@@ -135,7 +146,7 @@ def consensus(outcomes: Sequence[Outcome]) -> Outcome:
 
 
 def _unasked(pair: Pair) -> dict[str, object] | None:
-    """What is known without a judge, as fields of a `Comparison`; None if the judge must say."""
+    """What is known without a judge, as fields of a `PairVerdict`; None if the judge must say."""
     if pair.answer.failure is not None:
         return {"outcome": "loss", "failure": pair.answer.failure}
     if pair.other.failure is not None:
@@ -145,7 +156,7 @@ def _unasked(pair: Pair) -> dict[str, object] | None:
     return None
 
 
-def _judged(pair: Pair, rules: Rules, replies: Sequence[Completion]) -> Comparison:
+def _judged(pair: Pair, rules: JudgeRules, replies: Sequence[Completion]) -> PairVerdict:
     reviews = [reply.text for reply in replies]
     fields = read_reviews(reviews, rules.mode, pair.question.task)
     if (failed := next((reply.failure for reply in replies if reply.failure is not None), None)) is not None:
@@ -156,8 +167,8 @@ def _judged(pair: Pair, rules: Rules, replies: Sequence[Completion]) -> Comparis
     return _base(pair, {"mode": rules.mode, "reviews": reviews, "guided": guided, **fields})
 
 
-def _base(pair: Pair, fields: Mapping[str, object]) -> Comparison:
-    return Comparison.model_validate(
+def _base(pair: Pair, fields: Mapping[str, object]) -> PairVerdict:
+    return PairVerdict.model_validate(
         {
             "id": pair.question.id,
             "benchmark": pair.answer.benchmark,
@@ -172,7 +183,7 @@ def _base(pair: Pair, fields: Mapping[str, object]) -> Comparison:
     )
 
 
-def _prompt(pair: Pair, rules: Rules, model_first: bool) -> list[Message]:
+def _prompt(pair: Pair, rules: JudgeRules, model_first: bool) -> list[Message]:
     turns = pair.question.messages()
     asked = "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns) if len(turns) > 1 else turns[0].text
     first, second = pair.answer.prediction, pair.other.prediction

@@ -1,9 +1,9 @@
 """What a judge is asked about two answers to one question, in the two ways in which it can be asked.
 
-`paper` is the published protocol of Vicuna QA: scores of 1 to 10 for both answers, first of all, with one prompt for
-coding, one for mathematics and one for everything else; for mathematics a pair of scores at the end. `sound` asks for
-an assessment first and then for one of three verdicts, a tie among them; for mathematics, coding and reasoning it shows
-a reference answer, or has the judge find one of its own. The words are those of tunalm.
+`paper` is the published protocol of Vicuna QA, word for word (lm-sys/FastChat at commit 722b08ca, `prompt.jsonl`,
+Apache-2.0): scores of 1 to 10 for both answers, with one prompt for coding, one for mathematics and one for everything
+else. `sound` asks for an assessment first and then for one of three verdicts, a tie among them; for mathematics, coding
+and reasoning it shows a reference answer, or has the judge find one of its own.
 """
 
 from __future__ import annotations
@@ -13,44 +13,73 @@ from typing import Literal
 from tunalm.data.fences import NOTICE, fences
 from tunalm.records import Message
 
-Mode = Literal["paper", "sound"]
-Kind = Literal["general", "coding", "math"]
+JudgeMode = Literal["paper", "sound"]
+PromptKind = Literal["general", "coding", "math"]
 
-KINDS: dict[str, Kind] = {"coding": "coding", "math": "math"}
+KINDS: dict[str, PromptKind] = {"coding": "coding", "math": "math"}
 """Category of a question -> kind of the published prompt; every other category is `general`."""
 GUIDED = frozenset({"coding", "math", "reasoning"})
 """Categories in which answers are held against a right one."""
 
-SYSTEM = "You compare answers to questions. You are exact, fair and brief."
+PAPER_SYSTEM = "You are a helpful and precise assistant for checking the quality of the answer."
+PAPER_FRAME = """\
+[Question]
+{question}
 
-PAPER: dict[Kind, str] = {
+[The Start of Assistant 1's Answer]
+{answer_1}
+
+[The End of Assistant 1's Answer]
+
+[The Start of Assistant 2's Answer]
+{answer_2}
+
+[The End of Assistant 2's Answer]
+
+[System]
+{prompt}
+
+"""
+PAPER: dict[PromptKind, str] = {
     "general": """\
-{material}
-
-Above are a question and the answers that two assistants gave. {notice}
-
-Judge how helpful, relevant, accurate and detailed each answer is, and give each assistant one overall score between 1 \
-and 10; more is better. Your first line holds nothing but the two scores, that of Assistant 1 and then that of \
-Assistant 2, with one space between them. Give your reasons from the second line on. Which answer was shown first must \
-make no difference.""",
+We would like to request your feedback on the performance of two AI assistants in response to the user question \
+displayed above.
+Please rate the helpfulness, relevance, accuracy, level of details of their responses. Each assistant receives an \
+overall score on a scale of 1 to 10, where a higher score indicates better overall performance.
+Please first output a single line containing only two values indicating the scores for Assistant 1 and 2, \
+respectively. The two scores are separated by a space. In the subsequent line, please provide a comprehensive \
+explanation of your evaluation, avoiding any potential bias and ensuring that the order in which the responses were \
+presented does not affect your judgment.""",
     "coding": """\
-{material}
+Your task is to evaluate the coding abilities of the above two assistants. They have been asked to implement a \
+program to solve a given problem. Please review their code submissions, paying close attention to their \
+problem-solving approach, code structure, readability, and the inclusion of helpful comments.
 
-Above are a programming task and the solutions of two assistants. {notice}
+Please ensure that the assistants' submissions:
 
-Review both as a programmer would: does the program do what the task asks, is it correct and efficient, is it well \
-structured and easy to read, do its comments help, does it keep to good practice? Your first line holds nothing but \
-two scores between 1 (no sense, no code) and 10 (nothing to improve), that of Assistant 1 and then that of Assistant \
-2, with one space between them. Write your comments on both from the second line on.""",
+1. Correctly implement the given problem statement.
+2. Contain accurate and efficient code.
+3. Include clear and concise comments that explain the code's logic and functionality.
+4. Adhere to proper coding standards and best practices.
+
+Once you have carefully reviewed both submissions, provide detailed feedback on their strengths and weaknesses, \
+along with any suggestions for improvement. You should first output a single line containing two scores on the \
+scale of 1-10 (1: no code/no sense; 10: perfect) for Assistant 1 and 2, respectively. Then give extra comments \
+starting from the next line.""",
     "math": """\
-{material}
-
-Above are a mathematical question and the answers of two assistants. {notice}
-
-First solve the problem yourself, without a look at either answer. Then go through the steps of each assistant, one by \
-one, and name those that are wrong; right steps count as well as a right result. Close with the two scores, each \
-between 1 and 10, as one tuple on the last line: (score of Assistant 1, score of Assistant 2).""",
+We would like to request your feedback on the mathematical proficiency of two AI assistants regarding the given \
+user question displayed above.
+First, please solve the problem independently, without referring to the answers provided by Assistant 1 and \
+Assistant 2.
+Afterward, please examine the problem-solving process of Assistant 1 and Assistant 2 step-by-step to ensure their \
+correctness, identifying any incorrect steps if present. Your evaluation should take into account not only the \
+answer but also the problem-solving steps.
+Finally, please output a Python tuple containing two numerical scores for Assistant 1 and Assistant 2, ranging from \
+1 to 10, respectively. If applicable, explain the reasons for any variations in their scores and determine which \
+assistant performed better.""",
 }
+
+SYSTEM = "You compare answers to questions. You are exact, fair and brief."
 
 SOUND = """\
 {material}
@@ -70,10 +99,10 @@ WITHOUT_REFERENCE = " Before you assess them, work out a right answer of your ow
 
 
 def paper_prompt(question: str, category: str | None, first: str, second: str) -> list[Message]:
-    """The prompt for scores, with the answers in the order given."""
-    material = fences([("question", question), ("answer of Assistant 1", first), ("answer of Assistant 2", second)])
-    text = PAPER[kind_of(category)].format(material=material, notice=NOTICE)
-    return [Message(role="system", content=SYSTEM), Message(role="user", content=text)]
+    """The published prompt for scores, with the answers in the order given."""
+    prompt = PAPER[kind_of(category)]
+    text = PAPER_FRAME.format(question=question, answer_1=first, answer_2=second, prompt=prompt)
+    return [Message(role="system", content=PAPER_SYSTEM), Message(role="user", content=text)]
 
 
 def sound_prompt(
@@ -100,6 +129,6 @@ def sound_prompt(
     return [Message(role="system", content=SYSTEM), Message(role="user", content=text)]
 
 
-def kind_of(category: str | None) -> Kind:
+def kind_of(category: str | None) -> PromptKind:
     """Which of the three published prompts a question gets."""
     return KINDS.get(category or "", "general")

@@ -16,12 +16,12 @@ from pydantic import ValidationError
 
 from tunalm.data.files import RawRow, existing_file, read_raw
 from tunalm.errors import DataError
-from tunalm.evaluation.pairwise.comparisons import METRIC, NO_REVIEW, Comparison, read_reviews
+from tunalm.evaluation.pairwise.comparisons import METRIC, NO_REVIEW, PairVerdict, read_reviews
 from tunalm.records import UNKNOWN
 
 PATTERN = "a review {id, model, against, mode, reviews}, {question_id, text} or {index, review, review_reverse}"
 
-Groups = dict[str, list[Comparison]]
+Groups = dict[str, list[PairVerdict]]
 """Comparisons by the pair of models, the file or the data set that they belong to; one group has an empty name."""
 
 
@@ -46,9 +46,9 @@ def load_reviews(path: Path, categories: Mapping[str, str | None], name: str) ->
     return {"": next(iter(groups.values()))} if len(groups) == 1 else groups
 
 
-def _own(row: RawRow) -> tuple[str, Comparison]:
+def _own(row: RawRow) -> tuple[str, PairVerdict]:
     try:
-        kept = Comparison.model_validate(row.value)
+        kept = PairVerdict.model_validate(row.value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise _wrong(row, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
@@ -58,7 +58,7 @@ def _own(row: RawRow) -> tuple[str, Comparison]:
     return f"{kept.model}_against_{kept.against}", kept
 
 
-def _of_others(row: RawRow, categories: Mapping[str, str | None], name: str) -> tuple[str, Comparison]:
+def _of_others(row: RawRow, categories: Mapping[str, str | None], name: str) -> tuple[str, PairVerdict]:
     value: dict[str, Any] = row.value
     place = str(value.get("question_id", value.get("index")))
     given = [value.get("review", value.get("text")), *([value["review_reverse"]] if "review_reverse" in value else [])]
@@ -71,7 +71,7 @@ def _of_others(row: RawRow, categories: Mapping[str, str | None], name: str) -> 
     group = PurePath(str(value.get("review_file", value.get("dataset", "")))).stem
     fields = {"id": place, "benchmark": name, "model": "second", "against": "first", "metric": METRIC, "task": category}
     read = read_reviews(texts, "paper", category)
-    return group, Comparison.model_validate({**fields, "mode": "paper", "reviews": texts, **read})
+    return group, PairVerdict.model_validate({**fields, "mode": "paper", "reviews": texts, **read})
 
 
 def _wrong(row: RawRow, found: str) -> DataError:

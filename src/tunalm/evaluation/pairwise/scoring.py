@@ -6,17 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunalm.calls.context import StageContext
-from tunalm.evaluation.pairwise.answers import read_answers, split_name
-from tunalm.evaluation.pairwise.comparisons import Comparison, Pair, Rules, compare
-from tunalm.evaluation.pairwise.judges import check_answers, judge_through
-from tunalm.evaluation.pairwise.questions import VICUNA_QUESTIONS
-from tunalm.evaluation.pairwise.results import results
+from tunalm.calls.context import Calls
+from tunalm.evaluation.pairwise.answers import VICUNA_QUESTIONS, check_answers, read_answers, split_name
+from tunalm.evaluation.pairwise.comparisons import JudgeRules, Pair, PairVerdict, compare, judge_through
 from tunalm.evaluation.pairwise.reviews import load_reviews
+from tunalm.evaluation.pairwise.winrates import results
 from tunalm.recipe import EngineSettings
 from tunalm.records import Instruction, Prediction
 
-Scored = tuple[dict[str, Any], list[dict[str, Any]]]
+Files = tuple[dict[str, Any], list[dict[str, Any]]]
 """Content of the results file, and of the file of rows."""
 
 
@@ -26,11 +24,11 @@ def score_answers(
     predictions: str,
     against: str,
     judge: EngineSettings,
-    rules: Rules,
-    context: StageContext,
+    rules: JudgeRules,
+    calls: Calls,
     *,
     title: str | None = None,
-) -> Scored:
+) -> Files:
     """Have one model's answers compared with another's. Reviews that are in the ledger are not asked for again.
 
     Args:
@@ -40,7 +38,7 @@ def score_answers(
         against: the other model's, likewise.
         judge: who compares.
         rules: how it is asked.
-        context: where its reviews are kept, and what they may cost.
+        calls: where its reviews are kept, and what they may cost.
         title: what an evaluation called it, where a file is its predictions; null is `name`.
 
     Raises:
@@ -52,12 +50,12 @@ def score_answers(
         check_answers(source, found, questions)
     mine, others = ({row.id: found[row.id] for row in questions} for found in answers)
     pairs = [Pair(row, mine[row.id], _named_apart(others[row.id], mine[row.id])) for row in questions]
-    comparisons = compare(pairs, rules, judge_through(judge, context))
+    comparisons = compare(pairs, rules, judge_through(judge, calls))
     config = {"mode": rules.mode, "judge": judge.model_dump(mode="json"), "max_review_tokens": rules.max_new_tokens}
     return _scored(name, {"": comparisons}, config, rules.seed)
 
 
-def score_reviews(name: str, reviews: Path, questions: Sequence[Instruction]) -> Scored:
+def score_reviews(name: str, reviews: Path, questions: Sequence[Instruction]) -> Files:
     """Read stored reviews.
 
     Raises:
@@ -72,7 +70,7 @@ def _named_apart(other: Prediction, mine: Prediction) -> Prediction:
     return other.model_copy(update={"model": f"{other.model} (other)"}) if other.model == mine.model else other
 
 
-def _scored(name: str, groups: Mapping[str, Sequence[Comparison]], config: Mapping[str, Any], seed: int) -> Scored:
+def _scored(name: str, groups: Mapping[str, Sequence[PairVerdict]], config: Mapping[str, Any], seed: int) -> Files:
     original = VICUNA_QUESTIONS if name == "vicuna" else None
     rows = [row.model_dump(mode="json", exclude_none=True) for group in groups.values() for row in group]
     return results(name, groups, config, original=original, seed=seed), rows

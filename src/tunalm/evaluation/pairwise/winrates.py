@@ -1,20 +1,57 @@
-"""Comparisons as one model's figures against another: rates, their certainty, and what gives a judge away."""
+"""Comparisons as one model's figures against another: rates, their certainty, what gives a judge away."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from tunalm.evaluation.pairwise.comparisons import POINTS, Comparison
+from tunalm.evaluation.harness import TaskResult, document
+from tunalm.evaluation.pairwise.comparisons import POINTS, PairVerdict
 from tunalm.evaluation.pairwise.length_control import length_controlled
-from tunalm.measures.means import mean_interval, sign_flip_p_value, standard_error
+from tunalm.measures.means import holm, mean_interval, sign_flip_p_value, standard_error
 
+VERSION = 2
+"""Of the prompts and rules. A change of either that can change a verdict raises it."""
 DIGITS = 4
 EVEN = 50.0
 
 
-def win_rates(comparisons: Sequence[Comparison], samples: int, seed: int) -> dict[str, Any]:
+def results(
+    name: str,
+    groups: Mapping[str, Sequence[PairVerdict]],
+    config: Mapping[str, Any],
+    *,
+    original: int | None = None,
+    samples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Make the content of a results file.
+
+    Args:
+        name: of the benchmark.
+        groups: comparisons by what distinguishes them; the name is empty where there is only one group.
+        config: how the questions were asked and judged.
+        original: number of questions of the whole benchmark; None where what there is is the whole.
+        samples: bootstrap resamples.
+        seed: of the resampling.
+    """
+    all_figures = [win_rates(comparisons, samples, seed) for comparisons in groups.values()]
+    corrected = holm([figures["adjusted_win_rate_p_value"] for figures in all_figures])
+    tasks: dict[str, TaskResult] = {}
+    for (group, comparisons), figures, p_holm in zip(groups.items(), all_figures, corrected, strict=True):
+        whole = len(comparisons) if original is None else original
+        task = "_".join(part for part in (name, group) if part)
+        figures |= {"adjusted_win_rate_p_holm": round(p_holm, 6), "complete": len(comparisons) >= whole}
+        categories = {f"{task}_{_slug(category)}": row for category, row in by_category(comparisons).items()}
+        tasks[task] = TaskResult(figures, VERSION, whole, figures["judged"], config, tuple(categories))
+        for subtask, row in categories.items():
+            asked = row["judged"] + row["unjudged"]
+            tasks[subtask] = TaskResult(row, VERSION, asked, row["judged"], config)
+    return document(tasks)
+
+
+def win_rates(comparisons: Sequence[PairVerdict], samples: int, seed: int) -> dict[str, Any]:
     """Figures of one model against one other, rates in 0-100.
 
     `win`, `tie`, `loss` and `unjudged` are shares of all questions and add up to 100; a question that the model failed
@@ -52,13 +89,13 @@ def win_rates(comparisons: Sequence[Comparison], samples: int, seed: int) -> dic
     }
 
 
-def by_category(comparisons: Sequence[Comparison]) -> dict[str, dict[str, Any]]:
+def by_category(comparisons: Sequence[PairVerdict]) -> dict[str, dict[str, Any]]:
     """Adjusted win rate of every category that questions name, in the order of the questions."""
     categories = dict.fromkeys(each.task for each in comparisons if each.task is not None)
     return {name: _category([each for each in comparisons if each.task == name]) for name in categories}
 
 
-def _category(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+def _category(comparisons: Sequence[PairVerdict]) -> dict[str, Any]:
     values = [100 * POINTS[each.outcome] for each in comparisons if each.outcome is not None]
     return {
         "adjusted_win_rate": round(fmean(values), DIGITS) if values else None,
@@ -68,7 +105,7 @@ def _category(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     }
 
 
-def _length_control(judged: Sequence[Comparison], samples: int, seed: int) -> dict[str, Any]:
+def _length_control(judged: Sequence[PairVerdict], samples: int, seed: int) -> dict[str, Any]:
     known = [
         (POINTS[each.outcome], each.length, each.against_length)
         for each in judged
@@ -86,7 +123,7 @@ def _length_control(judged: Sequence[Comparison], samples: int, seed: int) -> di
     }
 
 
-def _slots(judged: Sequence[Comparison]) -> dict[str, Any]:
+def _slots(judged: Sequence[PairVerdict]) -> dict[str, Any]:
     twice = [each.orders for each in judged if len(each.orders) == 2]
     if not twice:
         return {}
@@ -103,3 +140,7 @@ def _share(count: int, total: int) -> float:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, DIGITS)
+
+
+def _slug(category: str) -> str:
+    return "_".join(category.lower().split())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tunalm.engines.base import Request
 from tunalm.evaluation.base import open_benchmark
-from tunalm.evaluation.pairwise.comparisons import Pair, Rules, requests
+from tunalm.evaluation.pairwise.comparisons import JudgeRules, Pair, requests
 from tunalm.evaluation.runner import request_for
 from tunalm.recipe import Benchmark, Evaluate
 from tunalm.records import Instruction, Prediction
@@ -46,7 +46,7 @@ def comparisons(
     """
     first = next(iter(answers))
     other = settings.against or first
-    rules = Rules(settings.mode, settings.max_review_tokens)
+    rules = JudgeRules(settings.mode, settings.max_review_tokens)
     pairs = [
         Pair(
             question.row,

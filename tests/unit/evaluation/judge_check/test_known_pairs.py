@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tunalm.calls import context as calls_context
 from tunalm.calls.context import StageContext
 from tunalm.cli.app import app
 from tunalm.engines.base import Engine, Request
@@ -18,7 +19,6 @@ from tunalm.errors import EXIT_FAILED_ROWS, DataError, RecipeError
 from tunalm.evaluation.judge_check.check import check_judge
 from tunalm.evaluation.judge_check.figures import Judged, figures
 from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar, load_pairs
-from tunalm.evaluation.pairwise import judges
 from tunalm.recipe import ScriptedSettings
 from tunalm.records import Instruction
 
@@ -130,7 +130,7 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> Scripted:
         def open_engine(settings: Any, *, trust_remote_code: bool = False) -> Engine:
             return ScriptedEngine.from_function(answer, "judge")
 
-        monkeypatch.setattr(judges, "open_engine", open_engine)
+        monkeypatch.setattr(calls_context, "open_engine", open_engine)
         return asked
 
     return install

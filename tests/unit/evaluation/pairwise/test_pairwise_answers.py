@@ -10,8 +10,7 @@ import pytest
 
 from tunalm.data import load
 from tunalm.errors import DataError
-from tunalm.evaluation.pairwise.answers import read_answers, split_name
-from tunalm.evaluation.pairwise.questions import load_questions
+from tunalm.evaluation.pairwise.answers import load_questions, read_answers, split_name
 from tunalm.evaluation.pairwise.reviews import load_reviews
 from tunalm.recipe import Data
 

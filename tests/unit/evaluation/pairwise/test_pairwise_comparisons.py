@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from tunalm.engines.base import Completion, Request
-from tunalm.evaluation.pairwise.comparisons import Comparison, Judge, Outcome, Pair, Rules, compare, consensus
+from tunalm.evaluation.pairwise.comparisons import AskJudge, JudgeRules, Outcome, Pair, PairVerdict, compare, consensus
 from tunalm.records import UNKNOWN, Instruction, Prediction
 
-SOUND, PAPER = Rules("sound"), Rules("paper")
+SOUND, PAPER = JudgeRules("sound"), JudgeRules("paper")
 
 
-def judge(reply: Callable[[str], Completion | str]) -> tuple[Judge, list[Request]]:
+def judge(reply: Callable[[str], Completion | str]) -> tuple[AskJudge, list[Request]]:
     asked: list[Request] = []
 
     def answer(requests: Sequence[Request]) -> Mapping[str, Completion]:
@@ -37,7 +37,7 @@ def pair(mine: str = "mine", other: str = "other", **question: str) -> Pair:
     return Pair(Instruction(id="q", instruction="What?", **question), *answers)
 
 
-def one(pair: Pair, rules: Rules, reply: Callable[[str], Completion | str]) -> Comparison:
+def one(pair: Pair, rules: JudgeRules, reply: Callable[[str], Completion | str]) -> PairVerdict:
     return compare([pair], rules, judge(reply)[0])[0]
 
 
@@ -137,7 +137,7 @@ def test_answers_that_failed_are_not_shown_to_the_judge() -> None:
 
 def test_a_judge_may_be_made_to_choose() -> None:
     ask, asked = judge(prefers("mine"))
-    compare([pair()], Rules("sound", ties=False), ask)
+    compare([pair()], JudgeRules("sound", ties=False), ask)
     assert "[[C]]" not in asked[0].messages[-1].content
 
 

@@ -10,13 +10,13 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from tunalm.calls import context as calls_context
 from tunalm.calls.context import StageContext
 from tunalm.cli.app import app
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EXIT_FAILED_ROWS, DataError
 from tunalm.evaluation import run, runner
-from tunalm.evaluation.pairwise import judges
 from tunalm.recipe import Evaluate
 
 QUESTIONS = [
@@ -67,7 +67,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
         return ScriptedEngine.from_function(answer, "judge")
 
     monkeypatch.setattr(runner, "open_engine", model)
-    monkeypatch.setattr(judges, "open_engine", judge)
+    monkeypatch.setattr(calls_context, "open_engine", judge)
     return requests
 
 

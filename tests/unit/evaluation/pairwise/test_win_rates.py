@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tunalm.evaluation.pairwise.comparisons import METRIC, POINTS, Comparison, Outcome
-from tunalm.evaluation.pairwise.results import results
-from tunalm.evaluation.pairwise.winrates import by_category, win_rates
+from tunalm.evaluation.pairwise.comparisons import METRIC, POINTS, Outcome, PairVerdict
+from tunalm.evaluation.pairwise.winrates import by_category, results, win_rates
 
 
-def comparison(outcome: Outcome | None, orders: list[Outcome | None] | None = None, **fields: object) -> Comparison:
+def comparison(outcome: Outcome | None, orders: list[Outcome | None] | None = None, **fields: object) -> PairVerdict:
     score = None if outcome is None else POINTS[outcome]
     failure = None if outcome else "the reply has no verdict"
     base = {"id": "q", "benchmark": "vicuna", "model": "tuna", "metric": METRIC, "against": "alpaca"}
-    return Comparison.model_validate(
+    return PairVerdict.model_validate(
         {**base, "outcome": outcome, "score": score, "failure": failure, "orders": orders or [], **fields}
     )
 
