@@ -12,10 +12,10 @@ import torch
 
 from benchmarks.ranking_step.baselines import Step, Task, reference_step, strong_step
 from benchmarks.ranking_step.settings import SETTINGS, Setting
-from tunalm.training.objective import Objective
-from tunalm.training.packing import default_budget, pack
+from tunalm.training.batches import default_budget, pack
+from tunalm.training.objective import Objective, StepSize
 from tunalm.training.routes import choose_route
-from tunalm.training.step import RankingStep
+from tunalm.training.step import ranking_step, sequence_logprobs
 
 LOSS_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-5
 """In fp32: of the loss in absolute terms, of all gradients together relative to their norm."""
@@ -50,12 +50,13 @@ def _strong(head: Any, task: Task, setting: Setting) -> Step:
 
 
 class _InPrecision(torch.nn.Module):
-    """Runs a model under autocast, as a trainer does; unchanged in fp32."""
+    """Runs a model under autocast, as accelerate does for a trainer; unchanged in fp32."""
 
     def __init__(self, model: Any, precision: torch.dtype) -> None:
         super().__init__()
         self.module = model
         self.precision = precision
+        self._original_forward = model.forward
 
     def forward(self, **inputs: Any) -> Any:
         with torch.autocast(self.module.device.type, self.precision, enabled=self.precision != torch.float32):
@@ -66,25 +67,28 @@ def _ours(task: Task, setting: Setting) -> Step:
     """tunalm as it trains by default: route, head and micro-batches chosen by itself."""
     model = _InPrecision(task.model, task.precision)
     objective = Objective(task.margin, task.mle_weight, convention="lmops")
-    route = choose_route(model, task.groups, pad_id=task.pad_id, precision=task.precision).route
+    half = task.precision != torch.float32
+    route = choose_route(model, task.groups, read=sequence_logprobs, pad_id=task.pad_id, half_precision=half).route
     if setting.head != "auto":
         route = replace(route, head=setting.head)
-    ranking_step = RankingStep(model, objective, route, task.pad_id)
-    budget = default_budget(task.model.device.type)
-    bins = pack([route.tokens(group) for group in task.groups], budget)
+    bins = pack([route.tokens(group) for group in task.groups], default_budget(task.model.device.type))
     micro_batches = [[task.groups[number] for number in members] for members in bins]
+    size = StepSize.of(task.groups)
 
     def step() -> torch.Tensor:
-        outcomes = [
+        shares = [
             ranking_step(
+                model,
                 groups,
-                lists=float(len(task.groups)),
-                tokens=float(task.target_tokens),
+                objective,
+                size,
+                route=route,
+                pad_id=task.pad_id,
                 backward=lambda loss: loss.backward(),
-            )
+            ).share
             for groups in micro_batches
         ]
-        return torch.stack([outcome.loss for outcome in outcomes]).sum()
+        return torch.stack([share.loss for share in shares]).sum()
 
     return step
 

@@ -28,14 +28,11 @@ class Training(Stage, Prompting):
     """Instructions per optimizer step, over all processes. The loss does not depend on how a step is split."""
     token_budget: int | None = Field(None, ge=1)
     """Tokens that a forward pass with gradients reads, per process; lower it when memory is short. A list that has more
-    is read alone, or in parts if it is read in two phases. null is 1024 on a CPU and 4096 on a GPU."""
-    attention: Literal["auto", "two_call", "varlen", "flex", "mask4d", "none", "rows", "padded"] = "auto"
-    """How sequences are read. `two_call`, `varlen`, `flex` and `mask4d` read a prompt once for all its responses,
-    `none` reads every sequence whole, in packed rows, `rows` and `padded` give each a row of its own. `auto` takes the
-    fastest that gives the model's own numbers."""
-    two_phases: Literal["auto", "always", "never"] = "auto"
-    """Find out which responses move the weights, then read only these with gradients: the same gradient, and memory
-    that does not grow with the length of the lists. `auto` does so when the live share of the tokens makes it pay."""
+    is read alone. null is 1024 on a CPU and 4096 on a GPU."""
+    attention: Literal["auto", "two_call", "varlen", "none", "padded"] = "auto"
+    """How sequences are read. `two_call` and `varlen` (GPU) read a prompt once for all its responses, `none` reads
+    every sequence whole, in packed rows, `padded` gives each a row of its own. `auto` takes the fastest that gives the
+    model's own numbers."""
     lr_scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     """Shape of the learning rate after warm-up."""
     warmup_ratio: float = Field(0.03, ge=0, lt=1)
@@ -117,13 +114,24 @@ class Train(FromLists):
     """`paper` is Eq. 4-6; `lmops` is the loss of the authors' released trainer."""
     loss: Literal["margin", "rrhf", "plackett_luce", "dpo", "simpo"] = "margin"
     """The ranking loss: `margin` is Eq. 4-5, the others stand in its place for comparison. `rrhf` has no margin and
-    imitates the best candidate in place of the reference; `plackett_luce` is the likelihood of the whole order
+    imitates the best response, token by token; `plackett_luce` is the likelihood of the whole order
     (ListMLE, as in PRO and LiPO); `dpo` and `simpo` look at pairs, `dpo` relative to the model that training starts
     from."""
     beta: float | None = Field(None, gt=0)
     """Scale of the values in `plackett_luce`, `dpo` and `simpo`; null is 1, 0.1 and 2."""
     pairs: Literal["all", "best_worst"] = "all"
     """That `dpo` and `simpo` look at. The `margin` of `simpo` is its gamma."""
+    imitate: Literal["reference", "best", "reference_or_best"] | None = None
+    """What L_MLE imitates: the reference (the paper), the best response of the list, or the best one where there is no
+    reference. null is `reference`, for `rrhf` `best`. Lists that have none train their ranking alone; the mean of L_MLE
+    is over the lists that have one."""
+    margin_from: Literal["rank", "score"] = "rank"
+    """Whether the margin between two responses grows with the difference of their ranks (the paper) or of their
+    scores."""
+    anchor: Literal["none", "start"] = "none"
+    """`start`: Eq. 5 compares how much v has changed since training started, not v itself."""
+    tied_lists: Literal["keep", "drop"] = "keep"
+    """Whether lists in which nothing ranks above another stay, for what they have to imitate. Both are counted."""
 
     @model_validator(mode="after")
     def _one_loss(self) -> Train:
@@ -131,6 +139,10 @@ class Train(FromLists):
             raise ValueError(f"convention: {self.convention} belongs to loss: margin, not to {self.loss}")
         if self.beta is not None and self.loss not in BETAS:
             raise ValueError(f"beta belongs to {', '.join(BETAS)}, not to loss: {self.loss}")
+        of_the_paper = self.loss == "margin" and self.convention == "paper"
+        for name, usual in (("margin_from", "rank"), ("anchor", "none")):
+            if getattr(self, name) != usual and not of_the_paper:
+                raise ValueError(f"{name}: {getattr(self, name)} belongs to loss: margin with convention: paper")
         return self
 
 

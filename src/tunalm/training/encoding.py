@@ -2,21 +2,28 @@
 
 The prompt is encoded once per row and every response apart from it; each response ends with the template's end token.
 A response that does not fit is cut on the right and then has no end token, for the model must not learn to stop in the
-middle of a sentence. An instruction that leaves no room for a single token of a response is dropped.
+middle of a sentence. An instruction that leaves no room for a single token of a response is dropped. Empty text is not
+learned: an empty reference is none, and an empty response has no rank. Which rows take part does not depend on lambda
+or on the margin, so that all values of a sweep see the same batches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import isfinite
+from typing import Literal
 
 from tunalm.data.prompts import PromptEncoder
 from tunalm.errors import DataError
 from tunalm.progress import progress
-from tunalm.records import Ranking
+from tunalm.records import Ranking, Response
 from tunalm.training.losses import Convention
 
 PROGRESS_STEP = 64
+Imitate = Literal["reference", "best", "reference_or_best"]
+MarginFrom = Literal["rank", "score"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Target:
     """None for the reference, which is imitated and not ranked."""
     ended: bool
     """Whether the last token is the end token; not so when the response was cut."""
+    place: float | None = None
+    """How far below the best of its list the margin puts it, where that is not its rank."""
     start_logprob: float = 0.0
     """log p(response | prompt) under the model that training starts from, where the loss looks at it."""
 
@@ -49,6 +58,28 @@ class Group:
         """Tokens of the prompt, counted once, and of all targets."""
         return len(self.prompt) + sum(len(target.tokens) for target in self.targets)
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether a response ranks above another."""
+        return len({target.rank for target in self.targets if target.rank is not None}) > 1
+
+    def imitated(self, what: Imitate | None) -> int | None:
+        """Which of the targets L_MLE imitates: the reference, the first of the best responses, or the one in place of
+        the other where it is missing; None if there is none."""
+        numbered = list(enumerate(self.targets))
+        reference = next((number for number, target in numbered if target.rank is None), None)
+        ranked = [(target.rank, number) for number, target in numbered if target.rank is not None]
+        best = min(ranked)[1] if ranked else None
+        match what:
+            case "reference":
+                return reference
+            case "best":
+                return best
+            case "reference_or_best":
+                return best if reference is None else reference
+            case None:
+                return None
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -60,32 +91,63 @@ class Encoded:
     cut: list[str]
     """Rows in which at least one response was cut."""
     unranked: list[str]
-    """Rows without two responses of different rank: they train the reference alone."""
+    """Lists without two responses of different rank: they are imitated and not ranked, or left out on demand."""
     idle: list[str]
-    """Rows left out because they have neither a pair to rank nor a reference to imitate."""
+    """Rows left out: they have neither a pair to rank nor anything to imitate, or are tied and not wanted."""
 
 
-def encode_row(row: Ranking, encoder: PromptEncoder, max_length: int) -> Group | None:
+def encode_row(row: Ranking, encoder: PromptEncoder, max_length: int, margin_from: MarginFrom = "rank") -> Group | None:
     """Encode a prompt with all its usable responses, the reference last; None when the prompt leaves no room.
 
-    A response that failed or has no rank takes no part.
+    A response that failed, is empty or has no rank takes no part. Ranks are made dense: 10, 70, 70 are 0, 1, 1.
+
+    Raises:
+        DataError: margins go by scores, and they are missing or contradict the ranks.
     """
     prompt = encoder.prompt_ids(row.messages())
     room = max_length - len(prompt)
     if room < 1:
         return None
-    targets = [
-        _target(encoder.response_ids(response.text), room, number, response.rank)
+    ranked = [
+        (number, response)
         for number, response in enumerate(row.responses)
-        if response.rank is not None and response.failure is None
+        if response.rank is not None and response.failure is None and response.text.strip()
     ]
-    if row.reference is not None:
-        targets.append(_target(encoder.response_ids(row.reference), room))
+    dense = {rank: place for place, rank in enumerate(sorted({response.rank or 0 for _, response in ranked}))}
+    places = _gaps_of_scores(row.id, [response for _, response in ranked]) if margin_from == "score" else None
+    targets = [
+        Target(
+            (tokens := encoder.response_ids(response.text))[:room],
+            number,
+            dense[response.rank or 0],
+            ended=len(tokens) <= room,
+            place=None if places is None else places[index],
+        )
+        for index, (number, response) in enumerate(ranked)
+    ]
+    if row.reference is not None and row.reference.strip():
+        tokens = encoder.response_ids(row.reference)
+        targets.append(Target(tokens[:room], None, None, ended=len(tokens) <= room))
     return Group(row.id, prompt, targets, 1.0 if row.weight is None else row.weight)
 
 
-def _target(tokens: list[int], room: int, number: int | None = None, rank: int | None = None) -> Target:
-    return Target(tokens[:room], number, rank, ended=len(tokens) <= room)
+def _gaps_of_scores(row_id: str, ranked: Sequence[Response]) -> list[float]:
+    """How far each score is below the best one of its list."""
+    scores = [response.score for response in ranked if response.score is not None and isfinite(response.score)]
+    if len(scores) < len(ranked):
+        raise DataError(
+            f"row {row_id}",
+            found="a ranked response without a score",
+            fix="Set margin_from=rank, or rank with something that gives scores.",
+        )
+    order = sorted((response.rank or 0, -score) for response, score in zip(ranked, scores, strict=True))
+    if any(above[0] < below[0] and above[1] > below[1] for above, below in pairwise(order)):
+        raise DataError(
+            f"row {row_id}",
+            found="a response with a higher score and a lower place than another",
+            fix="Set margin_from=rank, or mend the ranks.",
+        )
+    return [max(scores) - score for score in scores]
 
 
 def encode_rows(
@@ -93,7 +155,9 @@ def encode_rows(
     encoder: PromptEncoder,
     *,
     max_length: int,
-    mle_weight: float = 1.0,
+    imitate: Imitate | None = "reference",
+    keep_ties: bool = True,
+    margin_from: MarginFrom = "rank",
     convention: Convention = "paper",
 ) -> Encoded:
     """Encode all rows for training.
@@ -102,7 +166,9 @@ def encode_rows(
         rows: lists of any length; a row without responses trains its reference alone (Eq. 2).
         encoder: of the model that is trained.
         max_length: tokens of prompt and response together.
-        mle_weight: lambda of Eq. 6; at 0 the paper's loss never looks at a reference, so it is left out.
+        imitate: what L_MLE imitates (see `Group.imitated`); what the loss never looks at is left out.
+        keep_ties: whether lists without a pair are kept for what they have to imitate.
+        margin_from: `score` sets the places of responses by their scores.
         convention: of the loss; with `lmops` the reference is one of the ranked responses and ties are broken.
 
     Raises:
@@ -111,11 +177,12 @@ def encode_rows(
     encoded = Encoded([], [], [], [], [])
     with progress("tokenising", len(rows)) as advance:
         for number, row in enumerate(rows, start=1):
-            group = encode_row(row, encoder, max_length)
+            group = encode_row(row, encoder, max_length, margin_from)
             if group is None:
                 encoded.dropped.append(row.id)
             else:
-                _sort_in(encoded, group, _useful(group, mle_weight, convention), is_list=bool(row.responses))
+                useful = group.targets if convention == "lmops" else _useful(group, imitate)
+                _sort_in(encoded, group, useful, bool(row.responses) and convention == "paper", keep_ties)
             if number % PROGRESS_STEP == 0:
                 advance(PROGRESS_STEP)
     if not encoded.groups:
@@ -123,27 +190,28 @@ def encode_rows(
             "the training rows",
             found=f"no usable row among {len(rows)} ({len(encoded.dropped)} fill max_length with their prompt, "
             f"{len(encoded.idle)} have nothing to learn from)",
-            expected="at least one row to train on",
             fix="Raise max_length, or check the ranks and references of the rows.",
         )
     return encoded
 
 
-def _useful(group: Group, mle_weight: float, convention: Convention) -> list[Target]:
-    """The targets that the loss looks at: responses that make a pair, and the reference."""
-    ranked = [target for target in group.targets if target.rank is not None]
-    references = [target for target in group.targets if target.rank is None]
-    if convention == "lmops":
-        return group.targets if len(group.targets) > 1 or mle_weight > 0 else []
-    has_pairs = len({target.rank for target in ranked}) > 1 and group.weight > 0
-    return (ranked if has_pairs else []) + (references if mle_weight > 0 else [])
+def _useful(group: Group, imitate: Imitate | None) -> list[Target]:
+    """The targets that the loss looks at: responses that make a pair, and what is imitated."""
+    imitated = group.imitated(imitate)
+    ranked = group.has_pairs and group.weight > 0
+    return [
+        target
+        for number, target in enumerate(group.targets)
+        if number == imitated or (ranked and target.rank is not None)
+    ]
 
 
-def _sort_in(encoded: Encoded, group: Group, useful: list[Target], is_list: bool) -> None:
+def _sort_in(encoded: Encoded, group: Group, useful: list[Target], is_list: bool, keep_ties: bool) -> None:
     """Keep of a group what the loss looks at, and note what it does not."""
-    if is_list and all(target.rank is None for target in useful):
+    tied = is_list and not (group.has_pairs and group.weight > 0)
+    if tied:
         encoded.unranked.append(group.id)
-    if not useful:
+    if not useful or (tied and not keep_ties):
         encoded.idle.append(group.id)
         return
     if not all(target.ended for target in useful):

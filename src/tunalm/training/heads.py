@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from tunalm.training.layouts import Batch
+from tunalm.training.packing import Batch
 
 Head = Literal["in_place", "chunked", "logits"]
 KEPT_ELEMENTS = {"cpu": 1 << 26, "cuda": 1 << 28}
@@ -30,6 +30,46 @@ CHUNK_ROWS = {"cpu": 128, "cuda": 1024}
 """Places whose logits the head computes in one chunk, by device: enough for a product of full speed."""
 SOFTMAX_ELEMENTS = 1 << 20
 """Logits that are normalised at a time."""
+
+
+def target_logprobs(model: Any, inputs: dict[str, Any], batch: Batch, head: Head | Literal["auto"]) -> torch.Tensor:
+    """Run a causal language model; log-probabilities [M] of a batch's targets, in fp32.
+
+    Args:
+        model: of transformers, wrapped or not.
+        inputs: what it reads.
+        batch: says which tokens are predicted where.
+        head: see the module; `auto` is `in_place` while the logits are few, else `chunked`.
+    """
+    inner = unwrapped(model)
+    if head != "logits":
+        with answering(inner, batch, head):
+            return model(**inputs, use_cache=False).logits  # type: ignore[no-any-return]
+    logits = model(**inputs, **_wanted(inner, batch), use_cache=False).logits
+    if logits.ndim == 3:
+        logits = logits.reshape(-1, logits.shape[-1])[batch.kept]
+    return token_logprobs(logits, batch.sources, batch.targets)
+
+
+def _wanted(model: Any, batch: Batch) -> dict[str, torch.Tensor]:
+    """Ask for the logits of learned places only. Models with code of their own may know an older form of this."""
+    if not type(model).__module__.startswith("transformers."):
+        return {}
+    keep = torch.zeros_like(batch.input_ids, dtype=torch.bool)
+    keep.view(-1)[batch.kept] = True
+    return {"logits_to_keep": keep}
+
+
+def unwrapped(model: Any) -> Any:
+    """The transformers model inside DDP, FSDP, DeepSpeed, torch.compile and peft."""
+    while hasattr(model, "module") or hasattr(model, "_orig_mod"):
+        model = model.module if hasattr(model, "module") else model._orig_mod
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def device_of(model: Any) -> torch.device:
+    """Device on which a model computes."""
+    return next(model.parameters()).device  # type: ignore[no-any-return]
 
 
 @contextmanager

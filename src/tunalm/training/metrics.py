@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from tunalm.store import write_text
 from tunalm.training.encoding import Group
 from tunalm.training.objective import ABSENT
-from tunalm.training.step import Outcome
+from tunalm.training.step import MicroBatch
 
 
 class Means:
@@ -56,20 +56,18 @@ def observe_list(means: Means, scores: Iterable[float], ranks: Iterable[int], ma
         means.add("margins_met", float(high - low >= margin * gap))
 
 
-def observe_batch(means: Means, outcome: Outcome, groups: Sequence[Group], margin: float) -> None:
+def observe_batch(means: Means, found: MicroBatch, groups: Sequence[Group], margin: float) -> None:
     """Count a micro-batch: its lists as `observe_list` does, `v_reference`, and over all sequences `response_tokens`
     and the log-probability of ending where the response ends (`eos_logprob`; cut responses have no end, and a model
     that does not write knows of none).
 
-    `live_fraction` is the share of responses, references included, that move the weights; `live_tokens` the share of
-    the tokens read that a pass over these alone would read.
+    `live_fraction` is the share of responses, what is imitated included, that move the weights.
     """
-    share, logprobs = outcome.share, outcome.logprobs
+    share, logprobs = found.share, found.logprobs
     means.add("loss_rank", share.rank_loss, len(groups))
-    means.add("loss_mle", share.mle_loss, len(groups))
-    means.add("tokens", outcome.tokens, 0)
-    means.add("live_fraction", int(outcome.live.sum()), len(outcome.live))
-    means.add("live_tokens", outcome.live_tokens, outcome.tokens)
+    means.add("loss_mle", share.mle_loss, share.imitating)
+    means.add("tokens", found.tokens, 0)
+    means.add("live_fraction", int(found.live.sum()), len(found.live))
     for scores, ranks in zip(share.scores.tolist(), share.ranks.tolist(), strict=True):
         observe_list(means, scores, ranks, margin)
     values = logprobs.means.tolist()

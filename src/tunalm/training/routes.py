@@ -1,31 +1,69 @@
-"""Which route suits a model: the fastest one that gives the model's own numbers.
+"""How a model reads sequences, and which way suits it: the fastest one that gives the model's own numbers.
 
-What a model does with a packed row cannot be told from its name, so every route is tried on a few short groups and
-compared with the plain way: one padded row per sequence, and the model's own logits.
+What a model does with a packed row cannot be told from its name, so every route is tried and compared with the plain
+way: one padded row per sequence, and the model's own logits. In float32 the two must agree to rounding. In half
+precision both are off; there the route may be no further from float32 than the plain way is, give or take half of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import torch
 
+from tunalm.training.attention import Kernel, attending
 from tunalm.training.encoding import Group
-from tunalm.training.logprobs import Read, Route, RouteName, device_of, reading, sequence_logprobs, unwrapped
+from tunalm.training.heads import Head, device_of, unwrapped
+from tunalm.training.objective import Logprobs
+from tunalm.training.packing import separate, tokens_read
 
+RouteName = Literal["two_call", "varlen", "none", "padded"]
 Asked = Literal["auto"] | RouteName
 
-AGREEMENT = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.03}
-"""Nats per token, or units of the score, by which two routes may differ through rounding, by the precision of the
-computation."""
-PLAIN = Route("padded", None, "logits")
+TOLERANCE = 1e-3
+"""Nats per token of a response, or units of a score, by which a route may differ from the plain way in float32."""
+SLACK = 1.5
+"""How many times the plain way's error a route may have in half precision: the mean over tokens, against float32."""
+NOISE = 0.1
+"""The same mean, in nats, where float32 cannot be had (weights in half precision) and the two ways are compared."""
+TRIED_TOKENS = 256
+"""Target tokens over which errors in half precision are compared, so that no single short row decides."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class Route:
+    """`two_call` and `varlen` read what a group has in common once; `none` packs whole sequences with the best kernel;
+    `padded` gives every sequence a padded row."""
+
+    name: RouteName
+    kernel: Kernel | None
+    head: Head | Literal["auto"] = "auto"
+
+    @property
+    def shares(self) -> bool:
+        """Whether the sequences of a group are read as one."""
+        return self.name == self.kernel
+
+    def tokens(self, group: Group) -> int:
+        """Tokens that the model reads for a group."""
+        return tokens_read(group) if self.shares else sum(map(tokens_read, separate([group])))
+
+
+PLAIN = Route("padded", None, "logits")
+
+
+class Read(Protocol):
+    """Reads the sequences of some groups by a route; `step.sequence_logprobs` is one."""
+
+    def __call__(self, model: Any, groups: Sequence[Group], route: Route, pad_id: int) -> Logprobs:
+        """Values of the targets of all groups, in their order."""
+
+
+@dataclass(frozen=True)
+class RouteChoice:
     """A route, and why those before it were not taken."""
 
     route: Route
@@ -37,95 +75,92 @@ def choose_route(
     groups: Sequence[Group],
     asked: Asked = "auto",
     *,
+    read: Read,
     pad_id: int = 0,
-    precision: torch.dtype = torch.float32,
-    processes: int = 1,
+    half_precision: bool = False,
     largest: Callable[[float], float] = lambda value: value,
-    read: Read = sequence_logprobs,
-) -> Choice:
+) -> RouteChoice:
     """Try routes in order of speed and take the first one that agrees with the plain way.
 
     Args:
         model: a causal language model, wrapped or not. It runs forward, without gradients, a few times.
         groups: that will be trained on; the shortest are tried.
         asked: a route by name is tried first.
-        pad_id: stands where nothing does.
-        precision: of the computation.
-        processes: that train together; all of them must call this at the same time.
-        largest: the largest of a number over all processes.
         read: gives the values that are compared.
+        pad_id: stands where nothing does.
+        half_precision: whether the model computes in less than float32.
+        largest: the largest of a number over all processes, which must call this at the same time.
     """
-    sample = _sample(groups)
-    longest = max(len(group.prompt) + len(target.tokens) for group in groups for target in group.targets)
-    refused: list[str] = []
     with _evaluating(model):
-        plain = _means(model, sample, PLAIN, pad_id, read)
-        for route in _candidates(unwrapped(model), asked, processes):
-            reason = _known(unwrapped(model), route, longest) or _disagreement(
-                model, sample, route, pad_id, plain, AGREEMENT[precision], largest, read
-            )
+        trial = _Trial(model, groups, read, pad_id, half_precision)
+        refused: list[str] = []
+        for route in _candidates(unwrapped(model), asked):
+            if route.shares and has_dropout(unwrapped(model)):
+                reason: str | None = "dropout would be the same for all responses"
+            else:
+                reason = trial.objection(route, largest)
             if reason is None:
-                return Choice(route, refused)
+                return RouteChoice(route, refused)
             refused.append(f"{route.name}{f' ({route.kernel})' if route.name == 'none' else ''}: {reason}")
-    return Choice(PLAIN, refused)
+    return RouteChoice(PLAIN, refused)
 
 
-def _sample(groups: Sequence[Group]) -> list[Group]:
-    """The two shortest groups with several targets, or failing that the two shortest."""
-    several = [group for group in groups if len(group.targets) > 1]
-    return sorted(several or groups, key=lambda group: group.num_tokens)[:2]
-
-
-def _candidates(model: Any, asked: Asked, processes: int) -> Iterator[Route]:
+def _candidates(model: Any, asked: Asked) -> Iterator[Route]:
     """Routes in the order in which they are tried, each first with the log-probabilities taken at the head."""
-    on_gpu = device_of(model).type == "cuda"
-    names: list[Any] = ["varlen", "flex", "two_call"] if on_gpu else ["two_call"]
-    names = ["none"] if has_dropout(model) else [*names, "mask4d", "none"]
-    if asked != "auto":
-        names = [asked, *(name for name in names if name == "none" and asked != "none")]
-    for name in names + (["rows"] if processes == 1 and "rows" not in names else []) + ["padded"]:
-        kernels: list[Any] = {"none": ["varlen", "two_call"] if on_gpu else ["two_call"]}.get(name, [name])
-        for kernel in kernels:
-            route = Route(name, None if name in ("rows", "padded") else kernel)
-            yield route
-            yield replace(route, head="logits")
+    kernels: list[Any] = ["varlen", "two_call"] if device_of(model).type == "cuda" else ["two_call"]
+    first: list[Any] = [asked] if asked != "auto" else [] if has_dropout(model) else kernels
+    for name in dict.fromkeys([*first, "none", "padded"]):
+        for kernel in {"none": kernels, "padded": [None]}.get(name, [name]):
+            yield Route(name, kernel)
+            yield Route(name, kernel, "logits")
 
 
-def _known(model: Any, route: Route, longest: int) -> str | None:
-    """Why a route cannot be right, where that does not show on short groups."""
-    if route.shares and has_dropout(model):
-        return "dropout would be the same for all responses"
-    window = getattr(model.config.get_text_config(), "sliding_window", None)
-    if route.kernel in ("mask4d", "flex") and window is not None and window < longest:
-        return f"its mask knows no sliding window ({window} tokens, the longest sequence has {longest})"
-    return None
+class _Trial:
+    """The shortest groups, read the plain way in float32 and in the precision of the run."""
+
+    def __init__(self, model: Any, groups: Sequence[Group], read: Read, pad_id: int, half_precision: bool) -> None:
+        self.model, self.read, self.pad_id = model, read, pad_id
+        self.groups = _shortest(groups, half_precision)
+        with _in_float32(model):
+            self.truth = self._values(PLAIN)
+        self.plain = self._values(PLAIN) if half_precision else None
+
+    def objection(self, route: Route, largest: Callable[[float], float]) -> str | None:
+        """Why a route is not taken: it differs from the plain way, or the model refuses it."""
+        problem, excess = None, float("inf")
+        try:
+            problem, excess = self._compare(route)
+        except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
+            problem = str(error).strip().split("\n")[0][:120] or type(error).__name__
+        return problem if not largest(excess) <= 1 else None
+
+    def _compare(self, route: Route) -> tuple[str, float]:
+        """What is to be said of a route, and by how many times it misses what is allowed."""
+        if self.plain is None or not torch.equal(self.plain.tokens, self.truth.tokens):
+            with _in_float32(self.model):
+                difference = float((self._values(route).means - self.truth.means).abs().max())
+            if self.plain is None or not difference <= TOLERANCE:
+                return f"differs from the plain forward pass by {difference:.2g}", difference / TOLERANCE
+        error = float((self._values(route).tokens - self.truth.tokens).abs().mean())
+        allowed = max(SLACK * float((self.plain.tokens - self.truth.tokens).abs().mean()), TOLERANCE)
+        if torch.equal(self.plain.tokens, self.truth.tokens):
+            allowed = NOISE
+        return f"is {error:.2g} a token off in half precision, where {allowed:.2g} is allowed", error / allowed
+
+    def _values(self, route: Route) -> Logprobs:
+        with attending(unwrapped(self.model), route.kernel):
+            return self.read(self.model, self.groups, route, self.pad_id)
 
 
-def _disagreement(
-    model: Any,
-    sample: Sequence[Group],
-    route: Route,
-    pad_id: int,
-    plain: torch.Tensor,
-    tolerance: float,
-    largest: Callable[[float], float],
-    read: Read,
-) -> str | None:
-    """Why a route is not taken: it differs from the plain way, or the model refuses it."""
-    problem = None
-    try:
-        difference = float((_means(model, sample, route, pad_id, read) - plain).abs().max())
-    except (TypeError, ValueError, RuntimeError, IndexError, AttributeError) as error:
-        problem, difference = str(error).strip().split("\n")[0][:120] or type(error).__name__, float("inf")
-    difference = largest(difference)
-    if difference <= tolerance:
-        return None
-    return problem or f"differs from the plain forward pass by {difference:.2g}"
-
-
-def _means(model: Any, groups: Sequence[Group], route: Route, pad_id: int, read: Read) -> torch.Tensor:
-    with reading(model, route):
-        return read(model, groups, route, pad_id, always_share=True).means
+def _shortest(groups: Sequence[Group], half_precision: bool) -> list[Group]:
+    """Two short groups, if possible of several targets; in half precision as many as errors are compared over."""
+    several = [group for group in groups if len(group.targets) > 1]
+    ordered = sorted(several or groups, key=lambda group: group.num_tokens)
+    sizes = [sum(len(target.tokens) for target in group.targets) for group in ordered]
+    count = 2
+    while half_precision and count < len(ordered) and sum(sizes[:count]) < TRIED_TOKENS:
+        count += 1
+    return ordered[:count]
 
 
 def has_dropout(model: Any) -> bool:
@@ -144,3 +179,21 @@ def _evaluating(model: Any) -> Iterator[None]:
             yield
     finally:
         model.train(was_training)
+
+
+@contextmanager
+def _in_float32(model: Any) -> Iterator[None]:
+    """Take off the autocast that accelerate has put around a forward pass."""
+    wrapped = [module for module in model.modules() if "_original_forward" in vars(module)]
+    casting = [vars(module).pop("forward", None) for module in wrapped]
+    for module in wrapped:
+        module.forward = module._original_forward
+    try:
+        with torch.autocast(device_of(unwrapped(model)).type, enabled=False):
+            yield
+    finally:
+        for module, forward in zip(wrapped, casting, strict=True):
+            if forward is None:
+                del module.forward
+            else:
+                module.forward = forward

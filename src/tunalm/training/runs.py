@@ -31,15 +31,15 @@ from tunalm.calls.context import StageContext
 from tunalm.data import imitated, load, require_references
 from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer
 from tunalm.errors import DataError, StoreError
-from tunalm.progress import is_main_process, progress
+from tunalm.progress import console, is_main_process, progress
 from tunalm.recipe import Lists, Sft, Train, Training
 from tunalm.recipe.training import BETAS
 from tunalm.records import Instruction, Ranking
 from tunalm.store import Summary, digest, read_rows, sync_folder, write_json
 from tunalm.training.batches import optimizer_steps
 from tunalm.training.checkpoints import CheckpointTimes, full_disk_explained, sync_tree
-from tunalm.training.encoding import Encoded
-from tunalm.training.logprobs import unwrapped
+from tunalm.training.encoding import Encoded, Imitate
+from tunalm.training.heads import unwrapped
 from tunalm.training.metrics import MetricsFile, read_metrics
 from tunalm.training.trainer import RankingConfig, RankingTrainer
 
@@ -101,16 +101,18 @@ def train(rows: Sequence[Ranking], settings: Train, out: Path, *, trust_remote_c
 
     Returns:
         The rows that were trained on; what was left out by rule is no failure and stands in `details`: `rows` given,
-        `dropped` (the prompt fills max_length), `idle` (nothing to rank, nothing to imitate), and of those trained on,
-        `unranked` (only the reference is learned) and `cut` (a response is longer than max_length allows).
+        `dropped` (the prompt fills max_length), `idle` (nothing to rank and nothing to imitate, or tied and not
+        wanted), `unranked` (no pair of different ranks), and of those trained on, `imitated` (they have what L_MLE
+        asks for) and `cut` (a response is longer than max_length allows).
 
     Raises:
-        DataError: there is nothing to rank, an id stands twice, or a reference is missing while `mle_weight` > 0.
+        DataError: there is nothing to rank, an id stands twice, or no list has a reference and L_MLE asks for it.
         ModelError: the model or its template cannot be used.
         StoreError: `out` holds another training.
         TrainingError: a loss that is not finite.
     """
     _require_lists(rows, settings.rankings[0].source)
+    _require_imitated(rows, settings)
     _claim(out, settings, rows)
     return run_training(settings, settings.start, rows, _objective(settings), out, trust_remote_code=trust_remote_code)
 
@@ -127,7 +129,8 @@ def run_sft(settings: Sft, context: StageContext) -> Summary:
 
 def run_train(settings: Train, context: StageContext) -> Summary:
     """The stage `train`: read the lists, then as the function `train`; `details` has the `lists` of each source."""
-    rows, parts = read_lists(settings.rankings, need_references=settings.mle_weight > 0 and settings.loss != "rrhf")
+    rows, parts = read_lists(settings.rankings)
+    _require_imitated(rows, settings)
     summary = run_training(
         settings,
         settings.start,
@@ -152,6 +155,10 @@ def _objective(settings: Train) -> dict[str, Any]:
         "ranking_loss": settings.loss,
         "beta": settings.beta or BETAS.get(settings.loss, 1.0),
         "pairs": settings.pairs,
+        "imitate": settings.imitate or ("best" if settings.loss == "rrhf" else "reference"),
+        "margin_from": settings.margin_from,
+        "anchor": settings.anchor,
+        "keep_ties": settings.tied_lists == "keep",
     }
 
 
@@ -174,21 +181,19 @@ def _claim(out: Path, settings: Training, rows: Sequence[Ranking]) -> None:
         write_json(mark, {"sha256": identity})
 
 
-def read_lists(sources: Sequence[Lists], *, need_references: bool = False) -> tuple[list[Ranking], list[int]]:
+def read_lists(sources: Sequence[Lists]) -> tuple[list[Ranking], list[int]]:
     """Read ranked lists to train on, one part after the other.
 
     Returns:
         All rows, with ids that differ, and how many each part has.
 
     Raises:
-        DataError: a part has nothing to rank, an id stands twice in it, or a reference is missing that is needed.
+        DataError: a part has nothing to rank, or an id stands twice in it.
     """
     parts = []
     for lists in sources:
         part = read_rows(Path(lists.source), Ranking)[lists.select()]
         _require_lists(part, lists.source)
-        if need_references:
-            require_references(part, lists.source)
         parts.append(part)
     rows = parts[0] if len(parts) == 1 else [_renamed(row, number) for number, part in enumerate(parts) for row in part]
     return rows, [len(part) for part in parts]
@@ -200,23 +205,32 @@ def _renamed(row: Ranking, number: int) -> Ranking:
 
 
 def _require_lists(rows: Sequence[Ranking], where: str) -> None:
-    """Refuse a file in which no list can be ranked."""
+    """Refuse rows of which no list can be ranked."""
     twice = [row_id for row_id, count in Counter(row.id for row in rows).items() if count > 1]
     if twice:
-        raise DataError(
-            where,
-            found=f"the id '{twice[0]}' in two rows",
-            expected="an id of its own for every row",
-            fix="Rename one.",
-        )
+        raise DataError(where, found=f"the id '{twice[0]}' in two rows", fix="Give every row an id of its own.")
     longest = max((sum(response.rank is not None for response in row.responses) for row in rows), default=0)
     if longest < 2:
         raise DataError(
             where,
             found=f"{len(rows)} rows, none of which has two ranked responses",
-            expected="lists of at least two responses with a rank",
             fix="Sample with num_responses of 2 or more and rank them, or use `sft` to learn from references alone.",
         )
+
+
+def _require_imitated(rows: Sequence[Ranking], settings: Train) -> None:
+    """Say how many lists have no reference where references are imitated; refuse rows that have none at all."""
+    if settings.mle_weight == 0 or settings.loss == "rrhf" or settings.imitate not in (None, "reference"):
+        return
+    without = sum(not (row.reference or "").strip() for row in rows)
+    if without == len(rows):
+        raise DataError(
+            settings.rankings[0].source,
+            found=f"no reference in any of {len(rows)} lists, and mle_weight={settings.mle_weight:g}",
+            fix="Set mle_weight=0 to rank alone, imitate=best to imitate the best responses, or add references.",
+        )
+    if without:
+        console().print(f"      {without} of {len(rows)} lists have no reference: they train on their ranking alone")
 
 
 def run_training(
@@ -247,7 +261,7 @@ def run_training(
             _train(trainer, settings)
             measured = kind.measure(trainer)
             if is_main_process():
-                counts = _counts(len(rows), trainer.encoded, out / "metrics.jsonl")
+                counts = _counts(len(rows), trainer.encoded, trainer.args.imitate, out / "metrics.jsonl")
                 write_json(record, counts | measured)
             _publish(trainer, settings, source, out, kind, trust_remote_code)
     if is_main_process():
@@ -290,7 +304,6 @@ def _config(settings: Training, objective: dict[str, Any], folder: Path) -> Rank
         batch_size=settings.batch_size,
         token_budget=settings.token_budget,
         attention=settings.attention,
-        two_phases=settings.two_phases,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps if settings.max_steps > 0 else -1,
         learning_rate=settings.learning_rate,
@@ -404,9 +417,9 @@ def _merge(
     cast(Any, trainer.processing_class).save_pretrained(folder)
 
 
-def _counts(rows: int, encoded: Encoded, metrics: Path) -> dict[str, Any]:
+def _counts(rows: int, encoded: Encoded, imitate: Imitate | None, metrics: Path) -> dict[str, Any]:
     """What the report tells about a training stage; `seconds_per_step` is a median, `tokens` are those read, the live
-    shares are means over the steps (see `observe_batch`)."""
+    share is a mean over the steps (see `observe_batch`)."""
     lines = read_metrics(metrics)
     return {
         "rows": rows,
@@ -414,12 +427,13 @@ def _counts(rows: int, encoded: Encoded, metrics: Path) -> dict[str, Any]:
         "dropped": len(encoded.dropped),
         "idle": len(encoded.idle),
         "unranked": len(encoded.unranked),
+        "imitated": sum(group.imitated(imitate) is not None for group in encoded.groups),
         "cut": len(encoded.cut),
         "steps": lines[-1]["step"] if lines else 0,
         "tokens": round(sum(line["tokens"] for line in lines)),
         "seconds_per_step": round(median(line["seconds"] for line in lines), 3) if lines else 0.0,
         "loss": lines[-1]["loss"] if lines else None,
-        **{name: round(fmean(line[name] for line in lines), 3) for name in ("live_fraction", "live_tokens") if lines},
+        **{name: round(fmean(line[name] for line in lines), 3) for name in ("live_fraction",) if lines},
     }
 
 

@@ -2,7 +2,7 @@
 
 For transformers every batch is a whole optimizer step: the rows of a step are packed into as many micro-batches as the
 budget of tokens asks for, which differs from step to step, and `training_step` goes through them. The denominators of
-the loss are the lists and target tokens of the step over all micro-batches and processes.
+the loss are those of the step over all micro-batches and processes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -27,16 +27,15 @@ from tunalm.progress import console, progress
 from tunalm.recipe import PromptTemplate
 from tunalm.records import Ranking
 from tunalm.training import checkpoints
-from tunalm.training.batches import Step, StepSampler
-from tunalm.training.encoding import encode_rows
-from tunalm.training.logprobs import Read, Route, reading, sequence_logprobs, unwrapped
+from tunalm.training.batches import StepRows, StepSampler, default_budget, pack
+from tunalm.training.encoding import Imitate, MarginFrom, encode_rows
+from tunalm.training.heads import unwrapped
 from tunalm.training.losses import Convention
 from tunalm.training.metrics import Means, observe_batch
 from tunalm.training.objective import Objective, RankingLoss
 from tunalm.training.other_losses import Pairs
-from tunalm.training.packing import default_budget, pack
-from tunalm.training.routes import Asked, Choice, choose_route, has_dropout
-from tunalm.training.step import Outcome, RankingStep, two_phases_pay
+from tunalm.training.routes import Asked, Read, Route, RouteChoice, choose_route
+from tunalm.training.step import ranking_step, reading, sequence_logprobs
 
 
 @dataclass
@@ -48,15 +47,17 @@ class RankingConfig(transformers.TrainingArguments):
         mle_weight: lambda of Eq. 6.
         convention: `paper`, or `lmops` for the loss of the authors' released trainer (see `objective.Objective`).
         ranking_loss: what stands in the place of Eq. 4-5, with `beta` and `pairs`, for comparison (likewise).
+        imitate: what L_MLE imitates, see `encoding.Group.imitated`; None: nothing.
+        margin_from: `rank`, or `score`: the margin grows with the difference of scores in place of ranks.
+        anchor: `start`: Eq. 5 looks at v minus its value under the model that training starts from.
+        keep_ties: whether lists without a pair stay for what they have to imitate.
         template: the prompt, with the arguments `template_args` of a chat template; it is written into the tokenizer,
             so that it is saved with the model.
         max_length: tokens of prompt and response; see `encoding` for what happens to longer rows.
         attention: how sequences are read; see `routes`. `auto` takes the fastest route that gives this model's own
             numbers, a name is tried first.
         token_budget: tokens of a forward pass with gradients, per process; a list that has more is read alone. None is
-            `packing.default_budget`.
-        two_phases: find out which responses move the weights before anything is read with gradients (see `step`);
-            `auto` does so where the live share of the tokens, as logged, makes it cheaper.
+            `batches.default_budget`.
         batch_size: instructions per optimizer step over all processes; without it the product of
             `per_device_train_batch_size`, `gradient_accumulation_steps` and the number of processes. How a step is
             split is decided by `token_budget`.
@@ -68,12 +69,15 @@ class RankingConfig(transformers.TrainingArguments):
     ranking_loss: RankingLoss = "margin"
     beta: float = 1.0
     pairs: Pairs = "all"
+    imitate: Imitate | None = "reference"
+    margin_from: MarginFrom = "rank"
+    anchor: Literal["none", "start"] = "none"
+    keep_ties: bool = True
     template: PromptTemplate | None = None
     template_args: dict[str, Any] = field(default_factory=dict)
     max_length: int = 512
     attention: Asked = "auto"
     token_budget: int | None = None
-    two_phases: Literal["auto", "always", "never"] = "auto"
     batch_size: int | None = None
     learning_rate: float = field(default=1e-5)
     num_train_epochs: float = field(default=1.0)
@@ -112,7 +116,6 @@ class RankingTrainer(transformers.Trainer):
     Raises:
         DataError: no row can be trained on.
         ModelError: the template does not suit the tokenizer or the rows.
-        TrainingError: two phases are asked for and the model has dropout.
     """
 
     args: RankingConfig
@@ -145,19 +148,21 @@ class RankingTrainer(transformers.Trainer):
             train_dataset,
             encoder,
             max_length=args.max_length,
-            mle_weight=0.0 if args.ranking_loss == "rrhf" else args.mle_weight,
+            imitate=args.imitate,
+            keep_ties=args.keep_ties,
+            margin_from=args.margin_from,
             convention=args.convention,
         )
         self.objective = Objective(
-            args.margin, args.mle_weight, args.convention, args.ranking_loss, args.beta, args.pairs
+            args.margin,
+            args.mle_weight,
+            args.convention,
+            args.ranking_loss,
+            args.beta,
+            args.pairs,
+            args.imitate,
+            anchored=args.anchor == "start",
         )
-        if args.two_phases == "always" and has_dropout(unwrapped(model)):
-            raise TrainingError(
-                "two_phases",
-                found="'always' for a model with dropout",
-                expected="a forward pass that gives the same twice",
-                fix="Set two_phases=never, or the dropout to 0.",
-            )
         self._token_budget = args.token_budget or default_budget(args.device.type)
         self._route: Route | None = None
         self._begin_line()
@@ -177,7 +182,8 @@ class RankingTrainer(transformers.Trainer):
         self._begin_line()
         sampler = StepSampler(
             sizes=lambda: list(map(self.route.tokens, self.encoded.groups)),
-            targets=[sum(len(target.tokens) for target in group.targets) for group in self.encoded.groups],
+            groups=self.encoded.groups,
+            imitate=self.args.imitate,
             step_size=self.args.batch_size or 1,
             token_budget=self._token_budget,
             processes=self.args.world_size,
@@ -196,16 +202,15 @@ class RankingTrainer(transformers.Trainer):
                 console().print(f"      attention not by {reason}", markup=False, soft_wrap=True)
         return self._route
 
-    def _choose_route(self) -> Choice:
+    def _choose_route(self) -> RouteChoice:
         return choose_route(
             self.model_wrapped,
             self.encoded.groups,
             self.args.attention,
-            pad_id=self.encoder.end_id,
-            precision=torch.bfloat16 if self.args.bf16 else torch.float16 if self.args.fp16 else torch.float32,
-            processes=self.args.world_size,
-            largest=self._largest,
             read=self.read,
+            pad_id=self.encoder.end_id,
+            half_precision=bool(self.args.bf16 or self.args.fp16),
+            largest=self._largest,
         )
 
     def _note_start(self) -> None:
@@ -248,43 +253,29 @@ class RankingTrainer(transformers.Trainer):
         model.train()
         if callable(begin := getattr(self.optimizer, "train", None)):  # an optimizer without a schedule has modes, too
             begin()
-        step = RankingStep(
-            model,
-            self.objective,
-            self.route,
-            self.encoder.end_id,
-            self._token_budget,
-            synchronised=self._synchronised,
-            largest=self._largest,
-            read=self.read,
-        )
         self._steps += 1
-        micro_batches, lists, tokens = astuple(inputs["step"])
-        self._rows_of_step = [row for rows in micro_batches for row in rows]
+        step: StepRows = inputs["step"]
+        self._rows_of_step = [row for rows in step.micro_batches for row in rows]
         total: torch.Tensor = torch.zeros((), device=self.args.device)
-        two_phases = self._in_two_phases()
-        for number, rows in enumerate(micro_batches, start=1):
+        for number, rows in enumerate(step.micro_batches, start=1):
             groups = [self.encoded.groups[row] for row in rows]
             try:
-                outcome: Outcome = step(
-                    groups,
-                    lists=lists,
-                    tokens=tokens,
-                    backward=self._backward,
-                    two_phases=two_phases,
-                    last=number == len(micro_batches),
-                )
+                with self._synchronised(last=number == len(step.micro_batches)):
+                    found = ranking_step(
+                        model,
+                        groups,
+                        self.objective,
+                        step.size,
+                        route=self.route,
+                        pad_id=self.encoder.end_id,
+                        backward=self._backward,
+                        read=self.read,
+                    )
             except FloatingPointError as error:
                 raise self._not_finite(str(error), rows) from None
-            observe_batch(self._means, outcome, groups, self.objective.margin)
-            total += outcome.loss
+            observe_batch(self._means, found, groups, self.objective.margin)
+            total += found.share.loss
         return torch.mul(total, self.accelerator.num_processes)
-
-    def _in_two_phases(self) -> bool:
-        if self.args.two_phases != "auto":
-            return self.args.two_phases == "always"
-        logged = (line["live_tokens"] for line in reversed(self.state.log_history) if "live_tokens" in line)
-        return not has_dropout(unwrapped(self.model)) and two_phases_pay(next(logged, 1.0))
 
     def _backward(self, loss: torch.Tensor) -> None:
         """Gradients are averaged over processes; shares of a step are to be added."""
@@ -312,7 +303,6 @@ class RankingTrainer(transformers.Trainer):
         return TrainingError(
             f"step {self.state.global_step + 1}",
             found=f"{found} in the rows {', '.join(ids)}",
-            expected="a finite number",
             fix="Look at these rows with `tunalm preview`, lower the learning rate, or set precision=fp32.",
         )
 
@@ -349,7 +339,7 @@ class RankingTrainer(transformers.Trainer):
             with self.args.main_process_first(local=False):
                 newest = checkpoints.newest_checkpoint(Path(str(self.args.output_dir)))
             resume_from_checkpoint = str(newest) if newest else None
-        if self.objective.loss == "dpo":
+        if self.objective.loss == "dpo" or self.objective.anchored:
             self._note_start()
         return super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
 
@@ -372,12 +362,12 @@ class RankingTrainer(transformers.Trainer):
                 checkpoints.prune(folder, keep)
 
 
-class _Steps(Dataset[dict[str, Step]]):
+class _Steps(Dataset[dict[str, StepRows]]):
     """A data set whose batches are what the sampler yields."""
 
-    def __getitems__(self, step: Step) -> dict[str, Step]:
+    def __getitems__(self, step: StepRows) -> dict[str, StepRows]:
         return {"step": step}
 
 
-def _as_it_is(inputs: dict[str, Step]) -> dict[str, Step]:
+def _as_it_is(inputs: dict[str, StepRows]) -> dict[str, StepRows]:
     return inputs

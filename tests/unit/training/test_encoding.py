@@ -74,10 +74,44 @@ def test_a_prompt_that_leaves_no_room_is_dropped_and_one_token_of_room_is_enough
     assert [len(target.tokens) for target in encoded.groups[0].targets] == [1]
 
 
-def test_an_empty_response_still_teaches_to_end(encoder: PromptEncoder) -> None:
-    group = encode_row(row(Response(text="", rank=0)), encoder, 100)
+@pytest.mark.parametrize("empty", ["", "  \n"])
+def test_empty_text_is_not_learned(encoder: PromptEncoder, empty: str) -> None:
+    responses = (Response(text=empty, rank=0), Response(text="b", rank=1), Response(text="c", rank=2))
+    group = encode_row(row(*responses, reference=empty), encoder, 100)
     assert group is not None
-    assert group.targets[0].tokens == [encoder.end_id]
+    assert [(target.number, target.rank) for target in group.targets] == [(1, 0), (2, 1)]
+
+
+def test_thoughts_are_not_learned(encoder: PromptEncoder) -> None:
+    thought = Response.model_validate({"text": "3", "rank": 0, "reasoning": "One and two."})
+    group = encode_row(row(thought), encoder, 100)
+    assert group is not None
+    assert texts(encoder, group.targets[0].tokens) == "3<|end|>"
+
+
+def test_ranks_of_a_file_are_made_dense(encoder: PromptEncoder) -> None:
+    responses = (Response(text="a", rank=70), Response(text="b", rank=10), Response(text="c", rank=70))
+    group = encode_row(row(*responses), encoder, 100)
+    assert group is not None
+    assert [target.rank for target in group.targets] == [1, 0, 1]
+
+
+def scored(*scores: float | None) -> Ranking:
+    return row(*(Response(text="abc"[n], rank=n, score=score) for n, score in enumerate(scores)))
+
+
+def test_margins_may_come_from_scores(encoder: PromptEncoder) -> None:
+    group = encode_row(scored(9.0, 8.5, 2.0), encoder, 100, "score")
+    assert group is not None
+    assert [target.place for target in group.targets] == [0, 0.5, 7]
+
+
+@pytest.mark.parametrize(("scores", "found"), [((9.0, None), "without a score"), ((1.0, 2.0), "a higher score")])
+def test_scores_that_cannot_give_margins_are_named(
+    encoder: PromptEncoder, scores: tuple[float, ...], found: str
+) -> None:
+    with pytest.raises(DataError, match=f"row a: .*{found}"):
+        encode_row(scored(*scores), encoder, 100, "score")
 
 
 def test_a_list_that_is_all_ties_trains_its_reference_alone(encoder: PromptEncoder) -> None:
@@ -97,18 +131,34 @@ def test_a_list_of_weight_zero_trains_its_reference_alone(encoder: PromptEncoder
     assert encoded.unranked == ["0.0"]
 
 
-def test_without_an_mle_term_references_are_left_out_and_idle_rows_too(encoder: PromptEncoder) -> None:
+def test_what_the_loss_never_looks_at_is_left_out(encoder: PromptEncoder) -> None:
+    """Which rows take part depends on what is imitated, and never on lambda."""
     ranked = row(Response(text="a", rank=0), Response(text="b", rank=1), reference="7", id="ranked")
     single = row(Response(text="a", rank=0), reference="7", id="single")
-    encoded = encode_rows([ranked, single], encoder, max_length=100, mle_weight=0)
-    assert [group.id for group in encoded.groups] == ["ranked"]
-    assert [target.rank for target in encoded.groups[0].targets] == [0, 1]
-    assert encoded.idle == ["single"]
+    bare = row(Response(text="a", rank=0), Response(text="b", rank=0), id="bare")
+    ranks: dict[str | None, list[list[int | None]]] = {
+        "reference": [[0, 1, None], [None]],
+        "best": [[0, 1], [0], [0]],
+        "reference_or_best": [[0, 1, None], [None], [0]],
+        None: [[0, 1]],
+    }
+    for imitate, expected in ranks.items():
+        encoded = encode_rows([ranked, single, bare], encoder, max_length=100, imitate=imitate)  # type: ignore[arg-type]
+        assert [[target.rank for target in group.targets] for group in encoded.groups] == expected, imitate
+        assert len(encoded.idle) == 3 - len(expected)
+        assert encoded.unranked == ["single", "bare"]
+
+
+def test_lists_without_a_pair_are_left_out_on_demand(encoder: PromptEncoder) -> None:
+    tied = row(Response(text="a", rank=0), Response(text="b", rank=0), reference="7", id="tied")
+    pair = row(Response(text="a", rank=0), Response(text="b", rank=1), id="pair")
+    encoded = encode_rows([tied, pair], encoder, max_length=100, keep_ties=False)
+    assert ([group.id for group in encoded.groups], encoded.unranked, encoded.idle) == (["pair"], ["tied"], ["tied"])
 
 
 def test_under_lmops_ties_are_ranked_and_the_reference_always_takes_part(encoder: PromptEncoder) -> None:
     tied = (Response(text="a", rank=0), Response(text="b", rank=0))
-    encoded = encode_rows([row(*tied, reference="7")], encoder, max_length=100, mle_weight=0, convention="lmops")
+    encoded = encode_rows([row(*tied, reference="7")], encoder, max_length=100, convention="lmops")
     assert [target.rank for target in encoded.groups[0].targets] == [0, 0, None]
 
 

@@ -11,7 +11,7 @@ import torch
 from tunalm.training import heads
 from tunalm.training.encoding import Group, Target
 from tunalm.training.heads import answering, token_logprobs
-from tunalm.training.layouts import collate
+from tunalm.training.packing import collate
 
 SOURCES = torch.tensor([0, 0, 1, 3, 3, 2, 0])
 TARGETS = torch.tensor([4, 4, 0, 2, 6, 1, 5])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from tunalm.training.encoding import Group, Target
-from tunalm.training.logprobs import Logprobs
-from tunalm.training.objective import Objective, Share, share_of_step
+from tunalm.training.objective import Logprobs, Objective, Share, StepSize, share_of_step
 
 SUMS = torch.tensor([-2.0, -6.0, -3.0, -8.0])
 LENGTHS = torch.tensor([2, 3, 1, 4])
@@ -23,11 +23,11 @@ def group(*ranks: int | None) -> Group:
 LIST, REFERENCE = group(0, 1, None), group(None)
 
 
-def share(groups: list[Group], objective: Objective, first: int = 0, lists: float = 2) -> Share:
+def share(groups: list[Group], objective: Objective, first: int = 0, lists: int = 2, imitating: int = 2) -> Share:
     count = sum(len(each.targets) for each in groups)
     here = slice(first, first + count)
-    logprobs = Logprobs(SUMS[here], LENGTHS[here], last=torch.zeros(count))
-    return share_of_step(logprobs, groups, objective, lists=lists, tokens=float(LENGTHS.sum()))
+    logprobs = Logprobs(SUMS[here], LENGTHS[here], tokens=torch.zeros(int(LENGTHS[here].sum())))
+    return share_of_step(logprobs, groups, objective, StepSize(lists, imitating, int(LENGTHS.sum())))
 
 
 def test_the_paper_ranks_the_candidates_and_imitates_the_reference_alone() -> None:
@@ -44,7 +44,7 @@ def test_the_shares_of_a_split_step_add_up() -> None:
 
 
 def test_lmops_ranks_the_reference_too_and_imitates_everything() -> None:
-    found = share([LIST], Objective(margin=1.5, mle_weight=0.5, convention="lmops"), lists=1)
+    found = share([LIST], Objective(margin=1.5, mle_weight=0.5, convention="lmops"), lists=1, imitating=1)
     v_reference, v_best, v_worst = -3.0, -1.0, -2.0
     one_apart = (max(0, v_best - v_reference + 1.5) + max(0, v_worst - v_best + 1.5)) / 2
     two_apart = max(0, v_worst - v_reference + 3.0)
@@ -56,6 +56,33 @@ def test_lmops_ranks_the_reference_too_and_imitates_everything() -> None:
 def test_a_list_without_a_reference_has_no_mle_term() -> None:
     assert share([group(0, 1)], Objective()).mle_loss == 0
     assert share([group(0, 1)], Objective(convention="lmops")).ranks.tolist() == [[-1, 1, 2]]
+
+
+def test_rank_and_imitation_have_denominators_of_their_own() -> None:
+    """Eq. 6 is a mean over lists; the mean of L_MLE is over those that have what it imitates."""
+    found = share([group(0, 1), group(0, None)], Objective(margin=1.5, mle_weight=0.5), imitating=1)
+    assert found.loss.item() == pytest.approx((-2 - -1 + 1.5) / 2 + 0.5 * 2)
+
+
+@pytest.mark.parametrize(
+    ("imitate", "expected"), [("reference", 2.0), ("best", 1 + 3), ("reference_or_best", 1 + 2), (None, 0.0)]
+)
+def test_what_is_imitated_is_a_knob(imitate: Any, expected: float) -> None:
+    """v of the four targets: -1 (best), -2 (worse); -3 (best), -2 (reference)."""
+    found = share([group(0, 1), group(0, None)], Objective(imitate=imitate))
+    assert found.mle_loss == pytest.approx(expected)
+
+
+def test_a_margin_from_scores_grows_with_their_gap() -> None:
+    graded = Group("one", [1], [Target([2], 0, 0, True, place=0.0), Target([2], 1, 1, True, place=2.5)])
+    assert share([graded], Objective(margin=1.5)).rank_loss == pytest.approx(-2 - -1 + 1.5 * 2.5)
+
+
+def test_an_anchored_margin_looks_at_the_change_of_v_since_the_start() -> None:
+    starts = [-4.0, -3.0]  # of sums -2 and -6, lengths 2 and 3: v has changed by +1 and -1
+    targets = [Target([2], n, n, True, start_logprob=start) for n, start in enumerate(starts)]
+    anchored = share([Group("one", [1], targets)], Objective(margin=2.5, anchored=True))
+    assert anchored.rank_loss == pytest.approx(-1 - 1 + 2.5)
 
 
 def test_lists_of_unequal_length_stand_side_by_side() -> None:
@@ -97,5 +124,5 @@ def test_dpo_is_relative_to_the_start() -> None:
 
 def test_rrhf_imitates_the_best_candidate_token_by_token() -> None:
     backwards = Group("one", [1], [Target([2], 0, 1, ended=True), Target([2], 1, 0, ended=True)])
-    assert share([backwards], Objective(loss="rrhf")).mle_loss == pytest.approx(6.0)
-    assert share([REFERENCE], Objective(loss="rrhf")).mle_loss == 0
+    assert share([backwards], Objective(loss="rrhf", imitate="best")).mle_loss == pytest.approx(6.0)
+    assert share([REFERENCE], Objective(loss="rrhf", imitate="best")).mle_loss == 0

@@ -12,8 +12,9 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tunalm import training
 from tunalm.calls.context import StageContext
-from tunalm.errors import DataError
+from tunalm.errors import DataError, StoreError
 from tunalm.recipe import Data, Lists, Sft, Train
 from tunalm.records import Ranking, Response
 from tunalm.store import Summary, write_rows
@@ -179,7 +180,7 @@ def test_lists_of_one_response_are_refused(train: Callable[..., Summary], rows: 
 
 
 def test_an_empty_file_is_refused(train: Callable[..., Summary]) -> None:
-    with pytest.raises(DataError, match="found 0 rows"):
+    with pytest.raises(DataError, match="0 rows, none of which"):
         train([])
 
 
@@ -188,13 +189,48 @@ def test_an_id_that_stands_twice_is_refused(train: Callable[..., Summary], rows:
         train([*rows, rows[3]])
 
 
-def test_a_missing_reference_is_refused_unless_nothing_is_imitated(
-    train: Callable[..., Summary], rows: list[Ranking]
+@pytest.mark.parametrize(("changes", "imitated"), [({"mle_weight": 0}, 0), ({"imitate": "best"}, 4)])
+def test_lists_without_any_reference_are_refused_unless_something_else_is_learned(
+    train: Callable[..., Summary], rows: list[Ranking], changes: dict[str, Any], imitated: int
 ) -> None:
     without = [row.model_copy(update={"reference": None}) for row in rows[:4]]
-    with pytest.raises(DataError, match="without a reference"):
+    with pytest.raises(DataError, match="no reference in any of 4 lists"):
         train(without)
-    assert train(without, mle_weight=0).ok == 4
+    summary = train(without, **changes)
+    assert (summary.ok, summary.details["imitated"]) == (4, imitated)
+
+
+def test_rows_without_a_reference_train_on_their_ranking_alone(
+    train: Callable[..., Summary], rows: list[Ranking], capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = train(
+        [row.model_copy(update={"reference": None if n < 3 else row.reference}) for n, row in enumerate(rows)]
+    )
+    assert (summary.details["trained"], summary.details["imitated"]) == (10, 7)
+    assert "3 of 10 lists have no reference" in capsys.readouterr().err
+
+
+def test_the_functions_need_no_stage_and_resume_in_their_folder(
+    tmp_path: Path, model_folder: Path, rows: list[Ranking], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "mine"
+    settings = Train(start=str(model_folder), rankings=[Lists(source="lists")], batch_size=4, save_steps=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "_publish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            training.train(rows, settings, out)
+    assert training.train(rows, settings, out).ok == 10
+    assert write(load(out / "model"), out / "model").shape[1] > 5
+    with pytest.raises(StoreError, match="a training on other rows or with other settings"):
+        training.train(rows[:5], settings, out)
+    assert (
+        training.sft(
+            [Ranking(id="x", instruction="Say x", reference="x", responses=[])],
+            Sft(model=str(model_folder), data=Data(source="rows")),
+            tmp_path / "sft",
+        ).ok
+        == 1
+    )
 
 
 def test_lists_that_all_tie_are_no_error(train: Callable[..., Summary]) -> None:

@@ -19,15 +19,16 @@ from tunalm.progress import progress
 from tunalm.recipe import Proxy
 from tunalm.records import Ranking
 from tunalm.store import Summary
+from tunalm.training.batches import pack
 from tunalm.training.encoding import Group, encode_row
-from tunalm.training.logprobs import reading, unwrapped
-from tunalm.training.packing import pack
+from tunalm.training.heads import unwrapped
 from tunalm.training.proxy.heldout import Judged, agreement, conversation, length_preference, split
 from tunalm.training.proxy.scores import sequence_scores
 from tunalm.training.runs import ModelKind, read_lists, run_training
+from tunalm.training.step import reading
 from tunalm.training.trainer import RankingConfig, RankingTrainer
 
-OBJECTIVE = {"ranking_loss": "plackett_luce", "mle_weight": 0.0, "margin": 0.0}
+OBJECTIVE = {"ranking_loss": "plackett_luce", "imitate": None, "mle_weight": 0.0, "margin": 0.0}
 
 
 class ProxyTrainer(RankingTrainer):
@@ -108,7 +109,7 @@ def judged(trainer: ProxyTrainer, rows: Sequence[Ranking]) -> list[Judged]:
     groups, lengths = [], []
     for row in rows:
         group = encode_row(row.model_copy(update={"reference": None}), trainer.encoder, trainer.args.max_length)
-        if group is not None and len({target.rank for target in group.targets}) > 1:
+        if group is not None and group.has_pairs:
             groups.append(group)
             lengths.append([len(row.responses[target.number or 0].text) for target in group.targets])
     return [

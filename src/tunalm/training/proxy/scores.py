@@ -1,7 +1,7 @@
 """Scores of responses: what the head of a sequence classification model says at the last token of each.
 
 Sequences are read by the same routes as for log-probabilities, so a prompt may be read once for all its responses. The
-end token is a target and never an input (see `layouts`), so the last token that is read is the last one of the text,
+end token is a target and never an input (see `packing`), so the last token that is read is the last one of the text,
 which is where transformers looks for the score of a padded sequence.
 """
 
@@ -15,8 +15,10 @@ from typing import Any
 import torch
 
 from tunalm.training.encoding import Group
-from tunalm.training.layouts import Batch
-from tunalm.training.logprobs import Logprobs, Route, device_of, inputs_of, read_groups, unwrapped
+from tunalm.training.heads import unwrapped
+from tunalm.training.objective import Logprobs
+from tunalm.training.routes import Route
+from tunalm.training.step import lay_out
 
 
 @dataclass(frozen=True)
@@ -28,22 +30,19 @@ class Scores(Logprobs):
         """[R], the scores: unlike a log-probability, a score is not divided by the length."""
         return self.sums
 
-
-def sequence_scores(
-    model: Any, groups: Sequence[Group], route: Route, pad_id: int, *, always_share: bool = False
-) -> Logprobs:
-    """Score the targets of some groups, within `logprobs.reading`; see `logprobs.read_groups`."""
-    return read_groups(model, groups, route, pad_id, _scores_of_batch, always_share=always_share)
+    @property
+    def last(self) -> None:
+        """A score knows of no last token."""
 
 
-def _scores_of_batch(model: Any, batch: Batch, route: Route) -> Logprobs:
+def sequence_scores(model: Any, groups: Sequence[Group], route: Route, pad_id: int) -> Logprobs:
+    """Score the targets of some groups, within `step.reading`; arguments as for `step.sequence_logprobs`."""
     inner = unwrapped(model)
-    batch = batch.to(device_of(inner))
-    lengths = torch.bincount(batch.sequences, minlength=batch.num_sequences)
-    last_places = batch.kept[batch.sources[lengths.cumsum(0) - 1]]
+    batch, inputs = lay_out(inner, groups, route, pad_id)
+    last_places = batch.kept[batch.sources[batch.target_lengths.cumsum(0) - 1]]
     with _answering(inner, last_places):
-        pooled = model(**inputs_of(batch, route, inner.config._attn_implementation), use_cache=False).logits
-    return Scores(pooled[0], lengths, None)
+        scores = model(**inputs, use_cache=False).logits[0]
+    return Scores(scores, batch.target_lengths, scores)
 
 
 @contextmanager

@@ -19,9 +19,9 @@ from tunalm.records import Ranking, Response
 from tunalm.store import Summary, write_rows
 from tunalm.training import run_proxy, runs
 from tunalm.training.encoding import encode_row
-from tunalm.training.logprobs import Route
 from tunalm.training.metrics import read_metrics
 from tunalm.training.proxy.scores import sequence_scores
+from tunalm.training.routes import Route
 
 WORDS = ["ash", "elm", "fir", "oak", "box"]
 

@@ -13,16 +13,15 @@ from transformers import AutoModelForSequenceClassification
 from tunalm.data.prompts import PromptEncoder
 from tunalm.records import Ranking
 from tunalm.training.encoding import Group, encode_rows
-from tunalm.training.logprobs import Route, reading
-from tunalm.training.objective import Objective
+from tunalm.training.objective import Objective, StepSize
 from tunalm.training.proxy.scores import sequence_scores
-from tunalm.training.routes import choose_route
-from tunalm.training.step import RankingStep
+from tunalm.training.routes import Route, choose_route
+from tunalm.training.step import ranking_step, reading
 
-ROUTES = [Route("two_call", "two_call"), Route("mask4d", "mask4d"), Route("none", "two_call"), Route("rows", None)]
+ROUTES = [Route("two_call", "two_call"), Route("none", "two_call")]
 PADDED = Route("padded", None)
 PAD = 3
-OBJECTIVE = Objective(margin=0.0, mle_weight=0.0, loss="plackett_luce")
+OBJECTIVE = Objective(margin=0.0, mle_weight=0.0, loss="plackett_luce", imitate=None)
 
 
 @pytest.fixture
@@ -35,12 +34,12 @@ def scorer(make_model: Callable[..., Any]) -> Any:
 
 @pytest.fixture
 def groups(rows: list[Ranking], encoder: PromptEncoder) -> list[Group]:
-    return encode_rows(rows, encoder, max_length=200, mle_weight=0.0).groups
+    return encode_rows(rows, encoder, max_length=200, imitate=None).groups
 
 
 def scores(model: Any, groups: list[Group], route: Route) -> torch.Tensor:
     with reading(model, route):
-        return sequence_scores(model, groups, route, PAD, always_share=True).means
+        return sequence_scores(model, groups, route, PAD).means
 
 
 def own_scores(model: Any, groups: list[Group]) -> torch.Tensor:
@@ -89,14 +88,19 @@ def plackett_luce(scores: list[Any], ranks: list[int]) -> Any:
     return total
 
 
-@pytest.mark.parametrize("two_phases", [False, True])
-def test_a_step_has_the_loss_and_the_gradient_of_the_equation(
-    scorer: Any, groups: list[Group], two_phases: bool
-) -> None:
+def test_a_step_has_the_loss_and_the_gradient_of_the_equation(scorer: Any, groups: list[Group]) -> None:
     assert any(len({target.rank for target in group.targets}) < len(group.targets) for group in groups)  # ties
     groups[0] = replace(groups[0], weight=0.5)
-    step = RankingStep(scorer, OBJECTIVE, ROUTES[0], PAD, read=sequence_scores)
-    outcome = step(groups, lists=len(groups), tokens=1, backward=lambda loss: loss.backward(), two_phases=two_phases)
+    outcome = ranking_step(
+        scorer,
+        groups,
+        OBJECTIVE,
+        StepSize.of(groups),
+        route=ROUTES[0],
+        pad_id=PAD,
+        backward=lambda loss: loss.backward(),
+        read=sequence_scores,
+    )
     found = {name: value.grad.clone() for name, value in scorer.named_parameters()}
     scorer.zero_grad()
     values = iter(own_scores(scorer, groups))
@@ -107,7 +111,7 @@ def test_a_step_has_the_loss_and_the_gradient_of_the_equation(
         ]
     ).mean()
     expected.backward()
-    assert float(outcome.loss) == pytest.approx(float(expected.detach()), abs=1e-5)
+    assert float(outcome.share.loss) == pytest.approx(float(expected.detach()), abs=1e-5)
     for name, value in scorer.named_parameters():
         assert torch.allclose(found[name], value.grad, atol=1e-5), name
 
