@@ -21,7 +21,8 @@ from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.base import NoJournal, Request
 from tunalm.engines.huggingface import HuggingFaceEngine, load_model, load_tokenizer
 from tunalm.engines.tokens import prompt_ids
-from tunalm.evaluation.runner import PUBLISHED_LENGTHS
+from tunalm.evaluation.lmentry.benchmark import LMentryBenchmark
+from tunalm.evaluation.superni.benchmark import SuperNIBenchmark
 from tunalm.recipe import HuggingFaceSettings
 from tunalm.records import Message
 
@@ -81,7 +82,7 @@ def requests() -> dict[str, list[Request]]:
         ],
         "one line": lines[:: max(len(lines) // QUESTIONS, 1)][:QUESTIONS],
     }
-    lengths = {"with definitions": PUBLISHED_LENGTHS["superni"], "one line": PUBLISHED_LENGTHS["lmentry"]}
+    lengths = {"with definitions": SuperNIBenchmark.max_new_tokens, "one line": LMentryBenchmark.max_new_tokens}
     return {
         kind: [
             Request(

@@ -135,7 +135,7 @@ def _judge(pairs: Sequence[str]) -> Any:
 def _place(output: Path, ledger: Path | None, judge: Any, max_cost: float | None, prices: Path | None) -> Any:
     """Where replies are kept, and what they may cost."""
     from tunalm.calls.budget import Budget
-    from tunalm.calls.context import StageContext
+    from tunalm.calls.context import Calls
     from tunalm.calls.prices import load_prices
     from tunalm.calls.spending import spent
     from tunalm.engines.models import engine_identity
@@ -144,7 +144,7 @@ def _place(output: Path, ledger: Path | None, judge: Any, max_cost: float | None
     kept.parent.mkdir(parents=True, exist_ok=True)
     budget = Budget(max_cost, load_prices(None if prices is None else str(prices)), spent=spent(kept))
     budget.check([engine_identity(judge)])
-    return StageContext(output.parent, kept, budget=budget)
+    return Calls(kept, budget=budget)
 
 
 def _write(output: Path, rows: Path, results: dict[str, Any], lines: Sequence[Mapping[str, Any]]) -> None:

@@ -1,5 +1,12 @@
-"""Evaluation: models answer held-out instructions, the answers are scored, and the models are compared."""
+"""Evaluation: models answer held-out instructions, the answers are scored, and the models are compared.
 
-from tunalm.evaluation.runner import run
+    benchmarks --rows--> questions --every model in turn, greedily--> predictions.jsonl
+    predictions --score, or a judge beside another model's answer--> rows.jsonl, one verdict each
+    verdicts --means, intervals, paired tests--> results.json; published totals --> harness/MODEL/
 
-__all__ = ["run"]
+`evaluate` is the function, `run` is the stage, and `requests` says what a model will be asked.
+"""
+
+from tunalm.evaluation.runner import evaluate, open_benchmarks, requests, run
+
+__all__ = ["evaluate", "open_benchmarks", "requests", "run"]

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.extensions import load_object
 from tunalm.recipe import BENCHMARKS
 from tunalm.recipe import Benchmark as BenchmarkSettings
@@ -65,7 +65,7 @@ class Benchmark(HeldOut, Protocol):
 class Comparing(HeldOut, Protocol):
     """Held-out instructions whose answers are scored beside those of another model."""
 
-    def compare(self, predictions: Sequence[Prediction], context: StageContext) -> list[Verdict]:
+    def compare(self, predictions: Sequence[Prediction], calls: Calls) -> list[Verdict]:
         """One verdict per answer, in their order.
 
         An answer that could not be compared has a verdict with `failure` and no score, and is left out of the mean;
@@ -73,7 +73,7 @@ class Comparing(HeldOut, Protocol):
 
         Args:
             predictions: of all models to all instructions, model by model, failed ones included.
-            context: of the stage.
+            calls: reach a judge.
         """
 
 

@@ -43,7 +43,13 @@ def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluat
         settings: of the evaluation.
     """
     benchmarks = [benchmark.label for benchmark in settings.benchmarks]
-    pairs = [(benchmark, model, against) for benchmark in benchmarks for against, model in combinations(identities, 2)]
+    first, *_ = identities
+    pairs = [
+        (benchmark, model, against)
+        for benchmark in benchmarks
+        for against, model in combinations(identities, 2)
+        if settings.comparisons == "all" or against == first
+    ]
     knobs = EvaluationKnobs(
         bootstrap_samples=settings.bootstrap_samples, seed=settings.seed, max_new_tokens=settings.max_new_tokens
     )
@@ -60,9 +66,7 @@ def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluat
             empty = Difference(benchmark=benchmark, model=model, against=against, metric=new[0][1].metric)
             differences.append(compare(empty, _counted(new), _counted(old), knobs))
             advance(1)
-    return EvaluationResults(
-        baseline=next(iter(identities)), models=models, comparisons=corrected(differences), settings=knobs
-    )
+    return EvaluationResults(baseline=first, models=models, comparisons=corrected(differences), settings=knobs)
 
 
 def points(verdict: Verdict) -> float:
@@ -123,6 +127,7 @@ def _result(answers: Scored, knobs: EvaluationKnobs) -> Result:
         unjudged=len(answers) - len(verdicts),
         by_task=_by_task(verdicts),
         mean_tokens=known_mean([prediction.num_tokens for prediction in given], DIGITS),
+        template=", ".join(dict.fromkeys(prediction.template for prediction in given if prediction.template)),
         cut=known_mean([prediction.finish_reason == "length" for prediction in given], DIGITS),
     )
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from tunalm.errors import did_you_mean
 from tunalm.extensions import is_object, load_object, object_identity
 from tunalm.recipe.base import Data, ModelSource, Produces, Settings, Stage
-from tunalm.recipe.engines import EngineSettings, spelled_out
+from tunalm.recipe.engines import EngineSettings, Served, spelled_out
 from tunalm.store import digest, file_identity
 
 BENCHMARKS = {
@@ -24,7 +24,7 @@ BENCHMARKS = {
 
 
 class Benchmark(Settings):
-    """One benchmark of an evaluation. A plain string is the `name`."""
+    """One benchmark of an evaluation. A plain string is the `name`, or `name:data`, as in `checkable:heldout`."""
 
     name: str
     """`checkable`: share of responses that the built-in checkers accept; `reference`: ROUGE-L with the references;
@@ -72,7 +72,10 @@ class Benchmark(Settings):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: Any) -> Any:
-        value = {"name": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            name, _, data = value.partition(":")
+            own = data and name in BENCHMARKS
+            value = {"name": name, "data": value if name == "checkable" else data} if own else {"name": value}
         if isinstance(value, dict) and value.get("name") == "checkable":
             value = {"data": "checkable:heldout", **value}
         if isinstance(value, dict) and "template" in value:
@@ -137,6 +140,8 @@ class Evaluate(Stage):
     """Longest answer."""
     bootstrap_samples: int = Field(2000, ge=100)
     """Resamples behind each 95 % interval."""
+    comparisons: Literal["all", "first"] = "all"
+    """Which pairs of models are compared, and corrected for being many: `all`, or each with the `first` one alone."""
 
     @field_validator("models", mode="before")
     @classmethod
@@ -160,6 +165,17 @@ class Evaluate(Stage):
         if not names or len(set(names)) < len(names):
             raise ValueError(f"benchmarks must be some whose names or titles differ, not [{', '.join(names)}]")
         return value
+
+    @model_validator(mode="after")
+    def _prompts_can_be_given(self) -> Evaluate:
+        raw = [benchmark.label for benchmark in self.benchmarks if benchmark.encoding == "tk-instruct"]
+        for name, engine in self.models.items():
+            if raw and isinstance(engine, Served) and engine.protocol == "chat":
+                raise ValueError(
+                    f"the chat server of {name} cannot be given the plain prompts of {raw[0]}: leave out its encoding,"
+                    " or set protocol: completions for the server"
+                )
+        return self
 
     @model_validator(mode="after")
     def _against_somebody(self) -> Evaluate:

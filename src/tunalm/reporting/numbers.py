@@ -25,10 +25,11 @@ def numbers_table(benchmark: str, by_model: By, against_first: Mapping[str, Diff
             str(result.failed),
             number(result.mean_tokens),
             percent(result.cut),
+            result.template,
         ]
         for model, result in by_model.items()
     ]
-    return table(f"Results of {benchmark}", ["model"], [*names, "mean tokens", "cut"], rows)
+    return table(f"Results of {benchmark}", ["model"], [*names, "mean tokens", "cut", "template"], rows)
 
 
 def pairs_table(benchmark: str, comparisons: Sequence[Difference]) -> Table:

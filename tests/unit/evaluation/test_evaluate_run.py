@@ -14,8 +14,8 @@ from tunalm.data.checkable import generate
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EngineError
-from tunalm.evaluation import run, runner
-from tunalm.recipe import Evaluate
+from tunalm.evaluation import evaluate, run
+from tunalm.recipe import Benchmark, Evaluate
 from tunalm.records import Prediction, Verdict
 from tunalm.store import read_rows
 
@@ -69,7 +69,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> Open:
 
             return ScriptedEngine.from_function(answer, engine.model, batch_size=4)
 
-        monkeypatch.setattr(runner, "open_engine", open_engine)
+        monkeypatch.setattr("tunalm.calls.context.open_engine", open_engine)
         return asked
 
     return install
@@ -215,3 +215,35 @@ def test_two_benchmarks_share_one_run(context: StageContext, models: Open, tmp_p
     assert results["models"]["tuna"]["results"]["reference"]["value"] == 100.0
     assert results["models"]["tuna"]["results"]["reference"]["by_task"] == {}
     assert len(results["comparisons"]) == 2
+
+
+def test_comparisons_may_be_those_with_the_first_model_alone(context: StageContext, models: Open) -> None:
+    models(base=wrong, student=every_fourth_right, teacher=right)
+    run(settings("base", "student", "teacher", comparisons="first"), context)
+    pairs = results_of(context)["comparisons"]
+    assert [(each["model"], each["against"]) for each in pairs] == [("student", "base"), ("teacher", "base")]
+    smallest = min(pairs, key=lambda each: each["p_value"])
+    assert smallest["p_holm"] == pytest.approx(2 * smallest["p_value"]), "of two comparisons, not of three"
+
+
+def test_without_a_folder_the_records_are_returned_and_nothing_is_written(
+    context: StageContext, models: Open, tmp_path: Path
+) -> None:
+    models(base=right)
+    found = evaluate(settings("base"), context.calls)
+    assert (len(found.predictions), len(found.verdicts)) == (ROWS, ROWS)
+    assert found.results.models["base"].results["checkable"].value == 100.0
+    assert list(context.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("short", "name", "source"),
+    [
+        ("checkable", "checkable", "checkable:heldout"),
+        ("checkable:heldout", "checkable", "checkable:heldout"),
+        ("reference:rows.jsonl", "reference", "rows.jsonl"),
+    ],
+)
+def test_a_benchmark_may_be_written_as_its_name_and_its_data(short: str, name: str, source: str) -> None:
+    benchmark = Benchmark.model_validate(short)
+    assert (benchmark.name, benchmark.data.source) == (name, source)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from tests.published import lmentry, superni
@@ -14,13 +15,13 @@ from tunalm.calls.context import StageContext
 from tunalm.cli.app import app
 from tunalm.engines.base import Completion, Request
 from tunalm.engines.scripted import ScriptedEngine
-from tunalm.errors import DataError, EngineError
-from tunalm.evaluation import run, runner
+from tunalm.errors import DataError
+from tunalm.evaluation import open_benchmarks, requests, run
 from tunalm.evaluation.base import open_benchmark
 from tunalm.evaluation.lmentry.scoring import score_file as score_lmentry
 from tunalm.evaluation.sources import in_turn
 from tunalm.evaluation.superni.scoring import score_file as score_superni
-from tunalm.recipe import Benchmark, Evaluate, HuggingFaceSettings
+from tunalm.recipe import Benchmark, Evaluate
 
 
 def evaluate(folder: Path, *benchmarks: dict[str, Any], models: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def test_a_failed_answer_is_a_wrong_one(tmp_path: Path, monkeypatch: pytest.Monk
         return Completion(key=request.key, failure="connection refused")
 
     broken = ScriptedEngine.from_function(fail, "broken")
-    monkeypatch.setattr(runner, "open_engine", lambda *_, **__: broken)
+    monkeypatch.setattr("tunalm.calls.context.open_engine", lambda *_, **__: broken)
     lm, ni = lmentry(tmp_path / "lm", "sentence_not_containing"), superni(tmp_path / "ni")
     results = evaluate(tmp_path, {"name": "lmentry", "data": str(lm)}, {"name": "superni", "data": str(ni)})
     found = results["models"]["yes"]["results"]
@@ -125,22 +126,20 @@ def test_a_failed_answer_is_a_wrong_one(tmp_path: Path, monkeypatch: pytest.Monk
 def test_plain_prompts_are_not_given_to_a_chat_server(tmp_path: Path) -> None:
     chat = {"kind": "endpoint", "base_url": "http://127.0.0.1:9/v1", "model": "x"}
     data = superni(tmp_path / "ni")
-    with pytest.raises(EngineError, match="puts every prompt into a chat template"):
+    with pytest.raises(ValidationError, match="chat server of chat cannot be given the plain prompts of superni"):
         evaluate(tmp_path, {"name": "superni", "data": str(data), "encoding": "tk-instruct"}, models={"chat": chat})
 
 
 def test_the_template_belongs_to_the_model_and_a_base_model_gets_the_raw_prompt(tmp_path: Path) -> None:
     lm, ni = lmentry(tmp_path / "lm", "first_word"), superni(tmp_path / "ni")
-    benchmarks = [{"name": "lmentry", "data": str(lm)}, {"name": "superni", "data": str(ni)}]
+    both = [{"name": "lmentry", "data": str(lm)}, {"name": "superni", "data": str(ni)}]
     models = {"base": {"model": "m", "template": "raw"}, "alpaca": {"model": "m", "template": "alpaca"}, "api": "m"}
-    if "template" not in HuggingFaceSettings.model_fields:
-        pytest.skip("models have no template yet")
-    settings = Evaluate.model_validate({"kind": "evaluate", "models": models, "benchmarks": benchmarks})
-    rows = {each.label: open_benchmark(each).rows()[0] for each in settings.benchmarks}
+    settings = Evaluate.model_validate({"kind": "evaluate", "models": models, "benchmarks": both})
+    benchmarks = open_benchmarks(settings)
     asked = {
-        (name, label): runner.request_for(label, row, settings, engine)
+        (name, each.benchmark): each.request
         for name, engine in settings.models.items()
-        for label, row in rows.items()
+        for each in reversed(requests(settings, benchmarks, engine))
     }
     assert {key for key, request in asked.items() if request.raw} == {("base", "lmentry"), ("base", "superni")}
     assert asked["base", "lmentry"].messages[0].text == "Q0\nA:"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.evaluation.harness import TaskResult, document
 from tunalm.evaluation.judge_check.figures import Judged, figures
 from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar
@@ -24,7 +24,7 @@ CHOICES: dict[Outcome, Choice] = {"win": "second", "tie": "tie", "loss": "first"
 def check_judge(
     pairs: Sequence[KnownPair],
     judge: EngineSettings,
-    context: StageContext,
+    calls: Calls,
     *,
     max_review_tokens: int = 1024,
     samples: int = 2000,
@@ -35,7 +35,7 @@ def check_judge(
     Args:
         pairs: with their labels; at least one.
         judge: who is asked.
-        context: where its reviews are kept, and what they may cost.
+        calls: where its reviews are kept, and what they may cost.
         max_review_tokens: longest review.
         samples: bootstrap resamples behind intervals.
         seed: of the resampling.
@@ -48,7 +48,7 @@ def check_judge(
     """
     ties = any(pair.label == "tie" for pair in pairs)
     rules = JudgeRules("sound", max_review_tokens, ties=ties)
-    comparisons = compare([_as_pair(pair) for pair in pairs], rules, judge_through(judge, context.calls))
+    comparisons = compare([_as_pair(pair) for pair in pairs], rules, judge_through(judge, calls))
     judged = [Judged(pair, _verdicts(comparison)) for pair, comparison in zip(pairs, comparisons, strict=True)]
     config = {"judge": judge.model_dump(mode="json"), "ties": ties, "max_review_tokens": max_review_tokens}
     subsets = list(dict.fromkeys(pair.subset for pair in pairs if pair.subset))

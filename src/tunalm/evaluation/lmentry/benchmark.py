@@ -23,6 +23,7 @@ class LMentryBenchmark:
     """
 
     metric = "accuracy"
+    max_new_tokens = 50
 
     def __init__(self, settings: BenchmarkSettings) -> None:
         self._settings = settings

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.evaluation.pairwise.answers import VICUNA_QUESTIONS, check_answers, load_questions, read_answers, split_name
 from tunalm.evaluation.pairwise.comparisons import METRIC, JudgeRules, Pair, PairVerdict, compare, judge_through
 from tunalm.evaluation.pairwise.prompts import GUIDED
@@ -23,6 +23,11 @@ class PairwiseBenchmark:
     def __init__(self, settings: BenchmarkSettings) -> None:
         self._settings = settings
         self._questions: list[Instruction] = []
+
+    @property
+    def max_new_tokens(self) -> int | None:
+        """Tokens of the longest answer to the published questions."""
+        return 1024 if self._settings.name == "vicuna" else None
 
     @property
     def note(self) -> str:
@@ -47,14 +52,14 @@ class PairwiseBenchmark:
             self._questions = load_questions(self._settings.data, self._settings.right_answers)
         return self._questions
 
-    def compare(self, predictions: Sequence[Prediction], context: StageContext) -> list[Verdict]:
+    def compare(self, predictions: Sequence[Prediction], calls: Calls) -> list[Verdict]:
         """Have the answers of every model judged beside those of the other; see `Comparing`."""
         settings, rules = self._settings, self._rules
         assert settings.judge is not None  # Benchmark has checked it
         others = self._others(predictions)
         questions = {row.id: row for row in self.rows()}
         pairs = [Pair(questions[answer.id], answer, others[answer.id]) for answer in predictions]
-        return list(compare(pairs, rules, judge_through(settings.judge, context.calls)))
+        return list(compare(pairs, rules, judge_through(settings.judge, calls)))
 
     def totals(self, answers: Sequence[tuple[Prediction, Verdict]]) -> dict[str, Any]:
         """Rates, their intervals, and what gives the judge away."""

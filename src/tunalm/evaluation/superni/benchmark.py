@@ -26,6 +26,7 @@ class SuperNIBenchmark:
     """The test tasks that there are; the mean over rows is the ROUGE-L of the benchmark."""
 
     metric = "rougeL"
+    max_new_tokens = 128
 
     def __init__(self, settings: BenchmarkSettings) -> None:
         self._settings = settings

@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from tunalm.engines.base import Request
-from tunalm.evaluation.base import open_benchmark
-from tunalm.evaluation.pairwise.comparisons import JudgeRules, Pair, requests
-from tunalm.evaluation.runner import request_for
+from tunalm.evaluation import open_benchmarks, requests
+from tunalm.evaluation.pairwise import comparisons as comparing
+from tunalm.evaluation.pairwise.comparisons import JudgeRules, Pair
+from tunalm.evaluation.runner import Asked
 from tunalm.recipe import Benchmark, Evaluate
-from tunalm.records import Instruction, Prediction
+from tunalm.records import Prediction
 
 
-@dataclass(frozen=True)
-class Question:
-    """An instruction of a benchmark, and what every model is asked about it."""
-
-    benchmark: str
-    row: Instruction
-    request: Request
-
-
-def questions(settings: Evaluate) -> list[Question]:
+def questions(settings: Evaluate) -> list[Asked]:
     """All questions of an evaluation, as they are asked."""
-    opened = {each.label: open_benchmark(each) for each in settings.benchmarks}
     engine = next(iter(settings.models.values()))  # the others' requests differ by a template at most
-    return [
-        Question(name, row, request_for(name, row, settings, engine))
-        for name, each in opened.items()
-        for row in each.rows()
-    ]
+    return requests(settings, open_benchmarks(settings), engine)
 
 
-def comparisons(
-    settings: Benchmark, asked: Sequence[Question], answers: Mapping[str, Mapping[str, str]]
-) -> list[Request]:
+def comparisons(settings: Benchmark, asked: Sequence[Asked], answers: Mapping[str, Mapping[str, str]]) -> list[Request]:
     """What the judge of a benchmark is asked.
 
     Args:
@@ -58,8 +42,8 @@ def comparisons(
         for question in asked
         if question.benchmark == settings.label
     ]
-    return [request for pair in pairs for request in requests(pair, rules)]
+    return [request for pair in pairs for request in comparing.requests(pair, rules)]
 
 
-def _prediction(question: Question, model: str, text: str) -> Prediction:
+def _prediction(question: Asked, model: str, text: str) -> Prediction:
     return Prediction(id=question.row.id, benchmark=question.benchmark, model=model, prediction=text)

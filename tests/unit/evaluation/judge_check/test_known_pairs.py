@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tunalm.calls import context as calls_context
-from tunalm.calls.context import StageContext
+from tunalm.calls.context import Calls
 from tunalm.cli.app import app
 from tunalm.engines.base import Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
@@ -130,14 +129,14 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> Scripted:
         def open_engine(settings: Any, *, trust_remote_code: bool = False) -> Engine:
             return ScriptedEngine.from_function(answer, "judge")
 
-        monkeypatch.setattr(calls_context, "open_engine", open_engine)
+        monkeypatch.setattr("tunalm.calls.context.open_engine", open_engine)
         return asked
 
     return install
 
 
-def context(tmp_path: Path) -> StageContext:
-    return StageContext(tmp_path, tmp_path / "ledger.sqlite")
+def context(tmp_path: Path) -> Calls:
+    return Calls(tmp_path / "ledger.sqlite")
 
 
 def finds_gold(request: Request) -> str:

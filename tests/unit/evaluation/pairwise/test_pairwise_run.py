@@ -10,13 +10,12 @@ import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from tunalm.calls import context as calls_context
 from tunalm.calls.context import StageContext
 from tunalm.cli.app import app
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EXIT_FAILED_ROWS, DataError
-from tunalm.evaluation import run, runner
+from tunalm.evaluation import run
 from tunalm.recipe import Evaluate
 
 QUESTIONS = [
@@ -50,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """Models that answer with their name, some of them with dots behind it, and the judge's requests."""
     requests: list[Request] = []
 
-    def model(settings: Any, *, trust_remote_code: bool = False) -> Engine:
+    def model(settings: Any) -> Engine:
         def answer(request: Request) -> Completion | str:
             number = int(request.key.rpartition("/")[2])
             if settings.model == "fail" and number == 1:
@@ -59,15 +58,17 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
 
         return ScriptedEngine.from_function(answer, settings.model)
 
-    def judge(settings: Any, *, trust_remote_code: bool = False) -> Engine:
+    def judge(settings: Any) -> Engine:
         def answer(request: Request) -> str:
             requests.append(request)
             return "no idea" if "Question 2?" in request.messages[-1].content else longest(request)
 
         return ScriptedEngine.from_function(answer, "judge")
 
-    monkeypatch.setattr(runner, "open_engine", model)
-    monkeypatch.setattr(calls_context, "open_engine", judge)
+    def open_engine(settings: Any, *, trust_remote_code: bool = False) -> Engine:
+        return (judge if settings.kind == "scripted" else model)(settings)
+
+    monkeypatch.setattr("tunalm.calls.context.open_engine", open_engine)
     return requests
 
 
