@@ -74,7 +74,7 @@ def score_pairs(
         results, lines = score_reviews(name, reviews, asked)
     elif predictions and against and judge and reviews is None:
         settings = _judge(judge)
-        calls = _place(output, ledger, settings, max_cost, prices).calls
+        calls = _place(output, ledger, settings, max_cost, prices)
         rules = JudgeRules(mode, max_review_tokens)
         results, lines = score_answers(name, asked, predictions, against, settings, rules, calls, title=benchmark)
     else:
