@@ -66,6 +66,11 @@ that is trained with it, as the Alpaca template is."""
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 _BOS = "{{- bos_token -}}\n"
 _PROBE = "a reply to look for"
+_AROUND_THOUGHTS = re.compile(
+    r"</?(think|thinking|thoughts?|reasoning|seed:think)>|\[/?THINK\]|◁/?think▷|<\|(begin|end)_of_thought\|>"
+)
+_CHANNELS = frozenset({"<|channel>", "<channel|>", "<|channel|>", "<|message|>", "<|start|>", "<|end|>"})
+"""What is around the thoughts of models that write in channels."""
 _THINKING = re.compile(r"<(think|thinking|thought|reasoning)>\s*$")
 """A prompt that ends so leaves the model inside its thoughts."""
 _TEMPLATE_FAULTS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
@@ -112,8 +117,7 @@ class PromptEncoder:
     Args:
         tokenizer: The model's tokenizer.
         template: `chat` is the tokenizer's own chat template, `alpaca` is `ALPACA_CHAT_TEMPLATE`, `raw` is
-            `RAW_CHAT_TEMPLATE`. None is `chat`, but for a tokenizer that has no chat template: it then takes whole
-            prompts (`text_ids`) and refuses conversations.
+            `RAW_CHAT_TEMPLATE`; None is `chat`.
         where: Names the model in errors.
         arguments: What the chat template is given beside the conversation, such as `enable_thinking`.
 
@@ -125,7 +129,8 @@ class PromptEncoder:
         end_id: The token that ends a response: what the template writes after an assistant's turn, else EOS.
         stop_ids: All tokens at which sampling stops: `end_id`, then EOS if it is another.
         lead: What the template writes between a prompt and the reply, such as a space or empty thoughts. Generation
-            has to write it, so a response is trained and scored with it.
+            has to write it, so a response is trained with it.
+        lead_ids: Token ids of a lead that is more than a space; a space is part of the response's first token.
         opens_thoughts: Whether a prompt ends inside the model's thoughts.
 
     Raises:
@@ -142,19 +147,18 @@ class PromptEncoder:
     ) -> None:
         self.where = where
         self.tokenizer = tokenizer
-        own = self._own_template() if template in (None, "chat") else None
-        if own is None and (template == "chat" or arguments):
-            raise self._no_chat_template()
-        self._takes_conversations = template is not None or own is not None
-        written = ALPACA_CHAT_TEMPLATE if template == "alpaca" else RAW_CHAT_TEMPLATE
-        self.template_text = self._with_bos(written) if own is None else self._with_arguments(own, arguments)
+        ours = {"alpaca": ALPACA_CHAT_TEMPLATE, "raw": RAW_CHAT_TEMPLATE}.get(template or "chat")
+        self.template_text = self._own_template(arguments) if ours is None else self._with_bos(ours)
         self.sha256 = hashlib.sha256(self.template_text.encode()).hexdigest()
         opening, before, after = self._around_a_reply()
         self.stop_ids = self._find_stop_ids(after)
         self.end_id = self.stop_ids[0]
+        self._unseen = _control_tokens(tokenizer)
         self._inside_a_stop = _second_characters(tokenizer.convert_ids_to_tokens(list(self.stop_ids)))
         self.opens_thoughts = _THINKING.search(opening) is not None
         self.lead = self._find_lead(opening, before)
+        marks = self.lead if self.lead.strip() else ""
+        self.lead_ids = tokenizer.encode(marks, add_special_tokens=False) if marks else []
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a conversation up to where the response begins.
@@ -163,10 +167,8 @@ class PromptEncoder:
         added or left out here.
 
         Raises:
-            ModelError: the template refuses the conversation, for instance its system message, or there is none.
+            ModelError: the template refuses the conversation, for instance its system message.
         """
-        if not self._takes_conversations:
-            raise self._no_chat_template()
         return list(self._apply(messages, add_generation_prompt=True, sanitize_control_tokens=True)["input_ids"])
 
     def text_ids(self, text: str) -> list[int]:
@@ -175,42 +177,38 @@ class PromptEncoder:
 
     def response_ids(self, text: str) -> list[int]:
         """Token ids of a response after its `lead`, with the token that ends it and that stands nowhere else in it."""
-        before: list[int] = []
-        if self.lead.isspace():
-            text = self.lead + text
-        elif self.lead:
-            before = self.tokenizer.encode(self.lead, add_special_tokens=False)
+        text = text if self.lead_ids else self.lead + text
         ids = self._plain_ids(text)
         if not set(self.stop_ids).isdisjoint(ids):
             # This tokenizer counts its end token among the ordinary ones, so it must not meet it in one piece.
             ids = [token for piece in self._inside_a_stop.split(text) for token in self._plain_ids(piece)]
-        return [*before, *ids, self.end_id]
+        return [*self.lead_ids, *ids, self.end_id]
+
+    def text(self, ids: Sequence[int]) -> str:
+        """What was written as these ids. Control tokens are left out, but for those around thoughts."""
+        kept = [token for token in ids if token not in self._unseen]
+        return str(self.tokenizer.decode(kept, skip_special_tokens=False))
 
     def _plain_ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
-    def _own_template(self) -> str | None:
+    def _own_template(self, arguments: Mapping[str, Any]) -> str:
+        """The model's template with the arguments as defaults, so that whoever loads it renders the same prompts."""
         try:
-            return self.tokenizer.get_chat_template()
-        except ValueError:
-            return None
-
-    def _no_chat_template(self) -> ModelError:
-        return no_chat_template(self.where)
-
-    def _with_bos(self, template: str) -> str:
-        """A template of ours, with BOS in front if the tokenizer begins a text with it."""
-        bos = getattr(self.tokenizer, "bos_token_id", None)
-        return (_BOS if bos is not None and self.tokenizer.encode("a")[0] == bos else "") + template
-
-    def _with_arguments(self, template: str, arguments: Mapping[str, Any]) -> str:
-        """A template that has the arguments as defaults, so that whoever loads it later renders the same prompts."""
+            template = self.tokenizer.get_chat_template()
+        except ValueError as error:
+            raise no_chat_template(self.where) from error
         require_arguments(template, arguments, self.where)
         pins = [
             f"{{% if {name} is not defined %}}{{% set {name} = {value!r} %}}{{% endif %}}"
             for name, value in arguments.items()
         ]
         return "".join([*pins, "{{ '' }}"]) + template if pins else template  # a line after a block would be eaten
+
+    def _with_bos(self, template: str) -> str:
+        """A template of ours, with BOS in front if the tokenizer begins a text with it."""
+        bos = getattr(self.tokenizer, "bos_token_id", None)
+        return (_BOS if bos is not None and self.tokenizer.encode("a")[0] == bos else "") + template
 
     def _around_a_reply(self) -> tuple[str, str, str]:
         """A prompt; then what the template writes before, and after, a reply to it."""
@@ -289,6 +287,16 @@ def require_arguments(template: str, arguments: Mapping[str, Any], where: str) -
                 expected="template_args that it reads",
                 fix="Remove or rename the argument.",
             )
+
+
+def _control_tokens(tokenizer: Tokenizer) -> frozenset[int]:
+    """Ids of the tokens that are no part of a text, other than those around thoughts."""
+    added = {token: str(text) for token, text in tokenizer.added_tokens_decoder.items()}
+    special = {token for token, text in tokenizer.added_tokens_decoder.items() if getattr(text, "special", True)}
+    kept = _CHANNELS if any("channel" in text for text in added.values()) else frozenset()
+    return frozenset(
+        token for token in special if added[token] not in kept and not _AROUND_THOUGHTS.fullmatch(added[token])
+    )
 
 
 def _second_characters(tokens: list[str]) -> re.Pattern[str]:

@@ -139,7 +139,7 @@ def model_identity(source: str, where: str = "model") -> str:
         return f"{source}@{embedded_version(source)}"
     path = Path(source).expanduser()
     if path.is_dir():
-        if not (path / "config.json").is_file():
+        if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
             raise ModelError(
                 where,
                 found=f"'{source}', a folder without config.json",

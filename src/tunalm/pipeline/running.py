@@ -27,8 +27,8 @@ from tunalm.calls.context import StageContext
 from tunalm.calls.prices import load_prices
 from tunalm.calls.spending import Account, accounts, accounts_since, spent
 from tunalm.data.sources import require_source
+from tunalm.engines.checking import check_templates, check_weights
 from tunalm.engines.models import engine_identity, model_identity
-from tunalm.engines.templates import check_templates
 from tunalm.errors import RecipeError, StoreError
 from tunalm.progress import console, is_main_process
 from tunalm.recipe import (
@@ -102,8 +102,6 @@ def plan(recipe: Recipe, run: RunFolder) -> list[Step]:
         fingerprints[name] = f"{fingerprint}/{revision}" if revision else fingerprint
         resolved = cast(Stage, map_sources(stage, _resolver(recipe, run), f"stages.{name}"))
         done = run.is_done(name, fingerprint) or run.is_kept(name, fingerprint)
-        if not done:
-            check_templates(stage, f"stages.{name}", recipe.stages)
         steps.append(Step(name, cast(Any, stage).kind, resolved, fingerprint, done))
     return steps
 
@@ -175,7 +173,7 @@ def run_recipe(
         steps = plan(recipe, run)
         for step in steps:
             if not step.done:
-                _check(step, recipe)
+                _check(step, recipe, trust_remote_code)
         budget = _budget(recipe, steps, run)
         write_text(run.path / "config.yaml", dump_recipe(recipe))
         changed = []
@@ -212,9 +210,10 @@ def _reopen_failed(recipe: Recipe, run: RunFolder) -> None:
             run.reopen_stage(step.name, MADE[step.settings.produces])
 
 
-def _check(step: Step, recipe: Recipe) -> None:
+def _check(step: Step, recipe: Recipe, trust_remote_code: bool) -> None:
     """Refuse what a stage would stop at, before any stage runs; raises as the stage would."""
     check_templates(recipe.stages[step.name], f"stages.{step.name}", recipe.stages)
+    check_weights(recipe.stages[step.name], recipe.stages, trust_remote_code=trust_remote_code)
     if step.kind != "evaluate":
         for data in settings_in(step.settings, Data):
             require_source(data)

@@ -266,15 +266,6 @@ def test_a_model_without_a_chat_template_is_one_line_and_alpaca_works() -> None:
     assert PromptEncoder(tokenizer, "alpaca", "tiny").prompt_ids([user("Hi.")])
 
 
-def test_a_model_without_a_chat_template_takes_whole_prompts_and_says_that_it_takes_no_other() -> None:
-    tokenizer = make_tokenizer(None)
-    encoder = PromptEncoder(tokenizer, None, "some/model")
-    assert decoded(encoder.text_ids("Hi.")) == "<s>Hi."
-    assert encoder.stop_ids == (tokenizer.eos_token_id,)
-    with pytest.raises(ModelError, match=r"some/model: found a model without a chat template.*template: raw"):
-        encoder.prompt_ids([user("Hi.")])
-
-
 def test_a_raw_prompt_is_the_instruction_alone() -> None:
     encoder = PromptEncoder(make_tokenizer(None), "raw", "tiny")
     assert decoded(encoder.prompt_ids([user("Name a colour.\n", "not red")])) == "<s>Name a colour.\n\n\nnot red"

@@ -10,9 +10,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 from transformers import AutoModelForCausalLM
 
-from tests.tiny import END, save_tiny_model, tiny_tokenizer
+from tests.tiny import END, TEMPLATE, save_tiny_model, tiny_tokenizer
+from tunalm.data.prompts import PromptEncoder
+from tunalm.engines import tokens as ids
 from tunalm.engines.base import Completion, NoJournal, Request
 from tunalm.engines.huggingface import HuggingFaceEngine
 from tunalm.engines.huggingface.cache import RoomyLayer, roomy_cache
@@ -110,12 +113,59 @@ def test_tokens_have_the_log_probabilities_that_they_were_written_with(folder: P
     prompts = [tokenizer.encode(one.messages[0].text, add_special_tokens=False) for one in REQUESTS]
     stops = range(4)
     with torch.inference_mode():
-        written = write_responses(model, REQUESTS, read_prompts(model, prompts, pad=0), stops)
-        texts = [Text(tuple(prompt), tuple(tokens)) for prompt, (tokens, _) in zip(prompts, written, strict=True)]
+        rooms = [one.max_new_tokens for one in REQUESTS]
+        written = write_responses(model, REQUESTS, read_prompts(model, prompts, pad=0), stops, rooms)
+        texts = [Text(tuple(prompt), tuple(one.tokens)) for prompt, one in zip(prompts, written, strict=True)]
         scored = token_logprobs(model, texts, pad=0)
-    assert len({len(tokens) for tokens, _ in written}) > 3
-    assert {tokens[-1] in stops for tokens, _ in written} == {True, False}
-    assert all(close(found, logprobs) for found, (_, logprobs) in zip(scored, written, strict=True))
+    assert len({len(one.tokens) for one in written}) > 3
+    assert {one.tokens[-1] in stops for one in written} == {True, False}
+    assert all(close(found, one.logprobs) for found, one in zip(scored, written, strict=True))
+
+
+def test_numbers_that_are_not_finite_fail_the_row_whether_or_not_they_are_asked_for(
+    engine: HuggingFaceEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = engine._load()
+    weight = model.model.layers[0].mlp.up_proj.weight
+    monkeypatch.setattr(weight, "data", weight.data.index_fill(0, torch.tensor(0), torch.nan))
+    for asked in (request("Hi", 0), request("Hi", 1, logprobs=False), given_text("Hi", "no")):
+        answer = answers(engine, [asked])[asked.key]
+        assert (answer.failure or "").startswith("not-finite")
+        assert not answer.text
+
+
+def test_a_prompt_that_fills_the_models_positions_fails_and_others_get_the_room_that_is_left(tmp_path: Path) -> None:
+    short = save_tiny_model(tmp_path, initializer_range=0.5, max_position_embeddings=64)
+    engine = HuggingFaceEngine(HuggingFaceSettings(model=str(short), precision="fp32"))
+    fits, fills = request("x" * 30, 4, max_new_tokens=200), request("x" * 70, 4, max_new_tokens=200)
+    given = given_text("x" * 30, "y" * 40)
+    found = answers(engine, [fits, fills, given])
+    assert found[fits.key].failure is None
+    assert (found[fits.key].num_tokens or 0) <= 64 - 32
+    for one in (fills, given):
+        assert (found[one.key].failure or "").startswith("too long: 7")
+
+
+@pytest.mark.parametrize("special", [True, False])
+def test_thoughts_are_told_apart_from_the_answer_and_its_tokens(special: bool) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([AddedToken(tag, special=special) for tag in ("<think>", "</think>")])
+    encoder = PromptEncoder(tokenizer, "chat", "tiny")
+
+    def read(text: str, encoder: PromptEncoder = encoder) -> Completion:
+        tokens = tokenizer.encode(text, add_special_tokens=False)
+        logprobs = [-float(place) for place, _ in enumerate(tokens)]
+        return ids.completion(request("Hi", 0), 3, tokens, logprobs, encoder, "m")
+
+    answer = read(f"<think>\nHm.\n</think>\n\nYes.{END}")
+    assert (answer.text, answer.reasoning, answer.failure) == ("Yes.", "Hm.", None)
+    assert (answer.num_tokens, answer.token_logprobs) == (5, [-9.0, -10.0, -11.0, -12.0, -13.0])
+    assert answer.completion_tokens == 14
+    assert read("<think>Hm").failure == "cut-thoughts: the reply ended inside its thoughts; raise max_new_tokens"
+    tokenizer.chat_template = TEMPLATE.replace("<|assistant|>{% endif", "<|assistant|><think>\n{% endif")
+    opened = PromptEncoder(tokenizer, "chat", "tiny")
+    assert read(f"Hm.</think>Yes.{END}", opened).text == "Yes."
+    assert (read(f"Hm.{END}", opened).failure or "").startswith("cut-thoughts")
 
 
 def test_given_texts_have_the_same_scores_whatever_is_read_together(engine: HuggingFaceEngine, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from tunalm.engines.huggingface.engine import HuggingFaceEngine
 from tunalm.engines.huggingface.weights import (
+    check_model,
     device,
     fast_bf16,
     hardware,
@@ -13,6 +14,7 @@ from tunalm.engines.huggingface.weights import (
 
 __all__ = [
     "HuggingFaceEngine",
+    "check_model",
     "device",
     "fast_bf16",
     "hardware",

@@ -8,6 +8,7 @@ token *before* temperature (Eq. 3 needs the model's own), and a prompt that is r
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,33 +20,44 @@ COMPACT_BELOW = 0.75
 """Rows of a batch are dropped from the computation once fewer than this share of them is still being written."""
 
 
-def write_responses(
-    model: Any, unit: Sequence[Request], read: Read, stop_ids: Sequence[int]
-) -> list[tuple[list[int], list[float]]]:
-    """Write one response per request, each from its row of `read`, which is used up.
+@dataclass
+class Written:
+    """A response as token ids, the stop token included."""
 
-    Returns token ids and their log-probabilities at temperature 1, the stop token included.
-    """
-    written: list[tuple[list[int], list[float]]] = [([], []) for _ in unit]
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    """At temperature 1; only where a request of the unit asks for them."""
+    finite: bool = True
+    """Whether the model gave a distribution over the tokens at every step; the response ends where it did not."""
+
+
+def write_responses(
+    model: Any, unit: Sequence[Request], read: Read, stop_ids: Sequence[int], rooms: Sequence[int]
+) -> list[Written]:
+    """Write one response per request, each from its row of `read`, which is used up, of at most `rooms` tokens."""
+    written = [Written() for _ in unit]
     steps = unit[0].max_new_tokens
     wants_logprobs = any(request.logprobs for request in unit)
     temperature = torch.tensor([request.temperature for request in unit], device=model.device)
     top_p = torch.tensor([request.top_p for request in unit], device=model.device)
     dice = torch.stack([_dice(request.seed, steps) for request in unit]).to(model.device)
     stops = torch.tensor(list(stop_ids), device=model.device)
+    room = torch.tensor(list(rooms), device=model.device)
     alive = torch.arange(len(unit), device=model.device)
     done = torch.zeros(len(unit), dtype=torch.bool, device=model.device)
     for step in range(steps):
         scores = read.logits.float()
         tokens = draw(scores, temperature[alive], top_p[alive], dice[alive, step])
         chosen = scores.log_softmax(-1).gather(-1, tokens[:, None])[:, 0] if wants_logprobs else scores[:, 0]
-        for index, finished, token, logprob in zip(
-            alive.tolist(), done.tolist(), tokens.tolist(), chosen.tolist(), strict=True
+        finite = scores.amax(-1).isfinite()  # the largest of several numbers is not one if any of them is not
+        for index, finished, right, token, logprob in zip(
+            alive.tolist(), done.tolist(), finite.tolist(), tokens.tolist(), chosen.tolist(), strict=True
         ):
             if not finished:
-                written[index][0].append(token)
-                written[index][1].append(logprob)
-        done |= torch.isin(tokens, stops)
+                written[index].finite = right
+                written[index].tokens.append(token)
+                written[index].logprobs.append(logprob)
+        done |= torch.isin(tokens, stops) | ~finite | (room[alive] <= step + 1)
         if done.all() or step == steps - 1:
             break
         if (~done).sum() < COMPACT_BELOW * len(done):

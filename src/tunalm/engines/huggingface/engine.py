@@ -16,13 +16,14 @@ from tunalm.engines.huggingface.reading import read_prompts
 from tunalm.engines.huggingface.scoring import Text, batches, token_logprobs
 from tunalm.engines.huggingface.weights import device, fast_bf16, load_model, load_tokenizer
 from tunalm.engines.models import engine_identity
-from tunalm.engines.tokens import completion, given_ids, prompt_ids
+from tunalm.engines.tokens import NOT_FINITE, completion, given_ids, prompt_ids
 from tunalm.recipe import HuggingFaceSettings
 from tunalm.store import canonical
 
 LONG = 512
 """Tokens of prompt and response: a batch of longer ones has no more tokens than one of `batch_size` of these."""
 CHARACTERS_PER_TOKEN = 3
+UNLIMITED = 1 << 30
 SCORED_TOGETHER = 64
 """Given responses in a unit."""
 
@@ -35,6 +36,8 @@ class HuggingFaceEngine:
         self._trust = trust_remote_code
         self._model: Any = None
         self._encoder: PromptEncoder | None = None
+        self._positions = UNLIMITED
+        """Most tokens of a prompt and its response."""
         self.identity = engine_identity(settings)
         self.capabilities = Capabilities(logprobs=True, seeded=True, scores=True, raw=True)
 
@@ -77,23 +80,25 @@ class HuggingFaceEngine:
         in.
         """
         model, encoder = self._load()
-        encoded = [Text(tuple(prompt_ids(request, encoder)), tuple(given_ids(request, encoder))) for request in unit]
-        logprobs: dict[int, list[float]] = {}
+        done: list[Completion] = []
+        asked: list[Request] = []
+        encoded: list[Text] = []
+        for request in unit:
+            text = Text(tuple(prompt_ids(request, encoder)), tuple(given_ids(request, encoder)))
+            if (tokens := len(text.prompt) + len(text.response)) > self._positions:
+                done.append(self._too_long(request, tokens))
+            else:
+                asked.append(request)
+                encoded.append(text)
         for places in batches(encoded, self._settings.batch_size):
             found = token_logprobs(model, [encoded[place] for place in places], encoder.end_id)
-            logprobs.update(zip(places, found, strict=True))
-        return [
-            completion(
-                request,
-                len(encoded[place].prompt),
-                encoded[place].response,
-                logprobs[place],
-                encoder,
-                self._settings.model,
-                request.messages[-1].text,
-            )
-            for place, request in enumerate(unit)
-        ]
+            for place, logprobs in zip(places, found, strict=True):
+                request, text = asked[place], encoded[place]
+                words = request.messages[-1].text
+                done.append(
+                    completion(request, len(text.prompt), text.response, logprobs, encoder, self._settings.model, words)
+                )
+        return _in_order(done, unit)
 
     def _load(self) -> tuple[Any, PromptEncoder]:
         if self._model is None or self._encoder is None:
@@ -104,25 +109,40 @@ class HuggingFaceEngine:
             self._encoder = PromptEncoder(tokenizer, self._settings.template, source, self._settings.template_args)
             model = load_model(source, precision=precision, trust_remote_code=self._trust)
             self._model = model.to(device()).eval()
+            self._positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or UNLIMITED
         return self._model, self._encoder
 
     @torch.inference_mode()
     def _answer(self, unit: Sequence[Request]) -> list[Completion]:
         model, encoder = self._load()
-        prompts = [prompt_ids(request, encoder) for request in unit]
+        done: list[Completion] = []
+        asked: list[tuple[Request, list[int], int]] = []
+        for request in unit:
+            prompt = prompt_ids(request, encoder)
+            room = min(request.max_new_tokens, self._positions - len(prompt))
+            if room < 1:
+                done.append(self._too_long(request, len(prompt)))
+            else:
+                asked.append((request, prompt, room))
+        if not asked:
+            return done
+        requests, prompts, rooms = zip(*asked, strict=True)
         read = read_prompts(model, prompts, encoder.end_id)
-        written = write_responses(model, unit, read, encoder.stop_ids)
-        return [
-            completion(
-                request,
-                len(prompt),
-                tokens,
-                logprobs if request.logprobs else None,
-                encoder,
-                self._settings.model,
-            )
-            for request, prompt, (tokens, logprobs) in zip(unit, prompts, written, strict=True)
-        ]
+        written = write_responses(model, requests, read, encoder.stop_ids, rooms)
+        for request, prompt, response in zip(requests, prompts, written, strict=True):
+            logprobs = response.logprobs if request.logprobs else None
+            answer = completion(request, len(prompt), response.tokens, logprobs, encoder, self._settings.model)
+            done.append(answer if response.finite else answer.model_copy(update={"text": "", "failure": NOT_FINITE}))
+        return _in_order(done, unit)
+
+    def _too_long(self, request: Request, tokens: int) -> Completion:
+        failure = f"too long: {tokens} tokens, where the model takes {self._positions}"
+        return Completion(key=request.key, model=self._settings.model, failure=failure)
+
+
+def _in_order(completions: Iterable[Completion], unit: Sequence[Request]) -> list[Completion]:
+    by_key = {completion.key: completion for completion in completions}
+    return [by_key[request.key] for request in unit]
 
 
 def _by_prompt(request: Request) -> tuple[str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +13,18 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from tunalm.engines.models import EMBEDDED, converted_folder, embedded_folder, model_identity
+from tunalm.engines.checking import Role
+from tunalm.engines.huggingface.files import (
+    adapter_base,
+    convert_embedded,
+    require_no_quantisation,
+    require_whole_files,
+)
+from tunalm.engines.models import model_identity
 from tunalm.errors import ModelError
-from tunalm.progress import console
+
+_TENSORS_NAMED = 3
+_HEAD = "score.weight"
 
 
 def fast_bf16() -> bool:
@@ -45,21 +55,32 @@ def resolve_model(source: str) -> str:
     """Turn what a recipe says into what transformers loads: a folder or a hub id.
 
     Raises:
-        ModelError: no such folder, or an embedded model whose package is not installed.
+        ModelError: no such folder, one whose files are not whole, or an embedded model whose package is not installed.
     """
     model_identity(source)
     if source.startswith("embedded:"):
-        return str(_embedded_folder(source))
+        with _silent_transformers():
+            return str(convert_embedded(source))
     path = Path(source).expanduser()
-    return str(path) if path.is_dir() else source
+    if not path.is_dir():
+        return source
+    require_whole_files(path)
+    return str(path)
 
 
 def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
-    """Load the tokenizer of a model, with a padding token (the end token where the model has none of its own)."""
+    """Load the tokenizer of a model, with a padding token (the end token where the model has none of its own).
+
+    Raises:
+        ModelError: it cannot be found or loaded.
+    """
     resolved = resolve_model(source)
+    base = adapter_base(Path(resolved))
+    if base is not None and not (Path(resolved) / "tokenizer_config.json").is_file():
+        return load_tokenizer(base, trust_remote_code=trust_remote_code)
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolved, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:
         raise _unloadable(source, "tokenizer", error) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -67,13 +88,14 @@ def load_tokenizer(source: str, *, trust_remote_code: bool = False) -> Any:
 
 
 def load_model(source: str, *, precision: Literal["fp32", "bf16"], trust_remote_code: bool = False) -> Any:
-    """Load a causal language model in the given precision, on the CPU.
+    """Load a causal language model in the given precision, on the CPU. LoRA adapters are merged into their model.
 
     Raises:
-        ModelError: it cannot be found or loaded, or asks to run code of its own that the user has not allowed.
+        ModelError: it cannot be found or loaded, its weights do not fit its configuration or its tokenizer, or it asks
+            to run code of its own that the user has not allowed.
     """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    return _load(AutoModelForCausalLM, source, dtype=dtype, trust_remote_code=trust_remote_code)
+    return _load(source, "language model", trust_remote_code, dtype=dtype)
 
 
 def load_scorer(source: str, *, trained: bool, trust_remote_code: bool = False) -> Any:
@@ -85,26 +107,75 @@ def load_scorer(source: str, *, trained: bool, trust_remote_code: bool = False) 
         trust_remote_code: whether the model may run code of its own.
 
     Raises:
-        ModelError: it cannot be found or loaded, has no such head, or asks to run code of its own that the user has not
-            allowed.
+        ModelError: as `load_model`, or it has no such head.
     """
-    model, report = _load(
-        AutoModelForSequenceClassification,
-        source,
-        num_labels=1,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-        dtype=torch.float32,
-        trust_remote_code=trust_remote_code,
-    )
+    return _load(source, "proxy" if trained else "start of a proxy", trust_remote_code)
+
+
+def check_model(source: str, role: Role = "language model", *, trust_remote_code: bool = False) -> None:
+    """Find out whether a model can be loaded from the headers of its files, without reading its weights.
+
+    Raises:
+        ModelError: as `load_model` and `load_scorer`.
+    """
+    load_tokenizer(source, trust_remote_code=trust_remote_code)
+    _load(source, role, trust_remote_code, device_map="meta")
+
+
+def _load(
+    source: str, role: Role, trust_remote_code: bool, *, dtype: torch.dtype = torch.float32, **options: Any
+) -> Any:
+    """Load a model and see to it that none of its weights is a random one."""
+    resolved = resolve_model(source)
+    base = adapter_base(Path(resolved))
+    if base is not None:
+        model = _load(base, role, trust_remote_code, **options)
+        return model if options else _merged(model, source, resolved).to(dtype)
+    kind: Any = AutoModelForCausalLM
+    if role != "language model":
+        kind, options = AutoModelForSequenceClassification, {"num_labels": 1, **options}
+    with _silent_transformers():
+        try:
+            require_no_quantisation(source, AutoConfig.from_pretrained(resolved, trust_remote_code=trust_remote_code))
+            model, report = kind.from_pretrained(
+                resolved,
+                use_safetensors=True,
+                trust_remote_code=trust_remote_code,
+                dtype=dtype,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **options,
+            )
+        except ModelError:
+            raise
+        except Exception as error:
+            raise _unloadable(source, "model", error) from error
+    if role != "language model":
+        _require_head(model, report, source, trained=role == "proxy")
+    _require_fit(report, source, has_new_head=role == "start of a proxy")
+    _require_embeddings(model, source, trust_remote_code)
+    return model
+
+
+def _merged(model: Any, source: str, folder: str) -> Any:
+    """A model with the adapters of a folder added to its weights."""
+    from peft import PeftModel
+
+    try:
+        with _silent_transformers(), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            return PeftModel.from_pretrained(model, folder).merge_and_unload()
+    except Exception as error:
+        raise _unloadable(source, "LoRA adapter", error) from error
+
+
+def _require_head(model: Any, report: dict[str, Any], source: str, *, trained: bool) -> None:
     if not isinstance(getattr(model, "score", None), torch.nn.Linear):
         found = f"a {type(model).__name__}, which has no linear head 'score'"
-    elif trained and any(
-        "score." in str(name) for part in ("missing_keys", "mismatched_keys") for name in report[part]
-    ):
+    elif trained and any(_HEAD in str(name) for part in ("missing_keys", "mismatched_keys") for name in report[part]):
         found = "a model that was not trained to score: it has no head with one number"
     else:
-        return model
+        return
     raise ModelError(
         source,
         found=found,
@@ -113,29 +184,60 @@ def load_scorer(source: str, *, trained: bool, trust_remote_code: bool = False) 
     )
 
 
-def _load(kind: Any, source: str, **options: Any) -> Any:
-    """Load a model as one of the automatic classes of transformers, silently."""
-    resolved = resolve_model(source)
-    shown = transformers_logging.get_verbosity()
+def _require_fit(report: dict[str, Any], source: str, *, has_new_head: bool) -> None:
+    """Refuse weights that the configuration does not ask for, and the reverse."""
+    missing, unexpected = set(report["missing_keys"]), set(report["unexpected_keys"])
+    other = {f"{name} ({_shape(here)}, not {_shape(wanted)})" for name, here, wanted in report["mismatched_keys"]}
+    if has_new_head:
+        missing -= {_HEAD}
+        unexpected -= {"lm_head.weight"}
+        other = {name for name in other if not name.startswith(_HEAD)}
+    wrong = {"lack": missing, "have": unexpected, "have in another shape": other}
+    said = [f"{verb} {_listed(names)}" for verb, names in wrong.items() if names]
+    if said or report.get("error_msgs"):
+        raise ModelError(
+            source,
+            found=f"weights that do not fit config.json: they {' and '.join(said) or report['error_msgs'][0]}",
+            fix="Fetch or save the model again, as a causal language model with all its weights.",
+        )
+
+
+def _shape(size: Any) -> str:
+    return "x".join(map(str, size))
+
+
+def _listed(names: set[str]) -> str:
+    more = len(names) - _TENSORS_NAMED
+    return ", ".join(sorted(names)[:_TENSORS_NAMED]) + (f" and {more} more tensors" if more > 0 else "")
+
+
+def _require_embeddings(model: Any, source: str, trust_remote_code: bool) -> None:
+    """Refuse a tokenizer that has tokens, other than one for padding, that the model does not know."""
+    tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
+    known = model.get_input_embeddings().weight.shape[0]
+    unknown = {name: number for name, number in tokenizer.get_vocab().items() if number >= known}
+    unknown.pop(tokenizer.pad_token, None)  # never read: what is padded is masked
+    if unknown:
+        name, number = min(unknown.items(), key=lambda item: item[1])
+        raise ModelError(
+            source,
+            found=f"a tokenizer with {len(unknown)} tokens for which the model has no embedding, the first {name!r}"
+            f" (id {number}; the model has {known})",
+            fix="Save the model after resize_token_embeddings, or take the tokenizer that belongs to it.",
+        )
+
+
+@contextmanager
+def _silent_transformers() -> Iterator[None]:
+    """Keep transformers from printing, which every process of a launch would do."""
+    shown, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
-        with _no_transformers_bar():
-            return kind.from_pretrained(resolved, use_safetensors=True, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise _unloadable(source, "model", error) from error
+        yield
     finally:
         transformers_logging.set_verbosity(shown)
-
-
-class _no_transformers_bar:  # noqa: N801 - reads as a statement
-    """Silence the loading bar of transformers, which would be printed by every process of a launch."""
-
-    def __enter__(self) -> None:
-        self.enabled = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        if self.enabled:
+        if bars:
             transformers_logging.enable_progress_bar()
 
 
@@ -145,40 +247,12 @@ def _unloadable(source: str, what: str, error: Exception) -> ModelError:
         return ModelError(
             source,
             found=f"a {what} that runs code of its own",
-            expected="one that transformers knows",
             fix="Read that code; if you trust it, type --trust-remote-code.",
         )
+    if "deserializing header" in reason:
+        reason = f"its .safetensors is cut short or broken: {reason}"
     return ModelError(
         source,
         found=f"a {what} that cannot be loaded ({reason[:200]})",
-        expected="a causal language model in safetensors that transformers loads",
-        fix="Check the name or path; a hub id needs the network or a filled cache.",
+        fix="Check the name or path, or fetch it again; a hub id needs the network or a filled cache.",
     )
-
-
-def _embedded_folder(source: str) -> Path:
-    """Convert an embedded GGUF model to a Hugging Face folder, once per version and machine."""
-    embedded = EMBEDDED[source]
-    target = converted_folder(source)
-    if target.is_dir():
-        return target
-    console().print(f"Converting {source} for transformers, once ...", markup=False)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    origin = embedded_folder(source)
-    with _no_transformers_bar():
-        tokenizer = AutoTokenizer.from_pretrained(origin, gguf_file=embedded.weights)
-        loaded = AutoModelForCausalLM.from_pretrained(origin, gguf_file=embedded.weights, dtype=torch.float32)
-        # A model loaded from GGUF keeps its quantisation config and refuses to be saved: build it anew.
-        plain = {key: value for key, value in loaded.config.to_dict().items() if key != "quantization_config"}
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**plain), dtype=torch.float32)
-        model.load_state_dict(loaded.state_dict())
-        model.generation_config.eos_token_id = tokenizer.eos_token_id
-        model.generation_config.pad_token_id = tokenizer.pad_token_id
-        model.to(torch.bfloat16).save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-    try:
-        os.replace(partial, target)
-    except OSError:  # another process was faster
-        shutil.rmtree(partial)
-    return target

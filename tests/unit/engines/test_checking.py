@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.tiny import TEMPLATE, tiny_tokenizer
-from tunalm.engines.templates import check_templates
+from tests.tiny import TEMPLATE, save_tiny_model, tiny_tokenizer
+from tunalm.engines.checking import check_templates, check_weights
 from tunalm.errors import ModelError
 from tunalm.recipe.loading import build_recipe
 
@@ -83,14 +83,14 @@ def test_an_argument_that_the_chat_template_does_not_read_is_refused(tmp_path: P
     check(own=stages(thinks, {"template_args": {"enable_thinking": False}})["sample"])
 
 
-def test_benchmarks_that_give_whole_prompts_need_no_template(base: str) -> None:
-    superni = {"name": "superni", "data": "ni", "template": "tk-instruct"}
-    check(scores={"kind": "evaluate", "models": [base], "benchmarks": [superni]})
-    with pytest.raises(ModelError, match="without a chat template"):
-        check(
-            scores={
-                "kind": "evaluate",
-                "models": [base],
-                "benchmarks": [superni, {"name": "reference", "data": DATA}],
-            }
-        )
+def test_the_weights_of_every_model_that_a_stage_reads_are_looked_at(tmp_path: Path) -> None:
+    model = save_tiny_model(tmp_path / "model")
+    asked = stages(str(model), {})
+    for kind in ("sft", "train", "proxy", "sample", "rescore", "scores", "compared"):
+        check_weights(build_recipe({"name": "r", "stages": {kind: asked[kind]}}).stages[kind])
+    with pytest.raises(ModelError, match="not trained to score"):
+        check_weights(build_recipe({"name": "r", "stages": {"by_proxy": asked["by_proxy"]}}).stages["by_proxy"])
+    (model / "model.safetensors").write_bytes(b"")
+    for kind, stage in asked.items():
+        with pytest.raises(ModelError, match="an empty file"):
+            check_weights(build_recipe({"name": "r", "stages": {kind: stage}}).stages[kind])
