@@ -1,21 +1,24 @@
 """Makes the calls of one run to a server: at once as many as the server bears, again where that is worth it.
 
-Every call is told to the journal as it happens. When the run must stop, what is in flight is seen to its end, because
-it is paid for; only who leaves the run (Ctrl-C) abandons it.
+    unit --> limit lets it go --> journal: sending --> wire --> journal: received | lost | refused --> completions
+                 `-- another attempt, if `retries` says so <---------------------------'
+
+When the run must stop, what is in flight is seen to its end, because it is paid for; only who leaves the run (Ctrl-C)
+abandons it. The event loop runs in a thread of its own, so a caller may have one too (a notebook does).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
 import stamina
 from anyio.from_thread import start_blocking_portal
 
 from tunalm.engines.base import Completion, Journal, Request
-from tunalm.engines.endpoint.bodies import estimated_tokens, largest_reply
+from tunalm.engines.endpoint.bodies import Dialect, estimated_tokens, largest_reply
 from tunalm.engines.endpoint.faults import failed
 from tunalm.engines.endpoint.limits import Concurrency
 from tunalm.engines.endpoint.retries import (
@@ -33,56 +36,53 @@ from tunalm.engines.endpoint.retries import (
 )
 from tunalm.engines.endpoint.scribe import Scribe
 from tunalm.engines.endpoint.stops import Stops
-from tunalm.engines.endpoint.wire import Answer, UnusableError, Wire
+from tunalm.engines.endpoint.wire import Answer, Fleet, UnusableError
 from tunalm.errors import EngineError
+from tunalm.progress import console
+from tunalm.records import Message
 
 Unit = Sequence[Request]
-HAND_OVER = 0.02
-"""Seconds for which finished units are gathered: each time that they are handed over, two threads get into each
-other's way."""
-
-
-class Question(Protocol):
-    """What is asked about a unit."""
-
-    path: str
-    """Below the base address."""
-
-    def body(self, unit: Unit) -> bytes:
-        """What is sent."""
-
-    def read(self, unit: Unit, answer: Answer) -> list[Completion]:
-        """Completions, in the order of the unit; raises what ends the run."""
+MALFORMED = frozenset({400, 422})
+"""Statuses by which servers say that they do not take a field."""
+ABOUT_A_PROMPT = frozenset({403, 404})
+"""Statuses of a wrong key or model, and of a prompt that is moderated or too long for every machine of a provider."""
+PLAIN = Request(key="plain", messages=[Message(role="user", content="Name an animal.")], max_new_tokens=8)
+"""What any server answers that answers anything."""
 
 
 class Calls:
     """One run.
 
     Args:
-        wire: where the calls go.
+        fleet: where the calls go.
         limit: when they go.
         stops: which answers end the run.
+        dialect: what is sent.
+        read: makes completions of a unit, in its order, of an answer; raises what ends the run.
         journal: told of every call.
-        question: what is asked.
         max_retries: per call.
     """
 
     def __init__(
         self,
-        wire: Wire,
+        fleet: Fleet,
         limit: Concurrency,
         stops: Stops,
+        dialect: Dialect,
+        read: Callable[[Unit, int, bytes], list[Completion]],
         journal: Journal,
-        question: Question,
         max_retries: int,
     ) -> None:
-        self._wire, self._limit, self._stops = wire, limit, stops
-        self._journal, self._question, self._max_retries = journal, question, max_retries
-        self._finished: list[list[Completion]] = []
-        self._done: SimpleQueue[list[list[Completion]] | None] = SimpleQueue()
+        self._fleet, self._limit, self._stops, self._dialect = fleet, limit, stops, dialect
+        self._read, self._journal, self._max_retries = read, journal, max_retries
+        self._done: SimpleQueue[list[Completion] | None] = SimpleQueue()
         self._error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: set[asyncio.Task[None] | None] = set()
+        self._succeeded = False
+        """The server has answered something."""
+        self._works: asyncio.Future[bool] | None = None
+        """Whether it answers a plain question, once that matters."""
 
     def results(self, units: Sequence[Unit]) -> Iterator[list[Completion]]:
         """Yield every unit as soon as it is answered.
@@ -94,8 +94,8 @@ class Calls:
         with Scribe(self._journal) as self._scribe, start_blocking_portal() as portal:
             work = portal.start_task_soon(self._answer_all, units)
             try:
-                while (finished := self._done.get()) is not None:
-                    yield from finished
+                while (answered := self._done.get()) is not None:
+                    yield answered
             except BaseException:
                 portal.call(self._abandon)
                 raise
@@ -103,12 +103,11 @@ class Calls:
 
     async def _answer_all(self, units: Sequence[Unit]) -> None:
         try:
-            async with self._wire.connected():
+            async with self._fleet.connected():
                 self._start(self._start_all(units))
                 while self._tasks:
                     await asyncio.wait(self._tasks)
         finally:
-            self._hand_over()
             self._done.put(None)
         if self._error:
             raise self._error
@@ -129,20 +128,11 @@ class Calls:
 
     async def _work(self, unit: Unit) -> None:
         try:
-            answered = await self._answer(unit)
-            if not self._finished:
-                asyncio.get_running_loop().call_later(HAND_OVER, self._hand_over)
-            self._finished.append(answered)
+            self._done.put(await self._answer(unit))
         except Exception as error:
             self._error = self._error or error
             for task in self._tasks - self._in_flight - {asyncio.current_task()}:
                 task.cancel()
-
-    def _hand_over(self) -> None:
-        """Let the thread of `results` have what is finished."""
-        if self._finished:
-            self._done.put(self._finished)
-            self._finished = []
 
     async def _answer(self, unit: Unit) -> list[Completion]:
         try:
@@ -179,7 +169,7 @@ class Calls:
             await kept
             if isinstance(answer, UnusableError):
                 return failed(unit, str(answer))
-            completions = self._question.read(unit, answer)
+            completions = self._read(unit, answer.status, answer.body)
             if used := (completions[0].prompt_tokens or 0) + (completions[0].completion_tokens or 0):
                 self._limit.correct(used - self._cost(unit))
             return completions
@@ -216,8 +206,9 @@ class Calls:
             UnusableError: as `Wire.post`.
         """
         sent_at = asyncio.get_running_loop().time()
+        body = self._dialect.body(unit)
         try:
-            answer = await self._wire.post(self._question.path, self._question.body(unit), largest_reply(unit))
+            answer = await self._fleet.post(unit[0], self._dialect.path(unit[0]), body, largest_reply(unit))
             if answer.status in UNCERTAIN:
                 raise LostError(self._stops.failure(answer), asked_pause(answer.headers), overload=True)
         except NotSentError as error:
@@ -228,14 +219,43 @@ class Calls:
                 self._limit.timed_out(sent_at)
             error.may_repeat = await self._scribe.tell(self._journal.lost, unit, error.failure)
             raise
-        no_room = answer.status in NO_ROOM
-        if no_room:
+        if answer.status in NO_ROOM:
             self._limit.refused(sent_at)
         else:
             self._limit.answered(sent_at)
-        stop = None if answer.succeeded else self._stops.reason(answer, self._limit.refusing_for())
-        if not stop and not may_pass(answer.status):
+        if answer.succeeded:
+            self._succeeded = True
             return answer
         failure = self._stops.failure(answer)
+        stop: Exception | None = self._stops.reason(answer, self._limit.refusing_for())
+        if stop and answer.status in ABOUT_A_PROMPT and await self._answers_others():
+            stop = None
+        if answer.status in MALFORMED and self._learned(unit, body, failure):
+            stop = RefusedError(failure)
+        if not stop and not may_pass(answer.status):
+            return answer
         await self._scribe.tell(self._journal.refused, unit, failure)
-        raise stop or (RefusedError if no_room else ServerError)(failure, asked_pause(answer.headers))
+        raise stop or (RefusedError if answer.status in NO_ROOM else ServerError)(failure, asked_pause(answer.headers))
+
+    def _learned(self, unit: Unit, sent: bytes, failure: str) -> bool:
+        """Whether a refused request would now be put in another way."""
+        if said := self._dialect.learn(sent, failure):
+            console().print(f"      {said}", markup=False)
+        return self._dialect.body(unit) != sent
+
+    async def _answers_others(self) -> bool:
+        """Whether the server answers a plain question: then it is a prompt that it refuses, and no key or model."""
+        if self._succeeded:
+            return True
+        if self._works is None:
+            self._works = asyncio.get_running_loop().create_future()
+            try:
+                path, body = self._dialect.path(PLAIN), self._dialect.body([PLAIN])
+                answer = await self._fleet.post(PLAIN, path, body, largest_reply([PLAIN]))
+                self._works.set_result(answer.succeeded)
+            except (CallError, UnusableError):
+                self._works.set_result(False)
+            except BaseException:
+                self._works.cancel()
+                raise
+        return await asyncio.shield(self._works)

@@ -1,7 +1,7 @@
 """An OpenAI-compatible server as an engine (OpenAI, vLLM, SGLang, llama.cpp).
 
-A call is made over `wire`, when `limits` lets it go, again if `retries` says so, and its reply is read by `replies`;
-`calls` puts these together. A key goes to the one address that it was named for (`addresses`).
+A call is put into words by `bodies`, made over `wire` when `limits` lets it go, again if `retries` says so, and its
+reply is read by `replies`; `calls` puts these together. A key goes to the address that it was named for (`addresses`).
 """
 
 from __future__ import annotations
@@ -10,40 +10,56 @@ from collections.abc import Iterator, Sequence
 
 from tunalm.engines.base import Capabilities, Completion, Journal, NoJournal, Request
 from tunalm.engines.endpoint.addresses import OPENAI_HOST, checked_host, find_key
-from tunalm.engines.endpoint.bodies import PATHS, request_body, siblings
+from tunalm.engines.endpoint.bodies import Dialect, Prompts, siblings
 from tunalm.engines.endpoint.calls import Calls, Unit
 from tunalm.engines.endpoint.faults import Fault
 from tunalm.engines.endpoint.limits import Concurrency, Quota
 from tunalm.engines.endpoint.replies import ReplyReader
+from tunalm.engines.endpoint.seeds import SeedWatch
 from tunalm.engines.endpoint.stops import Stops
-from tunalm.engines.endpoint.wire import Answer, Wire
+from tunalm.engines.endpoint.wire import Fleet, Wire
+from tunalm.engines.models import engine_identity
+from tunalm.errors import EngineError
 from tunalm.recipe import EndpointSettings
 
 
 class EndpointEngine:
     """Asks a server, several requests at a time.
 
+    Args:
+        settings: who is asked, and how.
+        trust_remote_code: of no meaning here.
+        prompts: makes the prompts of `protocol: completions`; Alpaca prompts where not given.
+
     Raises:
-        EngineError: the address is not usable, or the variable that should hold its key is not set.
+        EngineError: an address is not usable, or the variable that should hold its key is not set.
     """
 
-    def __init__(self, settings: EndpointSettings, *, trust_remote_code: bool = False) -> None:
+    def __init__(
+        self, settings: EndpointSettings, *, trust_remote_code: bool = False, prompts: Prompts | None = None
+    ) -> None:
         self._settings = settings
-        self._url = settings.base_url.rstrip("/")
-        self._host = checked_host(self._url)
-        self._key = find_key(settings.api_key_env, self._host)
-        self._reader = ReplyReader(settings.model, self._key)
-        self.identity = f"endpoint {self._url} {settings.model}"
-        if settings.protocol != "chat":
-            self.identity += f" {settings.protocol}"
+        self._urls = [url.rstrip("/") for url in settings.addresses]
+        host, *others = [checked_host(url) for url in self._urls]
+        if settings.api_key_env is not None and any(other != host for other in others):
+            raise EngineError(
+                "engine.api_key_env",
+                found=f"one key for {host} and {others[0]}",
+                fix="Give addresses of one host, or ask each host in a stage of its own.",
+            )
+        self._key = find_key(settings.api_key_env, host)
+        self._reader = ReplyReader(settings, self._key)
+        self.identity = engine_identity(settings)
         self.max_duplicates = settings.max_duplicates
-        self._stops = Stops(self.identity, settings, self._host, self._reader)
+        self._stops = Stops(self.identity, settings, host, self._reader)
+        self._dialect = Dialect(settings, openai=host == OPENAI_HOST, prompts=prompts)
+        self._gives_logprobs = False
         self.capabilities = Capabilities(
             logprobs=True,
             json_schema=True,
+            scores=settings.protocol == "completions",
             n=settings.max_n > 1,
             raw=settings.protocol == "completions",
-            scores=settings.protocol == "completions",
             notes=(
                 "log-probabilities are those that the server reports; some servers report them after temperature "
                 "(the same at temperature 1), and some leave out the end token",
@@ -57,7 +73,11 @@ class EndpointEngine:
     def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
         """Answer units, at most `concurrency` at a time, yielding each when it is done.
 
-        Leaving the loop ends the requests.
+        A request whose response is given goes to `/completions`, which must echo prompt and response with their
+        log-probabilities. Leaving the loop ends the requests.
+
+        Raises:
+            EngineError: no other request can fare better; what was in flight has been yielded by then.
         """
         settings = self._settings
         limit = Concurrency(
@@ -65,33 +85,28 @@ class EndpointEngine:
             Quota(settings.requests_per_minute) if settings.requests_per_minute else None,
             Quota(settings.tokens_per_minute) if settings.tokens_per_minute else None,
         )
-        wire = Wire(self._url, self._key, settings.timeout)
-        question = _Asking(settings, self._host, self._reader, self._stops)
-        return Calls(wire, limit, self._stops, journal, question, settings.max_retries).results(batches)
+        fleet = Fleet([Wire(url, self._key, settings.timeout) for url in self._urls])
+        calls = Calls(fleet, limit, self._stops, self._dialect, self._read, journal, settings.max_retries)
+        watch = SeedWatch(batches)
+        for unit in calls.results(batches):
+            watch.see(unit)
+            yield unit
+        watch.say()
 
     def read(self, unit: Sequence[Request], status: int, body: bytes) -> list[Completion]:
         """Completions of a unit from the body of a reply that was kept."""
-        return self._reader.completions(unit, status, body)
+        if not unit[0].given or not 200 <= status < 300:
+            return self._reader.completions(unit, status, body)
+        return [self._reader.scored(unit[0], *self._dialect.given(unit[0]), body)]
 
     def probe(self, request: Request) -> Completion:
         """Answer one small request outside of any run (see `Probed`)."""
         ((completion,),) = self.generate([[request]], NoJournal())
         return completion
 
-
-class _Asking:
-    """Asks for responses, or for the log-probabilities of those that are given."""
-
-    def __init__(self, settings: EndpointSettings, host: str, reader: ReplyReader, stops: Stops) -> None:
-        self.path = PATHS[settings.protocol]
-        self._settings, self._openai, self._reader, self._stops = settings, host == OPENAI_HOST, reader, stops
-        self._gives_logprobs = False
-
-    def body(self, unit: Unit) -> bytes:
-        return request_body(self._settings, unit, openai=self._openai)
-
-    def read(self, unit: Unit, answer: Answer) -> list[Completion]:
-        completions = self._reader.completions(unit, answer.status, answer.body)
+    def _read(self, unit: Unit, status: int, body: bytes) -> list[Completion]:
+        """The same, and the end of the run if the server gives no log-probabilities at all."""
+        completions = self.read(unit, status, body)
         self._gives_logprobs |= any(completion.token_logprobs for completion in completions)
         if not self._gives_logprobs and any(
             (completion.failure or "").startswith(Fault.MISSING_LOGPROBS) for completion in completions

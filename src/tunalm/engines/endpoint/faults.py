@@ -30,6 +30,7 @@ class Fault(StrEnum):
     DUPLICATE_INDEX = "duplicate-index"
     NULL_CONTENT = "null-content"
     EMPTY_TEXT = "empty-text"
+    CUT_THOUGHTS = "cut-thoughts"
     TOOL_CALL = "tool-call"
     REFUSAL = "refusal"
     CONTENT_FILTER = "content-filter"

@@ -1,41 +1,112 @@
 """Reading what a server says, which may be anything: each reply becomes completions, or a failure of a named kind.
 
+    body --> choices --> thoughts apart from the answer --> log-probabilities of the answer's tokens --> completions
+
 A reply of several choices is read choice by choice, so that one that is unusable fails alone. Nothing is guessed: a
-text without a known end, or whose log-probabilities cannot be those of its tokens, is a failure.
+text without a known end, or whose log-probabilities are not those of its tokens, is a failure. Whatever else is in a
+reply is left alone.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tunalm.engines.base import Completion, Request
-from tunalm.engines.endpoint.bodies import prompt_text
+from tunalm.engines.endpoint.bodies import Prompt
 from tunalm.engines.endpoint.faults import Fault, ReplyError, failed
-from tunalm.engines.endpoint.formats import Choice, Error, Logprobs, Message, Reply
+from tunalm.engines.endpoint.logprobs import Logprobs, checked, of_answer
+from tunalm.engines.reasoning import joined, split_thoughts
+from tunalm.recipe import Served
 
-ROUNDING = 1e-3
-"""A log-probability may exceed 0 by so much and is then taken for 0."""
 ENDS = {
-    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
+    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete"), "stop"),
     **dict.fromkeys(("length", "max_tokens"), "length"),
 }
-"""What servers call the two ways in which a text ends."""
+"""What servers call the two ways in which a text ends, in small letters."""
+_THOUGHTS = ("thinking", "reasoning")
+"""Types of the parts of a content, and names of the fields in them, that hold thoughts."""
+
+
+class _Said(BaseModel):
+    """What the model says in a chat."""
+
+    content: str | list[dict[str, Any]] | None = None
+    refusal: str | None = None
+    tool_calls: list[Any] | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+
+
+class _Choice(BaseModel):
+    """One response."""
+
+    message: _Said | None = None
+    """Of a chat."""
+    text: str | None = None
+    """Of a completion."""
+    finish_reason: str | None = None
+    logprobs: Logprobs | None = None
+
+
+class _Body(BaseModel):
+    """A reply. Its choices are read one by one, so that a bad one spoils no other."""
+
+    choices: list[Any]
+    model: str | None = None
+    usage: Any = None
+
+
+class _Error(BaseModel):
+    """A refusal, in the ways of several servers."""
+
+    error: Any = None
+    message: Any = None
+    detail: Any = None
+
+
+@dataclass(frozen=True)
+class _Usage:
+    """Tokens that a call used, each None if the server does not tell."""
+
+    prompt: int | None
+    completion: int | None
+    cached: int | None
+    reasoning: int | None
+
+    @classmethod
+    def of(cls, told: Any) -> _Usage:
+        told = told if isinstance(told, dict) else {}
+        return cls(
+            _count(told.get("prompt_tokens")),
+            _count(told.get("completion_tokens")),
+            _count(_inside(told, "prompt_tokens_details", "cached_tokens") or told.get("prompt_cache_hit_tokens")),
+            _count(_inside(told, "completion_tokens_details", "reasoning_tokens") or told.get("reasoning_tokens")),
+        )
+
+    def spent(self) -> dict[str, int | None]:
+        """As fields of a completion."""
+        return {
+            "prompt_tokens": self.prompt,
+            "completion_tokens": self.completion,
+            "cached_tokens": self.cached,
+            "reasoning_tokens": self.reasoning,
+        }
 
 
 class ReplyReader:
     """Turns the bodies of a server's replies into completions.
 
     Args:
-        model: name to put down where the server gives none.
+        settings: of who is asked.
         secret: must not be repeated in a failure.
     """
 
-    def __init__(self, model: str, secret: str | None) -> None:
-        self._model = model
+    def __init__(self, settings: Served, secret: str | None) -> None:
+        self._settings = settings
         self._secret = secret
 
     def completions(self, unit: Sequence[Request], status: int, body: bytes) -> list[Completion]:
@@ -47,65 +118,56 @@ class ReplyReader:
             if not 200 <= status < 300:
                 return failed(unit, f"http-{status}: {self.explanation(body)}")
             reply = self._parsed(body)
-            if unit[0].given:
-                return [self._scored(unit[0], reply)]
-            prompt_tokens, completion_tokens, hidden_tokens = _usage(reply.usage)
         except ReplyError as error:
             return failed(unit, str(error))
-        alone = len(unit) == 1
+        usage = _Usage.of(reply.usage)
+        complete = usage.completion is not None and usage.completion < unit[0].max_new_tokens
+        alone = usage.completion if len(unit) == 1 else None
         result = []
         for position, (request, choice) in enumerate(zip(unit, self._by_index(reply.choices, len(unit)), strict=True)):
             try:
-                completion = self._completion(request, choice)
-                if alone and completion_tokens is not None:
-                    _check_count(completion, completion_tokens, hidden_tokens)
-                elif not hidden_tokens and completion.finish_reason == "length":
-                    _check_count(completion, request.max_new_tokens, 0)
+                completion = self._completion(request, choice, complete)
             except ReplyError as error:
                 completion = Completion(key=request.key, failure=str(error))
-            spent = {"completion_tokens": completion_tokens, "prompt_tokens": prompt_tokens} if not position else {}
-            tokens = completion.num_tokens or (completion_tokens if alone and not completion.failure else None)
-            model = reply.model or self._model
-            result.append(completion.model_copy(update={"model": model, "num_tokens": tokens, **spent}))
+            changes: dict[str, Any] = {"model": reply.model or self._settings.model}
+            if not position:
+                changes |= usage.spent()
+            if completion.failure is None and completion.num_tokens is None and alone is not None:
+                hidden = usage.reasoning or (None if completion.reasoning else 0)
+                changes["num_tokens"] = None if hidden is None else max(alone - hidden, 0)
+            result.append(completion.model_copy(update=changes))
         return result
 
-    def _scored(self, request: Request, reply: Reply) -> Completion:
-        """Log-probabilities of the tokens of a given response from a reply that echoes it behind its prompt."""
-        prompt, text = prompt_text(request), request.messages[-1].text
-        choice = self._by_index(reply.choices, 1)[0]
-        if isinstance(choice, ReplyError):
-            raise choice
-        found = choice.logprobs or Logprobs()
-        if not found.token_logprobs or not found.text_offset or min(found.text_offset) >= len(prompt):
-            raise ReplyError(Fault.MISSING_LOGPROBS, "the server does not give those of a text that it is sent")
-        ends = [*found.text_offset[1:], len(prompt) + len(text) + 1]
-        if len(found.token_logprobs) != len(ends):
-            raise ReplyError(Fault.WRONG_LOGPROBS, "as many as tokens are expected")
-        tokens = list(zip(found.text_offset, ends, found.token_logprobs, strict=True))
-        if any(start < len(prompt) < end for start, end, _ in tokens):
-            raise ReplyError(Fault.SPLIT_TOKEN, "a token holds the end of the prompt and the start of the response")
-        values = _checked([value for start, _, value in tokens if len(prompt) <= start < len(prompt) + len(text)])
-        prompt_tokens, completion_tokens, _ = _usage(reply.usage)
+    def scored(self, request: Request, prompt: Prompt, response: Prompt, body: bytes) -> Completion:
+        """Log-probabilities of the tokens of a response from a reply that echoes `prompt + response`."""
+        try:
+            reply = self._parsed(body)
+            choice = self._by_index(reply.choices, 1)[0]
+            if isinstance(choice, ReplyError):
+                raise choice
+            found = choice.logprobs or Logprobs()
+            if isinstance(response, str):
+                values = _echoed_text(found, len(prompt), len(response))
+            else:
+                values = _echoed_ids(found, len(prompt), len(response))
+        except ReplyError as error:
+            return Completion(key=request.key, failure=str(error))
         return Completion(
             key=request.key,
-            text=text,
-            model=reply.model or self._model,
+            text=request.messages[-1].content,
+            model=reply.model or self._settings.model,
             num_tokens=len(values),
             token_logprobs=values,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
+            **_Usage.of(reply.usage).spent(),
         )
 
     def explanation(self, body: bytes) -> str:
         """What the body of an error says, on one line."""
         try:
-            value = Error.model_validate_json(body[:100_000])
+            value = _Error.model_validate_json(body[:100_000])
         except ValidationError:
-            return (
-                "no explanation"
-                if body.lstrip()[:1] in (b"", b"<")
-                else self.clean(body[:1000].decode(errors="replace"))
-            )
+            nothing = body.lstrip()[:1] in (b"", b"<")
+            return "no explanation" if nothing else self.clean(body[:1000].decode(errors="replace"))
         inner = value.error if isinstance(value.error, dict) else {"message": value.error}
         said = inner.get("message") or value.message or value.detail
         return self.clean(str(said)) if said else "no explanation"
@@ -116,7 +178,7 @@ class ReplyReader:
             text = text.replace(self._secret, "[key]")
         return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:200]
 
-    def _parsed(self, body: bytes) -> Reply:
+    def _parsed(self, body: bytes) -> _Body:
         try:
             text = body.decode("utf-8-sig").strip()
         except UnicodeDecodeError as error:
@@ -126,7 +188,7 @@ class ReplyReader:
         if text.startswith("<"):
             raise ReplyError(Fault.HTML, "the reply is a web page")
         try:
-            return Reply.model_validate_json(text)
+            return _Body.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] == "json_invalid":
@@ -136,9 +198,9 @@ class ReplyReader:
             raise ReplyError(Fault.ERROR_REPLY, said)
         raise ReplyError(Fault.WRONG_SCHEMA, "the reply holds no completion")
 
-    def _by_index(self, choices: list[Any], count: int) -> list[Choice | ReplyError]:
+    def _by_index(self, choices: list[Any], count: int) -> list[_Choice | ReplyError]:
         """The choice of each index, read; those beyond `count` were not asked for."""
-        result: list[Choice | ReplyError] = [
+        result: list[_Choice | ReplyError] = [
             ReplyError(Fault.MISSING_CHOICES, f"{len(choices)} of {count} came back") for _ in range(count)
         ]
         seen = set()
@@ -151,70 +213,102 @@ class ReplyReader:
                 continue
             seen.add(index)
             try:
-                result[index] = Choice.model_validate(choice)
+                result[index] = _Choice.model_validate(choice)
             except ValidationError as error:
                 place = ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
                 result[index] = ReplyError(Fault.WRONG_SCHEMA, self.clean(place) or "the choice is no completion")
         return result
 
-    def _completion(self, request: Request, choice: Choice | ReplyError) -> Completion:
+    def _completion(self, request: Request, choice: _Choice | ReplyError, complete: bool) -> Completion:
         if isinstance(choice, ReplyError):
             raise choice
-        text = self._text(choice)
-        end = ENDS.get(choice.finish_reason or "")
+        apart, text = self._said(choice)
+        end = ENDS.get((choice.finish_reason or "").lower())
+        if not choice.finish_reason and complete:
+            end = "stop"
+        split = split_thoughts(text, opened=self._settings.always_thinks and apart is None)
+        if split.answer is None or (not split.answer.strip() and end == "length"):
+            raise ReplyError(Fault.CUT_THOUGHTS, "the reply ended inside its thoughts; raise max_new_tokens")
+        if not split.answer.strip():
+            raise ReplyError(Fault.EMPTY_TEXT, "nothing stands after the thoughts")
         if end is None:
             raise ReplyError(Fault.UNKNOWN_END, self.clean(f"finish reason {choice.finish_reason}"))
-        completion = Completion(key=request.key, text=text, finish_reason=end)
+        keeps = self._settings.keep_reasoning
+        reasoning = "\n".join(part for part in (apart, split.reasoning) if part) or None
+        shown = text if keeps else split.answer
+        if keeps and apart is not None:
+            shown = joined(apart, text)
+        completion = Completion(key=request.key, text=shown, reasoning=reasoning, finish_reason=end)
         if not request.logprobs:
             return completion
-        values = choice.logprobs.values() if choice.logprobs else None
-        if not values:
-            raise ReplyError(Fault.MISSING_LOGPROBS, "they were asked for")
-        logprobs = _checked(values)
+        if keeps and apart is not None:
+            raise ReplyError(Fault.WRONG_LOGPROBS, "the server gives none of the thoughts that the text shall contain")
+        logprobs = of_answer(choice.logprobs, text, 0 if keeps else split.start)
         return completion.model_copy(update={"token_logprobs": logprobs, "num_tokens": len(logprobs)})
 
-    def _text(self, choice: Choice) -> str:
-        message = choice.message or Message(content=choice.text)
+    def _said(self, choice: _Choice) -> tuple[str | None, str]:
+        """Thoughts that the server keeps apart, and the text."""
+        message = choice.message or _Said(content=choice.text)
+        end = (choice.finish_reason or "").lower()
+        thoughts = [told for told in (message.reasoning_content, message.reasoning) if isinstance(told, str)]
         text = message.content
         if isinstance(text, list):
-            if any(part.type != "text" for part in text):
+            thoughts += [_thoughts_in(part) for part in text if part.get("type") in _THOUGHTS]
+            rest = [part for part in text if part.get("type") not in _THOUGHTS]
+            if any(part.get("type") != "text" or not isinstance(part.get("text"), str) for part in rest):
                 raise ReplyError(Fault.WRONG_SCHEMA, "a part of the content is no text")
-            text = "".join(part.text for part in text)
-        if choice.finish_reason == "content_filter":
+            text = "".join(part["text"] for part in rest)
+        apart = next((told.strip() for told in thoughts if told.strip()), None)
+        if end == "content_filter":
             raise ReplyError(Fault.CONTENT_FILTER, "the server's filter stopped the reply")
         if not (text or "").strip() and message.refusal:
             raise ReplyError(Fault.REFUSAL, self.clean(message.refusal))
         if not (text or "").strip() and message.tool_calls:
             raise ReplyError(Fault.TOOL_CALL, "the model called a tool instead of answering")
+        if not (text or "").strip() and apart and ENDS.get(end) == "length":
+            raise ReplyError(Fault.CUT_THOUGHTS, "the reply ended inside its thoughts; raise max_new_tokens")
         if text is None:
             raise ReplyError(Fault.NULL_CONTENT, self.clean(f"no text (finish reason {choice.finish_reason})"))
         if not text.strip():
             raise ReplyError(Fault.EMPTY_TEXT, self.clean(f"no text (finish reason {choice.finish_reason})"))
-        return text
+        return apart, text
 
 
-def _usage(usage: Any) -> tuple[int | None, int | None, int]:
-    """Tokens of the prompt and of the completion, each None if not told, and those of the latter that are hidden."""
-    usage = usage if isinstance(usage, dict) else {}
-    details = usage.get("completion_tokens_details")
-    hidden = details.get("reasoning_tokens") if isinstance(details, dict) else None
-    return _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")), _count(hidden) or 0
+def _echoed_text(found: Logprobs, prompt: int, response: int) -> list[float]:
+    """Values of the tokens of a response, which is so many characters long and stands behind so many of the prompt."""
+    values, offsets = found.token_logprobs or [], found.text_offset or []
+    if not values or not offsets or min(offsets) >= prompt:
+        raise ReplyError(Fault.MISSING_LOGPROBS, "the server does not give those of a text that it is sent")
+    ends = [*offsets[1:], prompt + response + 1]
+    if len(values) != len(ends):
+        raise ReplyError(Fault.WRONG_LOGPROBS, "as many as tokens are expected")
+    tokens = list(zip(offsets, ends, values, strict=True))
+    if any(start < prompt < end for start, end, _ in tokens):
+        raise ReplyError(Fault.SPLIT_TOKEN, "a token holds the end of the prompt and the start of the response")
+    return checked([value for start, _, value in tokens if prompt <= start < prompt + response])
+
+
+def _echoed_ids(found: Logprobs, prompt: int, response: int) -> list[float]:
+    """The same for a response of so many tokens, behind so many of the prompt."""
+    values = found.token_logprobs or []
+    if len(values) < 2:
+        raise ReplyError(Fault.MISSING_LOGPROBS, "the server does not give those of a text that it is sent")
+    if not prompt + response <= len(values) <= prompt + response + 1:
+        raise ReplyError(Fault.WRONG_LOGPROBS, f"{len(values)} values for {prompt + response} tokens")
+    return checked(values[prompt : prompt + response])
+
+
+def _thoughts_in(part: dict[str, Any]) -> str:
+    """The thoughts of one part of a content: a text, or parts again."""
+    told = next((part[name] for name in (*_THOUGHTS, "text") if part.get(name)), "")
+    inner = told if isinstance(told, list) else [{"text": told}]
+    return "".join(str(piece.get("text") or "") for piece in inner if isinstance(piece, dict))
+
+
+def _inside(told: dict[str, Any], name: str, count: str) -> Any:
+    details = told.get(name)
+    return details.get(count) if isinstance(details, dict) else None
 
 
 def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 1 << 40 else None
-
-
-def _checked(values: Sequence[float | None]) -> list[float]:
-    """Log-probabilities, once each is known to be one."""
-    good = [value for value in values if value is not None and math.isfinite(value) and value <= ROUNDING]
-    if len(good) < len(values):
-        raise ReplyError(Fault.NAN_LOGPROB, "log-probabilities that are missing, not finite, or above 0")
-    return [min(value, 0.0) for value in good]
-
-
-def _check_count(completion: Completion, tokens: int, hidden: int) -> None:
-    """Refuse log-probabilities that cannot be those of all tokens; the end token alone may lack one."""
-    count = len(completion.token_logprobs or [])
-    if completion.token_logprobs is not None and not tokens - hidden - 1 <= count <= tokens:
-        raise ReplyError(Fault.WRONG_LOGPROBS, f"{count} log-probabilities for {tokens} tokens")

@@ -7,9 +7,12 @@ for what comes out of a compressed body and not for what goes in.
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import math
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -19,6 +22,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from tunalm.engines.base import Request
 from tunalm.engines.endpoint.addresses import is_loopback
 from tunalm.engines.endpoint.faults import Fault
 from tunalm.engines.endpoint.retries import LostError, NotSentError
@@ -29,6 +33,10 @@ LONGEST_CONNECT = 10.0
 KEEP_ALIVE = 4.0
 """Seconds that an idle connection is used again; some servers close theirs after five, and a call that meets the
 closing door is lost."""
+READ_AHEAD = 1 << 20
+"""Bytes of a reply that are taken from the socket before somebody reads them; long replies come in fewer pieces."""
+REST = 30.0
+"""Seconds for which an address that could not be reached is left alone, if there are others."""
 STARTS_WITH = 1 << 16
 """Bytes that are kept of a body which cannot be kept whole."""
 
@@ -96,6 +104,7 @@ class Wire:
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            read_bufsize=READ_AHEAD,
             trust_env=False,
         ) as self._session:
             yield
@@ -137,6 +146,47 @@ class Wire:
             raise LostError(f"{Fault.NOT_HTTP}: {type(error).__name__}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise LostError(f"{Fault.RESET}: the connection broke ({type(error).__name__})") from error
+
+
+class Fleet:
+    """Addresses that serve the same model. Requests with the same prompt go to the same one, which keeps what it read.
+
+    Args:
+        wires: at least one.
+    """
+
+    def __init__(self, wires: Sequence[Wire]) -> None:
+        self._wires = wires
+        self._rests_until = [-math.inf] * len(wires)
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Keep connections until the block is left."""
+        async with AsyncExitStack() as opened:
+            for wire in self._wires:
+                await opened.enter_async_context(wire.connected())
+            yield
+
+    async def post(self, request: Request, path: str, body: bytes, limit: int) -> Answer:
+        """As `Wire.post`, to the address of the request's prompt or, if that is down, to the next that is not."""
+        now = asyncio.get_running_loop().time()
+        first = _place(request, len(self._wires))
+        order = [(first + step) % len(self._wires) for step in range(len(self._wires))]
+        order.sort(key=lambda place: self._rests_until[place] > now)
+        for place in order[:-1]:
+            try:
+                return await self._wires[place].post(path, body, limit)
+            except NotSentError:
+                self._rests_until[place] = now + REST
+        return await self._wires[order[-1]].post(path, body, limit)
+
+
+def _place(request: Request, count: int) -> int:
+    if count == 1:
+        return 0
+    prompt = request.messages[:-1] if request.given else request.messages
+    text = "\0".join(f"{message.role}\0{message.text}" for message in prompt)
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8]) % count
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
