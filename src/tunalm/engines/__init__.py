@@ -10,7 +10,7 @@ from tunalm.recipe import EngineSettings
 
 ENGINES = {
     "huggingface": "tunalm.engines.huggingface:HuggingFaceEngine",
-    "vllm": "tunalm.engines.vllm.engine:VllmEngine",
+    "vllm": "tunalm.engines.served.engine:ServedEngine",
     "endpoint": "tunalm.engines.endpoint.engine:EndpointEngine",
     "batch": "tunalm.engines.batch.engine:BatchEngine",
     "scripted": "tunalm.engines.scripted:ScriptedEngine",

@@ -79,7 +79,11 @@ class Completion(BaseModel):
     prompt_tokens: int | None = None
     """That the server charges for; on the first completion of a call that answered several requests."""
     completion_tokens: int | None = None
-    """Likewise: of the whole call, hidden ones included."""
+    """Likewise: of the whole call, those of its thoughts included."""
+    cached_tokens: int | None = None
+    """Likewise: those of the prompt that the server had read before, often at a lower price."""
+    reasoning_tokens: int | None = None
+    """Likewise: those of the completion that were thoughts."""
 
     @property
     def logprob(self) -> float | None:

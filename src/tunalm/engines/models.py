@@ -85,8 +85,13 @@ def engine_identity(settings: EngineSettings) -> str:
         ModelError: as `model_identity`.
     """
     if isinstance(settings, EndpointSettings | BatchSettings):
-        identity = f"{settings.kind} {(settings.base_url or 'file').rstrip('/')} {settings.model}"
-        return identity if settings.protocol == "chat" else f"{identity} {settings.protocol}"
+        address = settings.addresses[0] if isinstance(settings, EndpointSettings) else settings.base_url or "file"
+        identity = f"{settings.kind} {address.rstrip('/')} {settings.model}"
+        if settings.protocol != "chat":
+            identity += f" {settings.protocol}"
+        changes = {"omit", "reasoning_effort", "extra_body", "always_thinks", "keep_reasoning"}
+        changed = settings.model_dump(include=changes, exclude_defaults=True)
+        return f"{identity} {digest(changed)[:16]}" if changed else identity
     if isinstance(settings, CustomSettings):
         return f"custom {object_identity(settings.kind, 'engine')[:16]} {digest(settings.options)[:16]}"
     if isinstance(settings, ScriptedSettings):

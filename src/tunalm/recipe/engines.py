@@ -28,7 +28,12 @@ class HuggingFaceSettings(Local):
 
 
 class VllmSettings(Local):
-    """A model that vLLM runs for this process, many times as fast on an accelerator."""
+    """A model that vLLM serves for this process, many times as fast on an accelerator. `command` names another server
+    program."""
+
+    not_hashed: ClassVar[frozenset[str]] = frozenset(
+        {"batch_size", "gpu_memory_utilization", "tensor_parallel", "replicas", "start_timeout", "timeout"}
+    )
 
     kind: Literal["vllm"] = "vllm"
     batch_size: int = Field(256, ge=1)
@@ -39,8 +44,19 @@ class VllmSettings(Local):
     """Share of each accelerator's memory (without one, of the machine's) that vLLM takes."""
     tensor_parallel: int = Field(1, ge=1)
     """Accelerators that one copy of the model is spread over."""
-    replicas: int = Field(1, ge=1)
-    """Copies of the model that share the requests, each on accelerators of its own."""
+    replicas: int | None = Field(None, ge=1)
+    """Servers that share the requests, each with a copy of the model on accelerators of its own; null starts as many as
+    there are accelerators for."""
+    command: str | None = None
+    """Another program that serves the OpenAI protocol, for instance `python -m sglang.launch_server --model-path
+    {model} --port {port}`; `{model}`, `{port}`, `{dtype}` and `{tensor_parallel}` are filled in. It must take prompts
+    as token ids at `/v1/completions`. null runs `vllm serve`."""
+    start_timeout: float = Field(1800.0, gt=0)
+    """Seconds in which the servers must have loaded the model."""
+    timeout: float = Field(600.0, gt=0)
+    """Seconds to wait for one whole reply."""
+    keep_reasoning: bool = False
+    """Leave the model's thoughts in the text of its responses, so that they are ranked and learned with the answer."""
 
 
 class Served(Settings):
@@ -73,6 +89,22 @@ class Served(Settings):
     max_n: int = Field(1, ge=1)
     """Responses to one prompt asked for in one call (`n`). The prompt is then read, and paid for, once per call and not
     once per response; not every server can do it."""
+    max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
+    """What the server calls the limit on a response. `auto` tries `max_tokens` (at api.openai.com the other), and the
+    other when the server says that it takes that one."""
+    omit: list[Literal["temperature", "seed", "top_p", "response_format"]] = Field(default_factory=list)
+    """Fields that are never sent. Those that a server says it does not take are left out by themselves, except for a
+    temperature that is neither 0 nor 1: without it, the draws would be others than those asked for."""
+    reasoning_effort: str | None = None
+    """How much a reasoning model shall think, in the server's words (`low`, `medium`, `high`)."""
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Fields for every request beside those of tunalm, for instance `{chat_template_kwargs: {enable_thinking: false}}`.
+    """
+    always_thinks: bool = False
+    """The model begins every reply with thoughts and does not write the tag that opens them. A reply without the tag
+    that closes them was then cut, and is a failure."""
+    keep_reasoning: bool = False
+    """Leave the model's thoughts in the text of its responses, so that they are ranked and learned with the answer."""
     timeout: float = Field(120.0, gt=0)
     """Seconds to wait for one whole reply."""
     max_duplicates: int = Field(100, ge=0)
@@ -86,8 +118,9 @@ class EndpointSettings(Served):
     """A server that speaks the OpenAI protocol (OpenAI, vLLM, SGLang, llama.cpp)."""
 
     kind: Literal["endpoint"] = "endpoint"
-    base_url: str
-    """Address up to and including `/v1`. Plain http is accepted for this machine only."""
+    base_url: str | Annotated[list[str], Field(min_length=1)]
+    """Address up to and including `/v1`, or a list of addresses that serve the same model; requests with the same
+    prompt then go to the same one. Plain http is accepted for this machine only, unless you type `--allow-http`."""
     concurrency: int = Field(8, ge=1)
     """Most requests in flight. A server that refuses some for want of room gets fewer."""
     requests_per_minute: float | None = Field(None, gt=0)
@@ -97,6 +130,11 @@ class EndpointSettings(Served):
     max_retries: int = Field(5, ge=0)
     """How often a request is sent again after 408, 5xx or a connection error. A refusal for want of room (429, 503)
     does not count."""
+
+    @property
+    def addresses(self) -> list[str]:
+        """All of `base_url`; the first names the engine."""
+        return [self.base_url] if isinstance(self.base_url, str) else self.base_url
 
 
 class BatchSettings(Served):

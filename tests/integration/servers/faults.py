@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 Answer = Callable[[socket.socket, dict[str, Any], "FaultServer"], None]
@@ -32,13 +33,21 @@ def choice(index: int = 0, text: Any = "Green.", **changes: Any) -> dict[str, An
     return {**values, **changes}
 
 
+def thinking(thoughts: str, text: str | None = "Green.", **changes: Any) -> dict[str, Any]:
+    """A choice whose thoughts the server keeps apart."""
+    return choice(message={"content": text, "reasoning_content": thoughts}, **changes)
+
+
 def reply(*choices: dict[str, Any], **changes: Any) -> dict[str, Any]:
     usage = {"prompt_tokens": 5, "completion_tokens": 3}
     return {"model": "tiny", "choices": list(choices) or [choice()], "usage": usage, **changes}
 
 
-def logprobs(*values: float | None) -> dict[str, Any]:
-    return {"content": [{"token": "x", "logprob": value} for value in values]}
+def logprobs(*values: float | None, text: str = "Green.") -> dict[str, Any]:
+    """Of tokens that spell a text together."""
+    ends = [len(text) * number // len(values) for number in range(len(values) + 1)]
+    pieces = [text[start:end] for start, end in pairwise(ends)]
+    return {"content": [{"token": piece, "logprob": value} for piece, value in zip(pieces, values, strict=True)]}
 
 
 def head(status: int, **headers: object) -> bytes:
@@ -80,12 +89,28 @@ always("number-content", reply(choice(text=7)))
 always("blank-text", reply(choice(text=" \n")))
 always("aborted", reply(choice(finish_reason="abort")))
 always("no-finish-reason", reply(choice(finish_reason=None)))
+always("no-finish-reason-nor-usage", reply(choice(finish_reason=None), usage=None))
+always("end-in-capitals", reply(choice(finish_reason="STOP")))
 always("nan-logprob", reply(choice(logprobs=logprobs(-1.0, float("nan"), -1.0))))
 always("positive-logprob", reply(choice(logprobs=logprobs(-1.0, 1.0, -1.0))))
 always("infinite-logprob", reply(choice(logprobs=logprobs(-1.0, float("-inf"), -1.0))))
 always("null-logprob", reply(choice(logprobs=logprobs(-1.0, None, -1.0))))
-always("too-few-logprobs", reply(choice(logprobs=logprobs(-1.0))))
-always("too-many-logprobs", reply(choice(logprobs=logprobs(*[-1.0] * 9))))
+always("placeholder-logprob", reply(choice(logprobs=logprobs(-1.0, -9999.0, -1.0))))
+always("too-few-logprobs", reply(choice(logprobs=logprobs(-1.0, text="Gree"))))
+always("too-many-logprobs", reply(choice(logprobs=logprobs(-1.0, -1.0, -1.0, text="Green. It is."))))
+always("other-logprobs", reply(choice(logprobs=logprobs(-1.0, -1.0, text="Blue!!"))))
+always("tokenless-logprobs", reply(choice(logprobs={"content": [{"logprob": -1.0}] * 3})))
+always("thought-logprobs", reply(thinking("Hm.", logprobs=logprobs(-1.0, -1.0, text="Hm.Green."))))
+always("thoughts", reply(choice(text="<think>\nA colour.\n</think>\n\nGreen.")))
+always("unopened-thoughts", reply(choice(text="A colour.\n</think>\n\nGreen.")))
+always("thoughts-apart", reply(thinking("A colour.")))
+always(
+    "thought-parts",
+    reply(choice(text=[{"type": "thinking", "thinking": [{"text": "Hm."}]}, {"type": "text", "text": "Green."}])),
+)
+always("cut-thoughts", reply(choice(text="<think>\nA colour", finish_reason="length")))
+always("cut-thoughts-apart", reply(thinking("A colour", text=None, finish_reason="length")))
+always("thoughts-alone", reply(thinking("A colour.", text="")))
 always("no-usage", reply(usage=None))
 always("negative-usage", reply(usage={"prompt_tokens": -5, "completion_tokens": -3}))
 always("tool-call", reply(choice(message={"content": None, "tool_calls": [{"function": {"name": "paint"}}]})))

@@ -16,6 +16,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request as Received
 from werkzeug import Response
 
+from tests.integration.servers.faults import logprobs as spelled
 from tunalm.engines import open_engine
 from tunalm.engines.base import Completion, NoJournal, Request
 from tunalm.engines.endpoint.engine import EndpointEngine
@@ -37,7 +38,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def choice(text: str | None = "Green.", index: int = 0, logprobs: list[float] | None = None) -> dict[str, Any]:
-    content = None if logprobs is None else {"content": [{"token": "x", "logprob": value} for value in logprobs]}
+    content = None if logprobs is None else spelled(*logprobs, text=text or "")
     message = {"role": "assistant", "content": text}
     return {"index": index, "finish_reason": "stop", "logprobs": content, "message": message}
 

@@ -50,8 +50,8 @@ class Server:
 
     def _choice(self, index: int, text: str, body: dict[str, Any]) -> dict[str, Any]:
         value = 0.0 if self.cold and body["temperature"] < 0.1 else -0.7
-        tokens = [{"token": "x", "logprob": value}] * (3 if self.end_token else 2)
-        logprobs = {"content": tokens} if self.logprobs and body.get("logprobs") else None
+        tokens = [{"token": token, "logprob": value} for token in (text[:1], text[1:], "<end>")]
+        logprobs = {"content": tokens[: 3 if self.end_token else 2]} if self.logprobs and body.get("logprobs") else None
         message = {"role": "assistant", "content": text}
         return {"index": index, "finish_reason": "stop", "logprobs": logprobs, "message": message}
 

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from tunalm.engines.base import Completion, Request
 from tunalm.engines.endpoint.faults import Fault
 from tunalm.engines.endpoint.replies import ReplyReader
+from tunalm.recipe import EndpointSettings
 from tunalm.records import Message
 
 SECRET = "sk-secret-0123456789"
-READER = ReplyReader("asked-for", SECRET)
+SETTINGS = EndpointSettings(base_url="http://127.0.0.1:1/v1", model="asked-for")
+READER = ReplyReader(SETTINGS, SECRET)
 
 
 def request(key: str = "row", **changes: Any) -> Request:
@@ -32,7 +34,15 @@ def choice(text: str = "Green.", **changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("finish", "end"), [("stop", "stop"), ("eos_token", "stop"), ("length", "length"), ("max_tokens", "length")]
+    ("finish", "end"),
+    [
+        ("stop", "stop"),
+        ("STOP", "stop"),
+        ("COMPLETE", "stop"),
+        ("eos_token", "stop"),
+        ("length", "length"),
+        ("max_tokens", "length"),
+    ],
 )
 def test_the_two_ends_have_one_name_each(finish: str, end: str) -> None:
     assert read({"choices": [choice(finish_reason=finish)]})[0].finish_reason == end
@@ -52,31 +62,93 @@ def test_the_tokens_of_a_call_stand_on_its_first_completion_even_if_that_one_fai
     assert (second.prompt_tokens, second.completion_tokens, second.num_tokens) == (None, None, None)
 
 
+def tokens(*pieces: str | bytes | None, logprob: float = -1.0) -> dict[str, Any]:
+    """Log-probabilities of tokens that are told as text, as bytes, or not at all."""
+    spelled: list[dict[str, Any]] = [
+        {"token": "?", "bytes": list(piece)} if isinstance(piece, bytes) else {"token": piece} for piece in pieces
+    ]
+    return {"content": [{**token, "logprob": logprob} for token in spelled]}
+
+
+EMOJI = "😀".encode()
+
+
 @pytest.mark.parametrize(
-    ("count", "tokens", "hidden", "fits"),
-    [(3, 3, 0, True), (2, 3, 0, True), (1, 3, 0, False), (4, 3, 0, False), (3, 50, 47, True), (3, 50, 0, False)],
+    ("text", "logprobs", "count"),
+    [
+        ("Green.", tokens("Gr", "een", "."), 3),
+        ("Green.", tokens("Gr", "een", ".", "<|im_end|>"), 4),
+        ("Green.", tokens("Gr", "een", ".", ""), 4),
+        ("Green.", tokens(" Gr", "een", ".", "\n"), 4),
+        ("Grün 😀", tokens("Gr", "ün ", EMOJI[:2], EMOJI[2:]), 4),
+        ("Grün 😀", tokens("Gr", "ün ", "\ufffd", "\ufffd"), 4),
+        (
+            "Grün 😀!",
+            {"tokens": ["Gr", "ün ", "bytes:\\xf0\\x9f", "bytes:\\x98\\x80", "!"], "token_logprobs": [-1.0] * 5},
+            5,
+        ),
+        ("<think>Hm.</think>\n\nGreen.", tokens("<think>", "Hm", ".", "</think>", "\n\n", "Gr", "een.", "<|end|>"), 3),
+        ("Hm.</think> Green.", tokens("Hm.", "</think>", " Green", "."), 2),
+        ("Green.", tokens("Gr", "een"), None),
+        ("Green.", tokens("Blue", "."), None),
+        ("Green.", tokens("Hm. ", "Gr", "een", "."), None),
+        ("Green.", tokens("Green.", " Or", " blue"), None),
+        ("Green.", tokens("token_id:7", "token_id:8"), None),
+        ("Green.", tokens(None, None, None), None),
+        ("Green. Blue.", tokens("\ufffd"), None),
+        ("<think>Hm.</think>Green.", tokens("<think>", "Hm", ".</think>Gr", "een."), None),
+    ],
 )
-def test_log_probabilities_must_be_as_many_as_tokens_but_for_the_end(
-    count: int, tokens: int, hidden: int, fits: bool
+def test_log_probabilities_are_those_of_tokens_that_spell_the_answer(
+    text: str, logprobs: dict[str, Any], count: int | None
 ) -> None:
-    values = {"content": [{"logprob": -1.0}] * count}
-    usage = {"completion_tokens": tokens, "completion_tokens_details": {"reasoning_tokens": hidden}}
-    (got,) = read({"choices": [choice(logprobs=values)], "usage": usage}, request(logprobs=True))
-    assert (got.failure is None) is fits
-    assert fits or (got.failure or "").startswith("wrong-logprobs: ")
+    (got,) = read({"choices": [choice(text, logprobs=logprobs)]}, request(logprobs=True))
+    if count is None:
+        assert (got.failure or "").partition(": ")[0] in ("wrong-logprobs", "split-token")
+    else:
+        assert (got.failure, got.num_tokens, got.logprob) == (None, count, -count)
 
 
-@pytest.mark.parametrize(("count", "fits"), [(24, True), (8, False)])
-def test_a_sibling_cut_at_the_limit_has_a_log_probability_per_token(count: int, fits: bool) -> None:
-    """The tokens of each sibling are not told; llama.cpp joins the tokens of an emoji and gives one value for them."""
-    values = {"content": [{"logprob": -1.0}] * count}
-    cut = choice(finish_reason="length", logprobs=values)
-    unit = [request(key, logprobs=True, max_new_tokens=24) for key in "ab"]
-    assert [one.failure is None for one in read({"choices": [cut, cut]}, *unit)] == [fits, fits]
+@pytest.mark.parametrize("value", [-9999.0, -9999.5, -1e30, -1001.0, 0.5, None])
+def test_a_placeholder_is_no_log_probability(value: Any) -> None:
+    (got,) = read({"choices": [choice(logprobs=tokens("Green.", logprob=value))]}, request(logprobs=True))
+    assert (got.failure or "").startswith("nan-logprob: ")
+
+
+def test_thoughts_are_kept_beside_the_answer_and_not_counted_among_its_tokens() -> None:
+    usage = {"completion_tokens": 50, "completion_tokens_details": {"reasoning_tokens": 47}, "prompt_tokens": 9}
+    usage["prompt_tokens_details"] = {"cached_tokens": 8}
+    apart = {"content": "Green.", "reasoning_content": "A colour."}
+    (got,) = read({"choices": [{"message": apart, "finish_reason": "stop"}], "usage": usage})
+    assert (got.text, got.reasoning, got.num_tokens) == ("Green.", "A colour.", 3)
+    assert (got.completion_tokens, got.reasoning_tokens, got.cached_tokens) == (50, 47, 8)
+    (inside,) = read({"choices": [choice("A colour.</think>Green.")], "usage": {"completion_tokens": 9}})
+    assert (inside.text, inside.reasoning, inside.num_tokens) == ("Green.", "A colour.", None)
+
+
+def test_thoughts_stay_in_the_text_if_they_are_asked_for() -> None:
+    reader = ReplyReader(SETTINGS.model_copy(update={"keep_reasoning": True}), None)
+    apart = {"content": "Green.", "reasoning": "A colour."}
+    for body in (choice("<think>\nA colour.\n</think>\n\nGreen."), {"message": apart, "finish_reason": "stop"}):
+        (got,) = reader.completions([request()], 200, json.dumps({"choices": [body]}).encode())
+        assert (got.text, got.reasoning) == ("<think>\nA colour.\n</think>\n\nGreen.", "A colour.")
+
+
+def test_a_model_that_always_thinks_was_cut_where_the_closing_tag_is_missing() -> None:
+    reader = ReplyReader(SETTINGS.model_copy(update={"always_thinks": True}), None)
+    cut, whole = choice("A colour, as in"), choice("A colour.</think>Green.")
+    got = [reader.completions([request()], 200, json.dumps({"choices": [body]}).encode())[0] for body in (cut, whole)]
+    assert [one.failure and one.failure.partition(": ")[0] for one in got] == ["cut-thoughts", None]
+
+
+@pytest.mark.parametrize(("used", "end"), [(255, "stop"), (256, None), (None, None)])
+def test_a_text_without_a_stated_end_is_read_if_it_did_not_fill_its_room(used: int | None, end: str | None) -> None:
+    (got,) = read({"choices": [choice(finish_reason=None)], "usage": {"completion_tokens": used}})
+    assert got.finish_reason == end
 
 
 def test_rounding_errors_above_zero_are_zero() -> None:
-    values = {"content": [{"logprob": 1e-7}, {"logprob": -2.0}]}
+    values = {"content": [{"token": "Gr", "logprob": 1e-7}, {"token": "een.", "logprob": -2.0}]}
     (got,) = read({"choices": [choice(logprobs=values)]}, request(logprobs=True))
     assert got.token_logprobs == [0.0, -2.0]
 
@@ -103,7 +175,7 @@ def test_a_token_across_the_border_of_prompt_and_text_cannot_be_scored() -> None
 
     def scored(prompt: str, text: str) -> Completion:
         asked = Request.to_score([Message(role="user", content=prompt)], text, ended=True)
-        return read(body, asked.model_copy(update={"raw": True}))[0]
+        return READER.scored(asked, prompt, text, json.dumps(body).encode())
 
     assert scored("prompt", "text").failure == (
         "split-token: a token holds the end of the prompt and the start of the response"

@@ -11,7 +11,7 @@ from tunalm.engines.batch.file import Unit, custom_id, read_replies, request_lin
 from tunalm.engines.batch.jobs import Jobs
 from tunalm.engines.batch.server import BatchServer
 from tunalm.engines.endpoint.addresses import OPENAI_HOST, checked_host, find_key
-from tunalm.engines.endpoint.bodies import siblings
+from tunalm.engines.endpoint.bodies import Dialect, siblings
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.engines.endpoint.replies import ReplyReader
 from tunalm.engines.endpoint.stops import Stops
@@ -34,9 +34,9 @@ class BatchEngine:
         self.max_duplicates = settings.max_duplicates
         self.capabilities = Capabilities(logprobs=True, json_schema=True, n=settings.max_n > 1, resumes=True)
         host = checked_host(settings.base_url) if settings.base_url else ""
-        self._openai = host == OPENAI_HOST
+        self._dialect = Dialect(settings, openai=host == OPENAI_HOST)
         self._key = find_key(settings.api_key_env, host) if settings.base_url else None
-        self._reader = ReplyReader(settings.model, self._key)
+        self._reader = ReplyReader(settings, self._key)
         self._stops = Stops(self.identity, settings, host, self._reader)
 
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
@@ -56,7 +56,7 @@ class BatchEngine:
             return
         server = BatchServer(self.identity, self._settings, self._key, self._stops)
         with server.connected():
-            jobs = Jobs(self._settings, server, self._reader, journal, openai=self._openai)
+            jobs = Jobs(self._settings, server, self._reader, journal, self._dialect)
             yield from jobs.answers(units)
 
     def read(self, unit: Sequence[Request], status: int, body: bytes) -> list[Completion]:
@@ -86,7 +86,7 @@ class BatchEngine:
         if not left:
             replies.replace(path.with_suffix(f".replies-{time.time_ns()}.jsonl"))  # its failures are asked for anew
             return
-        lines = [request_line(self._settings, unit, openai=False).decode() for unit in left.values()]
+        lines = [request_line(self._dialect, unit).decode() for unit in left.values()]
         write_text(path, "".join(lines))
         raise EngineError(
             self.identity,

@@ -13,8 +13,7 @@ from typing import IO, Any
 from pydantic import BaseModel, ValidationError
 
 from tunalm.engines.base import Request
-from tunalm.engines.endpoint.bodies import PATHS, request_body
-from tunalm.recipe import BatchSettings
+from tunalm.engines.endpoint.bodies import Dialect
 from tunalm.redaction import without_secret_bytes
 from tunalm.store import digest
 
@@ -53,13 +52,13 @@ def custom_id(unit: Unit) -> str:
     return digest([request.model_dump() for request in unit])[:32]
 
 
-def request_line(settings: BatchSettings, unit: Unit, *, openai: bool) -> bytes:
+def request_line(dialect: Dialect, unit: Unit) -> bytes:
     """The line that asks for a unit, with its line end."""
     line = {
         "custom_id": custom_id(unit),
         "method": "POST",
-        "url": f"/v1{PATHS[settings.protocol]}",
-        "body": json.loads(request_body(settings, unit, openai=openai)),
+        "url": f"/v1{dialect.path(unit[0])}",
+        "body": json.loads(dialect.body(unit)),
     }
     return json.dumps(line).encode() + b"\n"
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, TypeAdapter
 from tunalm.engines.base import Completion, Journal
 from tunalm.engines.batch.file import Reply, Unit, read_replies, request_line
 from tunalm.engines.batch.server import BatchServer, Status
+from tunalm.engines.endpoint.bodies import Dialect
 from tunalm.engines.endpoint.faults import failed
 from tunalm.engines.endpoint.replies import ReplyReader
 from tunalm.engines.endpoint.retries import may_pass
@@ -56,14 +57,14 @@ class Jobs:
         server: connected.
         reader: of the replies.
         journal: told of every step.
-        openai: whether the server is OpenAI's own, which has a name of its own for one field.
+        dialect: puts requests into words.
     """
 
     def __init__(
-        self, settings: BatchSettings, server: BatchServer, reader: ReplyReader, journal: Journal, *, openai: bool
+        self, settings: BatchSettings, server: BatchServer, reader: ReplyReader, journal: Journal, dialect: Dialect
     ) -> None:
         self._settings, self._server, self._reader = settings, server, reader
-        self._journal, self._openai = journal, openai
+        self._journal, self._dialect = journal, dialect
         self._jobs = TypeAdapter(list[Job]).validate_json(journal.recall(JOBS) or "[]")
         self._stop: TunaError | None = None
 
@@ -130,7 +131,7 @@ class Jobs:
         written: list[str] = []
         size = 0
         for name in names[: self._settings.requests_per_job]:
-            line = request_line(self._settings, units[name], openai=self._openai)
+            line = request_line(self._dialect, units[name])
             size += len(line)
             if written and size > self._settings.bytes_per_job:
                 break

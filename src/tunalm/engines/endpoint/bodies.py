@@ -46,12 +46,11 @@ class AlpacaPrompts:
 
     def prompt(self, request: Request) -> Prompt:
         """The one message of a raw request as it is; else the Alpaca prompt."""
-        return request.messages[0].text if request.raw else alpaca_text(request.messages)
+        return request.prompt[0].text if request.raw else alpaca_text(request.prompt)
 
     def given(self, request: Request) -> tuple[Prompt, Prompt]:
         """See `Prompts`."""
-        question = request.model_copy(update={"messages": request.messages[:-1]})
-        return self.prompt(question), request.messages[-1].content
+        return self.prompt(request), request.messages[-1].text
 
 
 class Dialect:
@@ -155,8 +154,8 @@ def siblings(requests: Sequence[Request], most: int) -> list[list[Request]]:
         return [[request] for request in requests]
     groups: dict[str, list[Request]] = {}
     for request in sorted(requests, key=lambda request: request.key):
-        own = request.key if request.given else ""
-        groups.setdefault(own + canonical(request.model_dump(exclude={"key", "seed"})), []).append(request)
+        shared = canonical(request.model_dump(exclude=set() if request.given else {"key", "seed"}))
+        groups.setdefault(shared, []).append(request)
     return [group[at : at + most] for group in groups.values() for at in range(0, len(group), most)]
 
 

@@ -10,8 +10,9 @@ import math
 import re
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from tunalm.engines.endpoint.faults import Fault, ReplyError
 from tunalm.engines.reasoning import split_thoughts
@@ -29,13 +30,13 @@ class Token(BaseModel):
     """One token of a chat's reply."""
 
     token: str | None = None
-    bytes: list[int] | None = None
+    raw: list[Annotated[int, Field(ge=0, le=255)]] | None = Field(None, alias="bytes")
     logprob: float | None
 
     def spelling(self) -> bytes | None:
         """What the token adds to the text; None if the server does not say."""
-        if self.bytes is not None and all(0 <= byte < 256 for byte in self.bytes):
-            return bytes(self.bytes)
+        if self.raw is not None:
+            return bytes(self.raw)
         return None if self.token is None else _spelling(self.token)
 
 
@@ -123,7 +124,8 @@ def _is_spelling(spelled: str, text: str) -> bool:
         return False
     at, end = len(first), len(text) - len(last)
     for piece in middle:
-        at = text.find(piece, at, end) + len(piece)
-        if at < len(piece):
+        found = text.find(piece, at, end)
+        if found < 0:
             return False
-    return end - at <= spelled.count(_UNKNOWN) + len(text) - len(spelled.replace(_UNKNOWN, ""))
+        at = found + len(piece)
+    return len(text) - len(spelled.replace(_UNKNOWN, "")) <= spelled.count(_UNKNOWN)

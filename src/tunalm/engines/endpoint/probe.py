@@ -126,10 +126,11 @@ class _Probe:
     def listed(self) -> None:
         """Ask for the list of models."""
         settings = self._settings
-        key = find_key(settings.api_key_env, checked_host(settings.base_url))
+        url = settings.addresses[0]
+        key = find_key(settings.api_key_env, checked_host(url))
         self.examination.requests += 1
         try:
-            answer = anyio.run(_get_models, Wire(settings.base_url.rstrip("/"), key, settings.timeout))
+            answer = anyio.run(_get_models, Wire(url.rstrip("/"), key, settings.timeout))
         except (CallError, UnusableError) as error:
             raise EngineError(
                 self._engine.identity,

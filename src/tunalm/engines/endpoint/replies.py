@@ -154,7 +154,7 @@ class ReplyReader:
             return Completion(key=request.key, failure=str(error))
         return Completion(
             key=request.key,
-            text=request.messages[-1].content,
+            text=request.messages[-1].text,
             model=reply.model or self._settings.model,
             num_tokens=len(values),
             token_logprobs=values,

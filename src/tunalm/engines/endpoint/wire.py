@@ -184,8 +184,7 @@ class Fleet:
 def _place(request: Request, count: int) -> int:
     if count == 1:
         return 0
-    prompt = request.messages[:-1] if request.given else request.messages
-    text = "\0".join(f"{message.role}\0{message.text}" for message in prompt)
+    text = "\0".join(f"{message.role}\0{message.text}" for message in request.prompt)
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8]) % count
 
 

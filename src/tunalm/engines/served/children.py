@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import socket
@@ -11,9 +12,10 @@ import tempfile
 import time
 import weakref
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 from tunalm.engines.served import watchdog
@@ -62,6 +64,16 @@ class Children:
         """Base address of each server, up to and including `/v1`."""
         return [server.url for server in self._servers]
 
+    @property
+    def model(self) -> str | None:
+        """What the servers call their model, if they say it."""
+        return self._servers[0].model
+
+    @property
+    def longest(self) -> int | None:
+        """Most tokens of a prompt and its response, if the servers say it."""
+        return self._servers[0].longest
+
     def check(self) -> None:
         """Raise the reason if a server has ended.
 
@@ -70,7 +82,7 @@ class Children:
         """
         for server in self._servers:
             if server.process.poll() is not None:
-                raise self._error(f"a server that ended with status {server.process.returncode}", server)
+                raise self._error(f"the server ended with status {server.process.returncode}", server)
 
     def end(self) -> None:
         """End all servers, and wait until they have ended."""
@@ -80,7 +92,7 @@ class Children:
         while not server.answers():
             self.check()
             if time.monotonic() > deadline:
-                raise self._error(f"no answer from the server in {patience:g} seconds", server)
+                raise self._error(f"the server did not answer in {patience:g} seconds", server)
             time.sleep(LOOK_EVERY)
 
     def _error(self, found: str, server: _Server) -> EngineError:
@@ -88,7 +100,6 @@ class Children:
         return EngineError(
             self._where,
             found=f"{found} ({said or 'it printed nothing'})",
-            expected="one that answers /v1/models",
             fix=f"Try its command by hand: {without_keys(server.command)}",
         )
 
@@ -100,7 +111,10 @@ class _Server:
         port = _free_port()
         self.command = command.replace("{port}", str(port))
         self.url = f"http://127.0.0.1:{port}/v1"
-        self.output: IO[bytes] = tempfile.TemporaryFile(prefix="tunalm-server-")
+        self.model: str | None = None
+        """As the server calls it."""
+        self.longest: int | None = None
+        self.output: IO[bytes] = tempfile.TemporaryFile(prefix="tunalm-server-")  # noqa: SIM115  # closed with the server
         self.process = subprocess.Popen(
             [sys.executable, str(Path(watchdog.__file__)), *shlex.split(self.command)],
             stdin=subprocess.PIPE,
@@ -114,18 +128,21 @@ class _Server:
         """Whether it serves a model by now: a server that loads one refuses connections, or answers 503."""
         try:
             with _opener.open(f"{self.url}/models", timeout=5) as reply:
-                return bool(reply.status == 200)
+                listed = json.load(reply)["data"]
         except HTTPError as error:
-            return error.code in (401, 404, 405)  # it answers, only not this
-        except (URLError, OSError):
+            return error.code in (404, 405)  # it answers, only not this
+        except (OSError, HTTPException, ValueError, LookupError, TypeError):
             return False
+        for model in listed[:1]:
+            self.model, longest = str(model["id"]), model.get("max_model_len")
+            self.longest = longest if isinstance(longest, int) else None
+        return True
 
     def last_lines(self) -> str:
         """The end of what it printed."""
-        size = self.output.seek(0, os.SEEK_END)
-        self.output.seek(max(size - 4096, 0))
-        lines = [line.strip() for line in self.output.read().decode(errors="replace").splitlines()]
-        self.output.seek(size)
+        size = os.fstat(self.output.fileno()).st_size
+        end = os.pread(self.output.fileno(), 4096, max(size - 4096, 0))
+        lines = [line.strip() for line in end.decode(errors="replace").splitlines()]
         return " | ".join([line for line in lines if line][-LAST_LINES:])
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 PATIENCE = 10.0
 """Seconds between asking a program to end and ending it."""
@@ -23,7 +24,8 @@ def main(command: list[str]) -> int:
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def end() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1):  # not through sys.stdin, whose lock would keep this program from ending
+            pass
         _signal(child.pid, signal.SIGTERM)
         deadline = time.monotonic() + PATIENCE
         while child.poll() is None and time.monotonic() < deadline:
@@ -38,10 +40,8 @@ def main(command: list[str]) -> int:
 
 
 def _signal(group: int, number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(group, number)
-    except ProcessLookupError:
-        pass
 
 
 if __name__ == "__main__":

@@ -1,1 +1,0 @@
-"""Models that vLLM runs for this process."""
