@@ -1,15 +1,13 @@
 """A program that serves a model which is none: `child.py PORT MODEL [how]`, with a worker process of its own.
 
 It answers with its port and the seed, and echoes token ids with minus themselves as log-probabilities. `how` is `dies`
-(it says why), `deaf` (it never answers), `mortal` (it ends with the third request), or the largest number of tokens that
-it takes.
+(it says why), `deaf` (it never answers), `mortal` (it ends with the third request), or how many tokens it takes.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -58,8 +56,6 @@ class Handler(BaseHTTPRequestHandler):
 if __name__ == "__main__":
     worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     print(f"pids {os.getpid()} {worker.pid}", flush=True)
-    if HOW == "stubborn":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if HOW == "dies":
         sys.exit("ValueError: no such model: sk-abcdef0123456789abcdef")
     if HOW == "deaf":
