@@ -19,6 +19,7 @@ from tunalm.cli.hub import push
 from tunalm.cli.judging import evaluate_judge, score_pairs
 from tunalm.cli.lists import audit, convert
 from tunalm.cli.scoring import score_app
+from tunalm.cli.study import study_app
 from tunalm.errors import EXIT_FAILED_ROWS, EXIT_INTERRUPTED, EXIT_USAGE, RecipeError, TrainingError, TunaError
 from tunalm.records import StageState
 from tunalm.redaction import CleanStream
@@ -32,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(score_app, name="score")
+app.add_typer(study_app, name="study")
 score_app.command("vicuna", help="Vicuna QA: a judge compares a model's answers with another's.")(score_pairs)
 score_app.command("pairwise", help="Like vicuna, with any other questions.")(score_pairs)
 app.command("evaluate-judge")(evaluate_judge)

@@ -1,0 +1,115 @@
+"""The commands `tunalm study ...`: a blind study in which people put answers in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tunalm.errors import RecipeError
+
+study_app = typer.Typer(
+    help="A blind study in which people put the answers of several systems in order.", no_args_is_help=True
+)
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the study.")]
+
+
+@study_app.command()
+def make(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that has been evaluated, or a predictions.jsonl.")],
+    systems: Annotated[str, typer.Option("--systems", help="Models of the evaluation, with commas between them.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the new study.")],
+    questions: Annotated[
+        Path | None, typer.Option("--questions", help="Only the questions of this file, for instance vicuna.jsonl.")
+    ] = None,
+    benchmark: Annotated[str, typer.Option("--benchmark", help="What the evaluation calls the questions.")] = "vicuna",
+    raters: Annotated[int, typer.Option("--raters", min=1, help="Raters for each question.")] = 2,
+    people: Annotated[
+        int, typer.Option("--people", min=0, help="Raters in all, who share the questions; 0: each rates all.")
+    ] = 0,
+    checks: Annotated[int, typer.Option("--checks", min=0, help="Attention checks for each rater.")] = 2,
+    consent: Annotated[
+        Path | None, typer.Option("--consent", help="A text that raters agree to, in place of ours.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of all orders.")] = 0,
+) -> None:
+    """Make a study: what raters see, the key to it, and a link for each rater."""
+    from tunalm.data import load
+    from tunalm.recipe import Data
+    from tunalm.study import design
+
+    names = [name.strip() for name in systems.split(",") if name.strip()]
+    text = consent.read_text(encoding="utf-8") if consent else design.CONSENT
+    plan = design.Plan(names, raters=raters, people=people, checks=checks, seed=seed, consent=text)
+    answers = design.read_answers(run, plan, benchmark)
+    if questions is not None:
+        wanted = {row.id for row in load(Data(source=str(questions)))}
+        if missing := sorted(wanted - answers.keys()):
+            raise RecipeError(
+                questions,
+                found=f"question '{missing[0]}', which nobody has answered",
+                expected="questions of the run",
+                fix="Evaluate the run on these questions first.",
+            )
+        answers = {name: own for name, own in answers.items() if name in wanted}
+    tokens = design.make(answers, plan, out)
+    typer.echo(f"{len(answers)} questions for {len(tokens)} raters in {out}. Keep key.json to yourself.")
+    typer.echo(f"Start it with: tunalm study serve {out}")
+
+
+@study_app.command()
+def serve(
+    folder: Folder,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8017,
+) -> None:
+    """Serve a study to its raters until Ctrl-C. Extra `study`."""
+    try:
+        import uvicorn
+
+        from tunalm.study.serve import make_app
+    except ImportError as error:
+        raise RecipeError(
+            "tunalm study",
+            found=f"no package {error.name}",
+            expected="the extra `study`",
+            fix="Run: pip install 'tunalm[study]'.",
+        ) from error
+    app = make_app(folder)
+    if host in ("127.0.0.1", "::1", "localhost"):
+        typer.echo("Only this machine can reach the study. --host 0.0.0.0 opens it to the network.")
+    else:
+        typer.echo(
+            f"Everybody who reaches {host}:{port} and has a link can take part. The links are secrets: without https "
+            "in front of this server, whoever listens on the network can read them."
+        )
+    for line in (folder / "links.txt").read_text(encoding="utf-8").splitlines():
+        rater, _, path = line.partition(" ")
+        typer.echo(f"{rater}: http://{host}:{port}{path}")
+    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+
+
+@study_app.command()
+def score(folder: Folder) -> None:
+    """Score what raters have saved so far: scores.json, ratings.jsonl and ratings.csv."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from tunalm.study.scoring import score as score_study
+
+    found = score_study(folder)
+    table = Table("system", "points", "95 %")
+    for system in sorted(found.systems, key=lambda each: -each.points):
+        interval = f"{system.interval[0]:.2f} to {system.interval[1]:.2f}" if system.interval else "-"
+        table.add_row(system.name, f"{system.points:.2f}", interval)
+    screen = Console()
+    screen.print(table)
+    alpha, w = (f"{value:.2f}" if value is not None else "-" for value in (found.alpha, found.kendall_w))
+    screen.print(
+        f"{found.ratings} ratings of {found.questions} questions, {found.unfinished} unfinished; attention checks "
+        f"{found.checks_passed} of {found.checks_answered} passed; Krippendorff's alpha {alpha}, Kendall's W {w}; "
+        f"median {found.median_seconds:.0f} s a question.",
+        markup=False,
+    )
