@@ -121,3 +121,12 @@ def test_a_comment_is_inert(study: Path, visit: Visit) -> None:
 def test_a_form_of_any_size_is_not_read(study: Path, visit: Visit) -> None:
     client, address = visit("rater-1")
     assert client.post(f"{address}/1", data={"comment": "x" * 100_000, "action": "keep"}).status_code == 413
+
+
+def test_two_tabs_overwrite_nothing(study: Path, visit: Visit) -> None:
+    client, address = visit("rater-1")
+    for comment in ("first tab", "second tab", "first tab again"):
+        client.post(f"{address}/1", data={"comment": comment, "action": "keep"})
+    with sqlite3.connect(study / "study.sqlite") as link:
+        kept = [comment for (comment,) in link.execute("SELECT comment FROM saves ORDER BY id")]
+    assert kept == ["first tab", "second tab", "first tab again"]
