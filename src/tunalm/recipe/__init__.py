@@ -37,7 +37,7 @@ from tunalm.recipe.engines import (
 )
 from tunalm.recipe.evaluation import BENCHMARKS, Benchmark, Evaluate
 from tunalm.recipe.feedback import RANKERS, Rank, Sample
-from tunalm.recipe.training import FromLists, Proxy, Reinforce, Sft, Train, Training
+from tunalm.recipe.training import FromLists, Ppo, Proxy, Reinforce, Sft, Train, Training
 from tunalm.recipe.walking import Found, map_sources, replaced, settings_in, sources_in, walk
 
 AnyStage = Annotated[Sft | Sample | Rank | Train | Proxy | Reinforce | Evaluate, Field(discriminator="kind")]
@@ -96,6 +96,7 @@ __all__ = [
     "Lists",
     "Local",
     "ModelSource",
+    "Ppo",
     "Produces",
     "PromptTemplate",
     "Prompting",

@@ -6,7 +6,17 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tunalm.recipe.base import Data, Lists, ModelSource, Produces, Prompting, ProxySource, ResponsesSource, Stage
+from tunalm.recipe.base import (
+    Data,
+    Lists,
+    ModelSource,
+    Produces,
+    Prompting,
+    ProxySource,
+    ResponsesSource,
+    Settings,
+    Stage,
+)
 
 
 class Training(Stage, Prompting):
@@ -160,8 +170,46 @@ class Proxy(FromLists):
     trained on."""
 
 
+class Ppo(Settings):
+    """Knobs of PPO alone. Defaults are AlpacaFarm's."""
+
+    rollout_size: int = Field(512, ge=1)
+    """Responses written before anything is learned from them, one for each instruction."""
+    epochs_per_rollout: int = Field(2, ge=1)
+    """Passes over each roll-out."""
+    warmup_steps: int = Field(5, ge=0)
+    """Optimizer steps in which the learning rate rises; it then falls linearly to 0."""
+    clip: float = Field(0.2, gt=0)
+    """How far the ratio of new to old probabilities of a token may leave 1."""
+    value_clip: float = Field(0.2, gt=0)
+    """How far the value of a token may leave the old one."""
+    value_weight: float = Field(0.1, ge=0)
+    """Weight of the value model's loss."""
+    gamma: float = Field(1.0, gt=0, le=1)
+    """Discount of later rewards."""
+    gae_lambda: float = Field(1.0, ge=0, le=1)
+    """Lambda of generalized advantage estimation."""
+    whiten_rewards: bool = True
+    """Scale the rewards of a roll-out to variance 1; their mean stays."""
+    missing_end_reward: float = -1.0
+    """Reward of a response that has no end token, in place of the proxy's."""
+    max_prompt_tokens: int = Field(192, ge=1)
+    """Instructions with more tokens are left out, and counted."""
+    adam_epsilon: float = Field(1e-5, gt=0)
+    """Epsilon of AdamW."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients of policy and value model together are clipped to this norm."""
+    sequences_at_once: int = Field(2, ge=1)
+    """Sequences in a forward pass with gradients; the result does not depend on it."""
+
+
+FOR_PPO = {"num_responses": 1, "max_new_tokens": 300, "kl_weight": 0.0067, "learning_rate": 1e-5, "batch_size": 256}
+"""Defaults of `method: ppo` that differ. AlpacaFarm's script has learning rate 3e-6 and KL weight 0.02 in an earlier
+commit (04d479f), 1e-5 and 0.0067 in its last (7f53055); 0.02 is also what it gives for people's preferences."""
+
+
 class Reinforce(Stage, Prompting):
-    """Reinforcement learning against a proxy, by TRL (extra `baselines`): a baseline for training on lists."""
+    """Reinforcement learning against a proxy (extra `baselines`): a baseline for training on lists."""
 
     produces: ClassVar[Produces] = "model"
     kind: Literal["rl"] = "rl"
@@ -171,23 +219,37 @@ class Reinforce(Stage, Prompting):
     """A stage that trains a proxy, or a model that scores responses."""
     data: Data
     """Instructions to answer."""
-    method: Literal["rloo", "grpo"] = "rloo"
-    """`rloo`: REINFORCE with the other responses as the baseline; `grpo`: advantages in units of their deviation."""
-    num_responses: int = Field(4, ge=2)
-    """Responses drawn to each instruction."""
+    method: Literal["rloo", "grpo", "ppo"] = "rloo"
+    """`rloo`: REINFORCE with the other responses as the baseline; `grpo`: advantages in units of their deviation (both
+    by TRL); `ppo`: a value model as the baseline, and clipped steps (AlpacaFarm's, for PPO-sim)."""
+    ppo: Ppo = Field(default_factory=Ppo)
+    """What `ppo` alone reads."""
+    num_responses: int = Field(4, ge=1)
+    """Responses drawn to each instruction; 2 or more for `rloo` and `grpo`, 1 for `ppo`."""
     max_new_tokens: int = Field(256, ge=1)
-    """A response is cut after so many tokens."""
+    """A response is cut after so many tokens; 300 for `ppo`."""
     temperature: float = Field(1.0, gt=0)
     """At which responses are drawn."""
     kl_weight: float = Field(0.05, ge=0)
-    """Weight of the divergence from the start."""
+    """Weight of the divergence from the start; 0.0067 for `ppo`."""
     learning_rate: float = Field(1e-6, ge=0)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate of AdamW; 1e-5 for `ppo`."""
     batch_size: int = Field(32, ge=1)
-    """Instructions per optimizer step and process."""
+    """Instructions per optimizer step and process; 256 for `ppo`."""
     epochs: float = Field(1.0, gt=0)
     """Passes over the instructions."""
     max_steps: int = Field(-1, ge=-1)
     """Stop after so many optimizer steps; -1 goes by `epochs`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` is bf16 autocast over fp32 weights where the hardware computes it fast, else fp32."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_method(cls, value: Any) -> Any:
+        return {**FOR_PPO, **value} if isinstance(value, dict) and value.get("method") == "ppo" else value
+
+    @model_validator(mode="after")
+    def _responses_to_compare(self) -> Reinforce:
+        if (self.method == "ppo") != (self.num_responses == 1):
+            raise ValueError(f"num_responses must be {'1' if self.method == 'ppo' else '2 or more'} for {self.method}")
+        return self

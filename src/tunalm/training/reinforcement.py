@@ -2,7 +2,8 @@
 
 The reward of a response is the score that the proxy gives it, and a penalty on the divergence from the start keeps the
 model near it. RLOO (Ahmadian et al. 2024) and GRPO (Shao et al. 2024) compare the responses drawn to one instruction
-with each other. All of that is TRL's (extra `baselines`); here are the settings, the checkpoints and the figures.
+with each other. All of that is TRL's (extra `baselines`); here are the settings, the checkpoints and the figures. PPO,
+which TRL no longer has, stands in `ppo/`.
 """
 
 from __future__ import annotations
@@ -44,15 +45,20 @@ def run_rl(settings: Reinforce, context: StageContext) -> Summary:
     Raises:
         DataError: the instructions cannot be read.
         ModelError: a model cannot be loaded.
-        TrainingError: TRL is not installed.
+        TrainingError: the extra is not installed, or a loss is not finite.
     """
-    if find_spec("trl") is None:
+    needed = "torchrl" if settings.method == "ppo" else "trl"
+    if find_spec(needed) is None:
         raise TrainingError(
             "kind: rl",
-            found="no package trl",
+            found=f"no package {needed}",
             expected="the extra `baselines`",
             fix="Run: pip install 'tunalm[baselines]'",
         )
+    if settings.method == "ppo":
+        from tunalm.training.ppo.run import run_ppo  # torchrl takes seconds to import
+
+        return run_ppo(settings, context)
     rows, metrics, model = load(settings.data), context.folder / "metrics.jsonl", context.folder / "model"
     if not model.is_dir():
         with quiet_transformers(), checkpoints.full_disk_explained(context.folder):
