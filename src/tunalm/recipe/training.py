@@ -191,8 +191,8 @@ class Ppo(Settings):
     """Lambda of generalized advantage estimation."""
     whiten_rewards: bool = True
     """Scale the rewards of a roll-out to variance 1; their mean stays."""
-    missing_end_reward: float = -1.0
-    """Reward of a response that has no end token, in place of the proxy's."""
+    missing_end_reward: float | None = -1.0
+    """Reward of a response that has no end token, in place of the proxy's; null keeps the proxy's."""
     max_prompt_tokens: int = Field(192, ge=1)
     """Instructions with more tokens are left out, and counted."""
     adam_epsilon: float = Field(1e-5, gt=0)

@@ -12,7 +12,7 @@ from tunalm.errors import DataError, StoreError
 from tunalm.records import Prediction
 from tunalm.store import read_rows, write_rows
 from tunalm.study import design
-from tunalm.study.book import Book
+from tunalm.study.book import Book, Page
 from tunalm.study.design import Plan, read_key
 
 
@@ -24,7 +24,7 @@ def test_what_raters_see_names_no_system(study: Path) -> None:
         assert f'"{name}"'.encode() not in shown
 
 
-def pages(study: Path) -> list[design.Page]:
+def pages(study: Path) -> list[Page]:
     book = Book(study / "study.sqlite")
     found = [book.page(rater, number) for rater in book.raters() for number in range(book.pages(rater))]
     return [page for page in found if page is not None]

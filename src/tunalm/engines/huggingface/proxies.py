@@ -29,7 +29,7 @@ class ProxyScorer:
     def __init__(self, source: str, *, trust_remote_code: bool = False) -> None:
         tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
         self._model = load_scorer(source, trained=True, trust_remote_code=trust_remote_code).to(device()).eval()
-        self._encoder = PromptEncoder(tokenizer, "chat", source)
+        self._encoder = PromptEncoder(tokenizer, None, source)
         positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         self.max_length: int = min(tokenizer.model_max_length, positions or tokenizer.model_max_length)
         """Tokens of prompt and response that are read."""

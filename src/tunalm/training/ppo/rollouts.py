@@ -95,7 +95,8 @@ def roll_out(
         [row.messages() for row in rows], [_text(models.encoder, response) for response in responses]
     )
     ended = torch.tensor([response[-1] in models.encoder.stop_ids for response in responses])
-    scores = torch.where(ended, scores, torch.tensor(settings.ppo.missing_end_reward))
+    if settings.ppo.missing_end_reward is not None:
+        scores = torch.where(ended, scores, torch.tensor(settings.ppo.missing_end_reward))
     with torch.no_grad():
         read_all = [
             torch.cat([part for _, part in read_tokens(each, prompts, responses, reading, values=values)])

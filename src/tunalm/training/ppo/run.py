@@ -96,7 +96,9 @@ def _train(settings: Reinforce, context: StageContext, model: Path) -> None:
             learner.save_if_due()
     draft = partial_folder(model)
     models.policy.save_pretrained(draft)
-    models.encoder.tokenizer.save_pretrained(draft)
+    tokenizer: Any = models.encoder.tokenizer
+    tokenizer.chat_template = models.encoder.template_text
+    tokenizer.save_pretrained(draft)
     settle(draft, model)
 
 
@@ -110,7 +112,8 @@ def load_models(settings: Reinforce, trust_remote_code: bool) -> Models:
     source = settings.reward if alike else settings.start
     value = load_scorer(source, trained=alike, trust_remote_code=trust_remote_code).float().to(device())
     proxy = ProxyScorer(settings.reward, trust_remote_code=trust_remote_code)
-    return Models(policy, start, value, proxy, PromptEncoder(tokenizer, "chat", settings.start))
+    encoder = PromptEncoder(tokenizer, settings.template, settings.start, settings.template_args)
+    return Models(policy, start, value, proxy, encoder)
 
 
 def course(rows: int, settings: Reinforce) -> tuple[int, int]:
@@ -249,7 +252,7 @@ class Learner:
                     expected="a finite one",
                     fix="Lower learning_rate, or look at these instructions and at the proxy.",
                 )
-            total.backward()  # type: ignore[no-untyped-call]
+            total.backward()
             sums = PpoLoss(
                 *(getattr(sums, name) + getattr(loss, name).detach().cpu() for name in ("policy", "value", "clipped"))
             )
