@@ -86,10 +86,10 @@ def test_the_clipped_loss_equals_a_loop_over_tokens(mask: Tensor) -> None:
         for t in range(length):
             ratio = math.exp(new[row, t] - old[row, t])
             plain, bounded = -advantages[row, t] * ratio, -advantages[row, t] * min(max(ratio, 0.8), 1.2)
-            policy += float(max(plain, bounded))
+            policy += max(float(plain), float(bounded))
             clipped += float(bounded > plain)
-            near = old_values[row, t] + min(max(values[row, t] - old_values[row, t], -0.3), 0.3)
-            value += 0.5 * float(max((values[row, t] - returns[row, t]) ** 2, (near - returns[row, t]) ** 2))
+            near = float(old_values[row, t]) + min(max(float(values[row, t] - old_values[row, t]), -0.3), 0.3)
+            value += 0.5 * max(float(values[row, t] - returns[row, t]) ** 2, (near - float(returns[row, t])) ** 2)
     assert float(found.policy) == pytest.approx(policy, abs=1e-5)
     assert float(found.value) == pytest.approx(value, abs=1e-5)
     assert float(found.clipped) == clipped
