@@ -15,6 +15,7 @@ from tunalm.engines.base import Request
 from tunalm.engines.huggingface import device
 from tunalm.engines.huggingface.decoding import write_responses
 from tunalm.engines.huggingface.reading import read_prompts
+from tunalm.errors import TrainingError
 from tunalm.recipe import Reinforce
 from tunalm.records import Instruction
 
@@ -72,6 +73,9 @@ def roll_out(
 
     Every draw depends on the seed, the number of the roll-out and the place of the row alone, so that a run which is
     resumed writes what it would have written.
+
+    Raises:
+        TrainingError: the policy gives no finite probabilities any more.
     """
     models.policy.eval()
     prompts = [models.encoder.prompt_ids(row.messages()) for row in rows]
@@ -90,7 +94,17 @@ def roll_out(
                 for place in part
             ]
             read = read_prompts(models.policy, [prompts[place] for place in part], models.encoder.end_id)
-            responses += [tokens for tokens, _ in write_responses(models.policy, unit, read, models.encoder.stop_ids)]
+            rooms = [settings.max_new_tokens] * len(unit)
+            for row, written in zip(
+                part, write_responses(models.policy, unit, read, models.encoder.stop_ids, rooms), strict=True
+            ):
+                if not written.finite:
+                    raise TrainingError(
+                        rows[row].id,
+                        found="probabilities that are not finite while its response was written",
+                        fix="Lower learning_rate.",
+                    )
+                responses.append(written.tokens)
     scores = models.proxy.score(
         [row.messages() for row in rows], [_text(models.encoder, response) for response in responses]
     )
