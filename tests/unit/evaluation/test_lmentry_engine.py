@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunalm.evaluation.lmentry.engine import TASKS, judge
+from tunalm.evaluation.lmentry.engine import judge
+from tunalm.evaluation.lmentry.tasks import TASKS
 
 LETTERS = {"answer": "garden", "distractor": "sea", "word1": "garden", "word2": "sea"}
 FEWER = {"answer": "sea", "distractor": "garden", "word1": "garden", "word2": "sea"}

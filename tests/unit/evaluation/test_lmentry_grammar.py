@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tunalm.evaluation.lmentry.grammar import anchor, forms, in_words, mirror, numeral, to_regex
+from tunalm.evaluation.lmentry.grammar import anchor, in_words, mirror, numeral, to_regex
 
 KINDS = {"answer": "word", "other": "plain"}
 WORDS = {"answer": "dog", "other": "cat"}
@@ -35,10 +35,6 @@ def test_places_may_have_another_kind_or_a_word_of_their_own() -> None:
 def test_options_may_be_nested_and_other_characters_stand_for_themselves() -> None:
     assert all(matches("a[ b[ c]].*", text) for text in ("a.*", "a b.*", "a b c.*"))
     assert not matches("a[ b[ c]].*", "a c.*")
-
-
-def test_a_block_has_one_form_per_line_and_capitals_are_macros() -> None:
-    assert forms("\n  A is MORE\n\n  MORE moreover\n", more="(x/y)") == ["A is (x/y)", "(x/y) moreover"]
 
 
 def test_a_mirrored_form_has_the_other_word_and_exchanged_places() -> None:

@@ -14,7 +14,7 @@ from tunalm.cli.app import app
 from tunalm.errors import DataError
 from tunalm.evaluation.lmentry.data import CONTENT, SETS, load_questions
 from tunalm.evaluation.lmentry.scoring import score_file
-from tunalm.evaluation.lmentry.totals import ADJACENT, ORDERED, Cell, standard_errors, totals
+from tunalm.evaluation.lmentry.totals import ADJACENT, ORDERED, Stratum, standard_errors, totals
 
 
 def questions(count: int = 6) -> dict[str, Any]:
@@ -133,9 +133,9 @@ def test_the_command_writes_both_files_and_says_what_is_missing(tmp_path: Path, 
     assert json.loads((tmp_path / "r.jsonl").read_text())["score"] == 1
 
 
-def even_table(correct: int) -> dict[str, list[Cell]]:
+def even_table(correct: int) -> dict[str, list[Stratum]]:
     """All sets, three templates of 20 questions, half of which have the answer first."""
-    return {name: [Cell(t, index, 10, 10, correct) for t in range(3) for index in (0, 1)] for name in SETS}
+    return {name: [Stratum(t, index, 10, 10, correct) for t in range(3) for index in (0, 1)] for name in SETS}
 
 
 def test_there_are_41_sets_7_ordered_tasks_6_families_and_17_pairs() -> None:
@@ -149,10 +149,10 @@ def test_what_is_the_same_everywhere_is_fully_robust() -> None:
 
 def test_each_part_loses_the_largest_gap() -> None:
     table = even_table(5)
-    table["bigger_number"] = [Cell(t, index, 10, 10, 8 if index else 2) for t in range(3) for index in (0, 1)]
-    table["rhyming_word_orthographically_similar"] = [Cell(0, None, 60, 60, 60)]
-    table["first_letter"] = [Cell(t, None, 20, 20, (10, 20, 0)[t]) for t in range(3)]
-    table["last_word"] = [Cell(0, None, 60, 60, 36)]
+    table["bigger_number"] = [Stratum(t, index, 10, 10, 8 if index else 2) for t in range(3) for index in (0, 1)]
+    table["rhyming_word_orthographically_similar"] = [Stratum(0, None, 60, 60, 60)]
+    table["first_letter"] = [Stratum(t, None, 20, 20, (10, 20, 0)[t]) for t in range(3)]
+    table["last_word"] = [Stratum(0, None, 60, 60, 36)]
     found = totals(table)
     assert found["argument_order"] == pytest.approx(100 - 60 / 7)
     assert found["argument_content"] == pytest.approx(100 - 50 / 6)
@@ -164,7 +164,7 @@ def test_each_part_loses_the_largest_gap() -> None:
 
 def test_missing_answers_count_in_the_accuracy_and_not_in_the_order_of_arguments() -> None:
     table = even_table(5)
-    table["homophones"] = [Cell(0, 0, 30, 5, 5), Cell(0, 1, 30, 30, 30)]
+    table["homophones"] = [Stratum(0, 0, 30, 5, 5), Stratum(0, 1, 30, 30, 30)]
     found = totals(table)
     assert found["argument_order"] == 100.0
     assert found["accuracy"] == pytest.approx((24 * 50 + 58.33) / 25)
@@ -172,7 +172,7 @@ def test_missing_answers_count_in_the_accuracy_and_not_in_the_order_of_arguments
 
 def test_standard_errors_shrink_with_the_number_of_questions() -> None:
     few = standard_errors(even_table(5))
-    many = standard_errors({name: [Cell(t, i, 1000, 1000, 500) for t in range(3) for i in (0, 1)] for name in SETS})
+    many = standard_errors({name: [Stratum(t, i, 1000, 1000, 500) for t in range(3) for i in (0, 1)] for name in SETS})
     assert few["accuracy"] == pytest.approx(50 / (25 * 60) ** 0.5, rel=0.3)
     assert many["accuracy"] == pytest.approx(50 / (25 * 6000) ** 0.5, rel=0.3)
     assert few == standard_errors(even_table(5))

@@ -9,8 +9,8 @@ from typing import Any
 
 from tunalm.evaluation.base import Question
 from tunalm.evaluation.lmentry.data import NUM_EXAMPLES, load_questions, question_files
-from tunalm.evaluation.lmentry.engine import TASKS
 from tunalm.evaluation.lmentry.scoring import Scored, results, score_answer
+from tunalm.evaluation.lmentry.tasks import TASKS
 from tunalm.evaluation.sources import in_turn, whole_folder
 from tunalm.recipe import Benchmark as BenchmarkSettings
 from tunalm.records import Prediction, Verdict

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunalm.errors import DataError
-from tunalm.evaluation.lmentry.engine import TASKS
-from tunalm.evaluation.lmentry.task import Example
+from tunalm.evaluation.lmentry.tasks import TASKS, Example
 
 CONTENT: Mapping[str, tuple[str, ...]] = {
     "first_alphabetically": (

@@ -11,12 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from tunalm.evaluation.lmentry import chosen, written
-from tunalm.evaluation.lmentry.grammar import anchor, forms, mirror, numeral, to_regex
-from tunalm.evaluation.lmentry.task import RUN, SHARED, Example, Task, Verdict, normalise
+from tunalm.evaluation.lmentry.grammar import anchor, mirror, numeral, to_regex
+from tunalm.evaluation.lmentry.tasks import RUN, SHARED, TASKS, Example, LMentryTask, normalise
 
-TASKS: Mapping[str, Task] = {**written.TASKS, **chosen.TASKS}
-"""The 25 tasks by name."""
 BORDER = "\0"
 _UNUSUAL = re.compile("[\0\u0131\u017f]")
 """What an answer may hold for which forms must be compiled with the words in them: the border itself, and letters that
@@ -27,7 +24,9 @@ _FULL_STOP = r"\.?$"
 Items = tuple[tuple[str, str], ...]
 
 
-def judge(name: str, prediction: str, example: Example, *, truncate: bool = False, strict: bool = False) -> Verdict:
+def judge(
+    name: str, prediction: str, example: Example, *, truncate: bool = False, strict: bool = False
+) -> tuple[int, int]:
     """Score an answer.
 
     Args:
@@ -56,13 +55,13 @@ def judge(name: str, prediction: str, example: Example, *, truncate: bool = Fals
     return rules.judge(task, header, prediction, example, strict)
 
 
-def _is_mirrored(word: str, task: Task) -> bool:
+def _is_mirrored(word: str, task: LMentryTask) -> bool:
     """Whether mirroring changes a word of the question, as it does `anymore` when `more` becomes `fewer`."""
     return any(old and old in word for old, _ in task.mirrors)
 
 
 @dataclass(frozen=True)
-class Rules:
+class CompiledTask:
     """The compiled forms of a task. Every pattern reads the words of the question first."""
 
     needs: re.Pattern[str] | None
@@ -76,7 +75,7 @@ class Rules:
     anchors: tuple[str, ...]
     """Without one of these in it no answer has an accepted form as a part."""
 
-    def judge(self, task: Task, header: str, prediction: str, example: Example, strict: bool) -> Verdict:
+    def judge(self, task: LMentryTask, header: str, prediction: str, example: Example, strict: bool) -> tuple[int, int]:
         """Score a normalised answer; see `judge`."""
         subject = header + prediction
         if self._is_wrong(task, subject, prediction, example):
@@ -89,7 +88,7 @@ class Rules:
             return 1, 1
         return int(self.part.match(subject) is not None), 0
 
-    def _is_wrong(self, task: Task, subject: str, prediction: str, example: Example) -> bool:
+    def _is_wrong(self, task: LMentryTask, subject: str, prediction: str, example: Example) -> bool:
         if self.needs is not None and not self.needs.match(subject):
             return True
         if task.refused is not None and task.refused(prediction, example):
@@ -99,7 +98,7 @@ class Rules:
         found = (pattern.match(subject) for pattern in self.misstated)
         return any(match and not re.match(self.difference, match["count"]) for match in found)
 
-    def _is_right(self, task: Task, header: str, prediction: str, strict: bool) -> bool:
+    def _is_right(self, task: LMentryTask, header: str, prediction: str, strict: bool) -> bool:
         if not _LETTER_OR_DIGIT.search(prediction):
             return False
         if self.exact.match(header + prediction):
@@ -111,7 +110,7 @@ class Rules:
 
 
 @lru_cache(maxsize=1024)
-def _rules(name: str, fixed: Items, places: tuple[str, ...], literal: Items | None) -> Rules:
+def _rules(name: str, fixed: Items, places: tuple[str, ...], literal: Items | None) -> CompiledTask:
     """Compile the forms of a task.
 
     Args:
@@ -134,7 +133,7 @@ def _rules(name: str, fixed: Items, places: tuple[str, ...], literal: Items | No
         return form
 
     def one_of(lines: list[str]) -> str:
-        return "(?:" + "|".join(to_regex(line, task.kinds, expressions) for line in lines) + ")"
+        return "(?:" + "|".join(to_regex(line, task.places, expressions) for line in lines) + ")"
 
     def compiled(*parts: str, flags: int = 0) -> re.Pattern[str]:
         return re.compile(header + "".join(parts), flags)
@@ -144,11 +143,11 @@ def _rules(name: str, fixed: Items, places: tuple[str, ...], literal: Items | No
     for old, new in task.mirrors:
         accepted += mirror(accepted, exchanged, old, new)
     if task.shared:
-        accepted += forms(SHARED, answer=task.shared)
+        accepted += [form.replace("ANSWER", task.shared) for form in SHARED]
     before, after = one_of(list(task.prefixes)), one_of(list(task.suffixes))
     bare = "" in task.prefixes and "" in task.suffixes
     part = one_of(accepted) if bare else before + one_of(accepted) + after
-    return Rules(
+    return CompiledTask(
         needs=compiled("(?s:.*?)", one_of([task.needs])) if task.needs else None,
         denials=compiled(one_of(list(task.denials)), _FULL_STOP) if task.denials else None,
         misstated=tuple(compiled(one_of([form])) for form in task.misstated),
@@ -161,10 +160,10 @@ def _rules(name: str, fixed: Items, places: tuple[str, ...], literal: Items | No
     )
 
 
-def _by_kind(task: Task, references: Mapping[str, str]) -> dict[str, str]:
+def _by_kind(task: LMentryTask, references: Mapping[str, str]) -> dict[str, str]:
     """Expressions of all places with words of the question; a numeral and a list are made of several words."""
     expressions = dict(references)
-    for place, kind in task.kinds.items():
+    for place, kind in task.places.items():
         if kind == "number":
             expressions[place] = numeral(*(references[f"{place}{part}"] for part in ("", "_words", "_spaced")))
         elif kind == "list":

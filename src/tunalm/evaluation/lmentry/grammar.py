@@ -52,14 +52,6 @@ _SMALL = (
 _TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 
 
-def forms(block: str, **macros: str) -> list[str]:
-    """One form per line of a block, its upper-case words replaced by the macros of that name in lower case."""
-    lines = [line.strip() for line in block.splitlines() if line.strip()]
-    for name, text in macros.items():
-        lines = [re.sub(rf"\b{name.upper()}\b", lambda _: text, line) for line in lines]  # noqa: B023
-    return lines
-
-
 def mirror(lines: Sequence[str], places: tuple[str, str], old: str, new: str) -> list[str]:
     """The forms that have `old` in them, with `new` for it and the two places exchanged: A is more, so B is less."""
     one, other = places

@@ -13,8 +13,15 @@ from tunalm.errors import DataError, did_you_mean
 from tunalm.evaluation.harness import TaskResult, document
 from tunalm.evaluation.lmentry.data import NUM_EXAMPLES, SETS, Questions, load_questions
 from tunalm.evaluation.lmentry.engine import judge
-from tunalm.evaluation.lmentry.task import RUN, Example
-from tunalm.evaluation.lmentry.totals import Cell, Table, standard_errors, task_accuracy, template_accuracies, totals
+from tunalm.evaluation.lmentry.tasks import RUN, Example
+from tunalm.evaluation.lmentry.totals import (
+    Strata,
+    Stratum,
+    standard_errors,
+    task_accuracy,
+    template_accuracies,
+    totals,
+)
 from tunalm.evaluation.predictions import read_predictions, require_distinct, text
 from tunalm.progress import progress
 
@@ -117,7 +124,7 @@ def results(scored: list[Scored], questions: Mapping[str, Questions], config: Ma
     return document(tasks)
 
 
-def tabulate(scored: Iterable[Scored], questions: Mapping[str, Questions], *, every: bool) -> Table:
+def tabulate(scored: Iterable[Scored], questions: Mapping[str, Questions], *, every: bool) -> Strata:
     """Count questions, answers and right answers; of `every` question there is, or of those with an answer."""
     counts: defaultdict[str, defaultdict[tuple[int, int | None], list[int]]]
     counts = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
@@ -131,7 +138,7 @@ def tabulate(scored: Iterable[Scored], questions: Mapping[str, Questions], *, ev
         cell[1] += 1
         cell[2] += each.score
     return {
-        name: [Cell(template, index, *numbers) for (template, index), numbers in counts[name].items()]
+        name: [Stratum(template, index, *numbers) for (template, index), numbers in counts[name].items()]
         for name in questions
         if name in counts
     }
@@ -142,7 +149,7 @@ def _stratum(example: Example) -> tuple[int, int | None]:
     return metadata["template_id"], metadata.get("answer_index")
 
 
-def _set_result(scored: Sequence[Scored], cells: Sequence[Cell], questions: Questions) -> TaskResult:
+def _set_result(scored: Sequence[Scored], cells: Sequence[Stratum], questions: Questions) -> TaskResult:
     accuracy, count = task_accuracy(cells), sum(cell.asked for cell in cells)
     share = accuracy / 100
     metrics: dict[str, Any] = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tunalm.evaluation.lmentry.data import CONTENT
-from tunalm.evaluation.lmentry.engine import TASKS
+from tunalm.evaluation.lmentry.tasks import TASKS
 
 ORDERED = (
     "more_letters",
@@ -52,7 +52,7 @@ PARTS = ("argument_order", "argument_content", "template", "adjacent_tasks")
 
 
 @dataclass(frozen=True)
-class Cell:
+class Stratum:
     """Questions of one set that share a template and the place of the answer."""
 
     template: int
@@ -64,11 +64,11 @@ class Cell:
     correct: int
 
 
-Table = Mapping[str, Sequence[Cell]]
+Strata = Mapping[str, Sequence[Stratum]]
 """Cells of every set that was asked."""
 
 
-def totals(table: Table) -> dict[str, Any]:
+def totals(table: Strata) -> dict[str, Any]:
     """Accuracy, robustness with its four parts, and score, all 0-100.
 
     A part that nothing is known of is None, and then so are robustness and score. With all 41 sets there every number
@@ -97,12 +97,12 @@ def totals(table: Table) -> dict[str, Any]:
     return {"accuracy": accuracy, "robustness": robustness, "score": score, **parts}
 
 
-def task_accuracy(cells: Sequence[Cell]) -> float:
+def task_accuracy(cells: Sequence[Stratum]) -> float:
     """Share of right answers among all questions of a set, 0-100, two decimals."""
     return round(sum(cell.correct for cell in cells) / sum(cell.asked for cell in cells) * 100, 2)
 
 
-def template_accuracies(cells: Sequence[Cell]) -> list[float]:
+def template_accuracies(cells: Sequence[Stratum]) -> list[float]:
     """The same for each wording of the question, one decimal."""
     templates = sorted({cell.template for cell in cells})
     shares = []
@@ -112,14 +112,14 @@ def template_accuracies(cells: Sequence[Cell]) -> list[float]:
     return shares
 
 
-def standard_errors(table: Table, seed: int = 0) -> dict[str, float | None]:
+def standard_errors(table: Strata, seed: int = 0) -> dict[str, float | None]:
     """Standard errors of `totals` by resampling the questions of every cell."""
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(RESAMPLES):
         resampled = {
             name: [
-                Cell(cell.template, cell.answer_index, cell.asked, cell.answered, int(rng.binomial(*_odds(cell))))
+                Stratum(cell.template, cell.answer_index, cell.asked, cell.answered, int(rng.binomial(*_odds(cell))))
                 for cell in cells
             ]
             for name, cells in table.items()
@@ -131,11 +131,11 @@ def standard_errors(table: Table, seed: int = 0) -> dict[str, float | None]:
     }
 
 
-def _odds(cell: Cell) -> tuple[int, float]:
+def _odds(cell: Stratum) -> tuple[int, float]:
     return cell.answered, cell.correct / cell.answered if cell.answered else 0.0
 
 
-def _order_robustness(cells: Sequence[Cell]) -> float:
+def _order_robustness(cells: Sequence[Stratum]) -> float:
     shares = []
     for index in (0, 1):
         same = [cell for cell in cells if cell.answer_index == index]
