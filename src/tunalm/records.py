@@ -292,6 +292,16 @@ class CallAccount(Record):
     """Calls whose price is not known."""
 
 
+class Product(Record):
+    """A file that a stage made, as it was when the stage finished."""
+
+    size: int
+    """Bytes."""
+    mtime_ns: int
+    """When it was written, in nanoseconds since 1970."""
+    sha256: str
+
+
 class StageState(Record):
     """stage.json: how far a stage is, and what it counted: requested = ok + failed + unknown."""
 
@@ -313,8 +323,10 @@ class StageState(Record):
     """Products that somebody changed by hand after the stage had made them."""
     accounts: dict[str, Any] | None = None
     """While it runs: what the ledger said when it began."""
-    reopened: dict[str, str] | None = None
-    """While it runs again: what it had made before."""
+    reopened: str | None = None
+    """While it runs again: a hash of what it had made before."""
+    products: dict[str, Product] = Field(default_factory=dict)
+    """What it made, by name in its folder."""
 
     @property
     def done(self) -> bool:

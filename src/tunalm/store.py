@@ -1,4 +1,4 @@
-"""The run folder: files that are whole or absent, and a record of what made each of them.
+"""Files that are whole or absent, rows in them, and hashes of what they hold. The run folder is made of such files:
 
 RUN/
   config.yaml         the recipe as it was run, every knob filled in
@@ -13,14 +13,10 @@ RUN/
 
 from __future__ import annotations
 
-import fcntl
-import glob
 import hashlib
 import json
 import os
-import socket
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +26,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tunalm.errors import DataError, StoreError
-from tunalm.records import UNKNOWN, StageState
+from tunalm.records import UNKNOWN
 from tunalm.redaction import without_secrets
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -83,7 +79,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         _sync_file(temporary)
-        os.chmod(temporary, 0o644)
+        allow_as_usual(temporary)
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
@@ -96,6 +92,15 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)  # it cannot be asked for without being set
+
+
+def allow_as_usual(path: Path) -> None:
+    """Give a file the permissions that new files have; temporary files, and those of some libraries, have fewer."""
+    os.chmod(path, 0o666 & ~_UMASK)
 
 
 def _sync_file(path: Path) -> None:
@@ -205,140 +210,3 @@ def folder_identity(folder: Path) -> str:
         content: object = file_digest(path) if stat.st_size < 1 << 20 else stat.st_mtime_ns
         entries.append([path.relative_to(folder).as_posix(), stat.st_size, content])
     return digest(entries)
-
-
-def _state(folder: Path) -> StageState:
-    try:
-        return StageState.model_validate_json((folder / "stage.json").read_bytes())
-    except (OSError, ValidationError):
-        return StageState()
-
-
-class RunFolder:
-    """One run on disk. Holding `lock()` is what gives the right to write in it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.ledger = path / "ledger.sqlite"
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the run folder for this process.
-
-        Raises:
-            StoreError: another live process holds it.
-        """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / ".lock").open("a+", encoding="utf-8")
-        except OSError as error:
-            raise StoreError(
-                self.path,
-                found=str(error.strerror),
-                expected="a folder that can be written",
-                fix="Choose another --run-dir.",
-            ) from error
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                handle.seek(0)
-                raise StoreError(
-                    self.path,
-                    found=f"a run in progress ({handle.read().strip() or 'owner unknown'})",
-                    expected="one process per run folder",
-                    fix="Wait for it, stop it, or give another --run-dir.",
-                ) from error
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-            handle.flush()
-            yield
-
-    def folder(self, stage: str) -> Path:
-        """Folder of a stage."""
-        return self.path / stage
-
-    def state(self, stage: str) -> StageState:
-        """What stage.json says; of a stage that has not run if there is none that can be read."""
-        return _state(self.folder(stage))
-
-    def is_done(self, stage: str, fingerprint: str) -> bool:
-        """Whether the stage was finished with exactly these settings and inputs."""
-        return self._is_done(self.folder(stage), fingerprint)
-
-    def is_kept(self, stage: str, fingerprint: str) -> bool:
-        """Whether such a finished stage was moved aside, so that `open_stage` brings it back."""
-        return any(self._is_done(folder, fingerprint) for folder in self._parked(stage, fingerprint))
-
-    def open_stage(self, stage: str, fingerprint: str) -> Path:
-        """Make the stage's folder ready to be worked in.
-
-        What other settings made is moved aside, not deleted, and what these settings made before is brought back:
-        the stage may well be done then.
-        """
-        folder, parked = self.folder(stage), self.path / "superseded"
-        found = self.state(stage).fingerprint
-        if folder.exists() and found != fingerprint:
-            parked.mkdir(exist_ok=True)
-            os.replace(folder, parked / f"{stage}-{found[:12] or None}-{time.time_ns()}")
-        if not folder.exists() and (earlier := self._parked(stage, fingerprint)):
-            os.replace(earlier[-1], folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        if self.state(stage).status == "not run":
-            self.write_state(stage, StageState(fingerprint=fingerprint, status="running"))
-        return folder
-
-    def reopen_stage(self, stage: str, made: str) -> None:
-        """Let a finished stage be worked in again.
-
-        Args:
-            stage: its name.
-            made: name of the file that other stages read; if it is another one when the stage is closed, the stage
-                has a new `revision`.
-        """
-        state = self.state(stage)
-        before = {"file": made, "sha256": file_digest(self.folder(stage) / made)}
-        kept = StageState(fingerprint=state.fingerprint, revision=state.revision, status="running", reopened=before)
-        self.write_state(stage, kept)
-
-    def write_state(self, stage: str, state: StageState) -> None:
-        """Write stage.json, atomically."""
-        write_json(self.folder(stage) / "stage.json", state.model_dump(mode="json", exclude_unset=True))
-
-    def revision(self, stage: str, fingerprint: str) -> int:
-        """How often a stage with these settings has changed what it had made."""
-        folders = [self.folder(stage), *self._parked(stage, fingerprint)[-1:]]
-        states = [_state(folder) for folder in folders]
-        return next((state.revision for state in states if state.fingerprint == fingerprint), 0)
-
-    def _parked(self, stage: str, fingerprint: str) -> list[Path]:
-        """Folders that were moved aside, oldest first."""
-        return sorted((self.path / "superseded").glob(f"{glob.escape(stage)}-{fingerprint[:12]}-*"))
-
-    @staticmethod
-    def _is_done(folder: Path, fingerprint: str) -> bool:
-        state = _state(folder)
-        return state.fingerprint == fingerprint and state.done
-
-    def close_stage(self, stage: str, fingerprint: str, kind: str, summary: Summary, seconds: float) -> None:
-        """Declare the stage done: the last thing that is written."""
-        state = self.state(stage)
-        reopened, revision = state.reopened, state.revision
-        if reopened and file_digest(self.folder(stage) / reopened["file"]) != reopened["sha256"]:
-            revision += 1
-        self.write_state(
-            stage,
-            StageState(
-                fingerprint=fingerprint,
-                revision=revision,
-                status="done",
-                kind=kind,
-                requested=summary.requested,
-                ok=summary.ok,
-                failed=summary.failed,
-                unknown=summary.unknown,
-                seconds=round(seconds, 3),
-                finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                details=summary.details,
-            ),
-        )

@@ -21,11 +21,12 @@ from tunalm.cli.app import app, main
 from tunalm.errors import EXIT_USAGE, BudgetError
 from tunalm.pipeline.estimate import estimate
 from tunalm.pipeline.estimate.figures import Asking
-from tunalm.pipeline.running import plan, run_recipe
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.resolving import resolve
+from tunalm.pipeline.running import run_recipe
 from tunalm.ranking.judge.prompts import AUDITED, CRITERIA
 from tunalm.recipe import Recipe
 from tunalm.recipe.loading import build_recipe
-from tunalm.store import RunFolder
 
 ROWS = 40
 PROMPT_PRICE, COMPLETION_PRICE = 2.0, 10.0
@@ -188,7 +189,7 @@ def tree(server: Server, data: Path, tmp_path: Path) -> dict[str, Any]:
 
 def planned(recipe: Recipe, folder: Path) -> dict[str, Asking]:
     run = RunFolder(folder)
-    found = estimate(recipe, plan(recipe, run), run, load_prices(recipe.prices))
+    found = estimate(recipe, resolve(recipe, run), run, load_prices(recipe.prices))
     return {stage.stage: stage.asked[0] for stage in found.stages if stage.asked}
 
 

@@ -12,11 +12,13 @@ from tests.tiny import save_tiny_model
 from tunalm.calls.prices import load_prices
 from tunalm.errors import RecipeError
 from tunalm.pipeline.estimate import estimate
-from tunalm.pipeline.running import plan, run_recipe
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.resolving import resolve
+from tunalm.pipeline.running import run_recipe
 from tunalm.recipe import Recipe
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking, Response
-from tunalm.store import RunFolder, read_rows, write_rows
+from tunalm.store import read_rows, write_rows
 
 WORDS = ["ash", "elm", "fir", "oak"]
 
@@ -69,7 +71,7 @@ def test_a_proxy_ranks_as_the_lists_that_it_has_learned(tree: dict[str, Any], tm
 def test_the_plan_counts_what_is_learned(tree: dict[str, Any], tmp_path: Path) -> None:
     def tokens(*overrides: str) -> int:
         recipe, run = made(tree, *overrides), RunFolder(tmp_path / "run")
-        stage = estimate(recipe, plan(recipe, run), run, load_prices(None)).stages[0]
+        stage = estimate(recipe, resolve(recipe, run), run, load_prices(None)).stages[0]
         assert stage.training is not None
         return stage.training.tokens
 
@@ -78,7 +80,7 @@ def test_the_plan_counts_what_is_learned(tree: dict[str, Any], tmp_path: Path) -
 
 def test_another_proxy_ranks_again_and_a_language_model_cannot(tree: dict[str, Any], tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
-    first, second = (plan(made(tree, f"stages.prm.epochs={epochs}"), run)[1].fingerprint for epochs in (1, 2))
+    first, second = (resolve(made(tree, f"stages.prm.epochs={epochs}"), run)[1].fingerprint for epochs in (1, 2))
     assert first != second
     tree["stages"]["prm"] |= {"kind": "train"}
     del tree["stages"]["prm"]["held_out"]

@@ -14,10 +14,10 @@ from tests.tiny import save_tiny_model
 from tunalm.calls.prices import load_prices
 from tunalm.errors import RecipeError
 from tunalm.pipeline.estimate import estimate
-from tunalm.pipeline.running import plan
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.resolving import resolve
 from tunalm.recipe import Recipe
 from tunalm.recipe.loading import load_recipe
-from tunalm.store import RunFolder
 
 FOLDER = Path(__file__).resolve().parents[2] / "recipes"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
@@ -74,7 +74,7 @@ def load(path: Path, inputs: dict[str, str]) -> Recipe:
 def test_a_shipped_recipe_can_be_planned(path: Path, inputs: dict[str, str], tmp_path: Path) -> None:
     recipe = load(path, inputs)
     run = RunFolder(tmp_path / "run")
-    stages = estimate(recipe, plan(recipe, run), run, load_prices(recipe.prices)).stages
+    stages = estimate(recipe, resolve(recipe, run), run, load_prices(recipe.prices)).stages
     assert [stage.stage for stage in stages] == list(recipe.stages)
     assert sum(asked.calls.expected for stage in stages for asked in stage.asked) > 0
     assert recipe.description

@@ -243,11 +243,11 @@ def _print_plan(recipe: Any, run_dir: Path | None) -> None:
     from tunalm.calls.prices import load_prices
     from tunalm.pipeline.estimate import estimate
     from tunalm.pipeline.estimate.table import print_estimate
-    from tunalm.pipeline.running import plan as plan_stages
-    from tunalm.store import RunFolder
+    from tunalm.pipeline.folder import RunFolder
+    from tunalm.pipeline.resolving import resolve
 
     folder = RunFolder(run_dir or Path("runs") / recipe.name)
-    estimated = estimate(recipe, plan_stages(recipe, folder), folder, load_prices(recipe.prices))
+    estimated = estimate(recipe, resolve(recipe, folder), folder, load_prices(recipe.prices))
     print_estimate(estimated, recipe.name, recipe.max_cost)
 
 
@@ -285,7 +285,7 @@ def report(
     published: PublishedFile = None,
 ) -> None:
     """Write the report of a run again and print its results."""
-    from tunalm.pipeline.running import report_again
+    from tunalm.pipeline.manifest import report_again
     from tunalm.reporting.published import read_published
 
     numbers = read_published(published) if published else []

@@ -8,7 +8,9 @@ from typing import Any
 
 from tunalm.errors import StoreError
 from tunalm.evaluation.merging import Evaluated, merge
-from tunalm.pipeline.running import MADE, states, stored_recipe
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.manifest import states, stored_recipe
+from tunalm.pipeline.products import MADE
 from tunalm.recipe import Recipe
 from tunalm.recipe.sweeps import SEED, label
 from tunalm.records import EvaluationResults
@@ -16,7 +18,7 @@ from tunalm.reporting import Run, write_comparison
 from tunalm.reporting.changes import Answers
 from tunalm.reporting.files import read_record
 from tunalm.reporting.published import Published
-from tunalm.store import RunFolder, write_json
+from tunalm.store import write_json
 
 
 def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Published] = ()) -> EvaluationResults:

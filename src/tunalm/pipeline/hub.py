@@ -14,11 +14,13 @@ from typing import Literal
 
 from tunalm.engines.endpoint.addresses import checked_host
 from tunalm.errors import EngineError, HubError, RecipeError, StoreError, did_you_mean
-from tunalm.pipeline.running import MADE, states, stored_recipe
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.manifest import states, stored_recipe
+from tunalm.pipeline.products import MADE
 from tunalm.progress import progress
 from tunalm.redaction import remember
 from tunalm.reporting.cards import card_of, public_rows, write_card
-from tunalm.store import CARD, RunFolder
+from tunalm.store import CARD
 
 _PRIVATE = re.compile(r"(^|/)(\.|checkpoint|optimizer|training_args)|\.(sqlite|partial|tmp)|ledger", re.IGNORECASE)
 """Files that have no place on a hub: hidden ones, states of a training, calls of language models."""

@@ -23,12 +23,13 @@ from tunalm.pipeline.estimate.figures import Amount, Estimate, StageEstimate
 from tunalm.pipeline.estimate.redraws import DISCARDED, DISCARDED_AGAIN
 from tunalm.pipeline.estimate.table import print_estimate
 from tunalm.pipeline.estimate.tokens import TEMPLATE_TOKENS, by_pieces, counter_of
-from tunalm.pipeline.running import plan
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.resolving import resolve
 from tunalm.recipe import Sample
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Message, Ranking, Response
 from tunalm.sampling import requests as first_requests
-from tunalm.store import RunFolder, Summary, write_rows
+from tunalm.store import Summary, write_rows
 from tunalm.training.needs import LOGITS
 
 ROWS = 5
@@ -51,7 +52,7 @@ def data(tmp_path: Path) -> Path:
 def planned(tmp_path: Path, stages: dict[str, Any], prices: Prices = PRICES) -> Estimate:
     recipe = build_recipe({"name": "small", "stages": stages})
     run = RunFolder(tmp_path / "run")
-    return estimate(recipe, plan(recipe, run), run, prices)
+    return estimate(recipe, resolve(recipe, run), run, prices)
 
 
 def lines(estimated: Estimate) -> dict[str, StageEstimate]:
@@ -230,7 +231,7 @@ def test_a_finished_stage_takes_nothing_and_its_rows_are_counted(tmp_path: Path,
     before = lines(planned(tmp_path, stages))["judged"].asked[0].prompt_tokens.expected
     recipe = build_recipe({"name": "small", "stages": stages})
     run = RunFolder(tmp_path / "run")
-    step = plan(recipe, run)[0]
+    step = resolve(recipe, run)[0]
     folder = run.open_stage("teacher", step.fingerprint)
     texts = ["a " * 110, "b " * 110]
     rows = [Ranking(id=str(n), instruction=TEXT, responses=[Response(text=t) for t in texts]) for n in range(ROWS)]

@@ -11,10 +11,12 @@ from tunalm.calls.prices import Price, Prices
 from tunalm.pipeline.estimate import estimate
 from tunalm.pipeline.estimate.figures import Amount, StageEstimate
 from tunalm.pipeline.estimate.stages import UNKNOWN_RANKER, WORST_CASE
-from tunalm.pipeline.running import plan, run_recipe
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.resolving import resolve
+from tunalm.pipeline.running import run_recipe
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking, Response
-from tunalm.store import RunFolder, write_rows
+from tunalm.store import write_rows
 
 SERVER = {"base_url": "https://api.example.com/v1", "model": "large", "protocol": "completions"}
 PRICES = Prices((Price(host="api.example.com", model="large", prompt=1, completion=1000),))
@@ -23,7 +25,7 @@ LISTS = 5
 
 def planned(tmp_path: Path, **knobs: Any) -> StageEstimate:
     recipe, folder = build_recipe(recipe_of(tmp_path, **knobs)), RunFolder(tmp_path / "run")
-    (stage,) = estimate(recipe, plan(recipe, folder), folder, PRICES).stages
+    (stage,) = estimate(recipe, resolve(recipe, folder), folder, PRICES).stages
     return stage
 
 

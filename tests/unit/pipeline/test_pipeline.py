@@ -10,10 +10,14 @@ import pytest
 from tunalm.calls.context import StageContext
 from tunalm.errors import ModelError, StoreError
 from tunalm.pipeline import running as pipeline
-from tunalm.pipeline.running import MADE, dump_recipe, plan, run_recipe
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.manifest import dump_recipe
+from tunalm.pipeline.products import MADE
+from tunalm.pipeline.resolving import resolve
+from tunalm.pipeline.running import run_recipe
 from tunalm.recipe import Recipe
 from tunalm.recipe.loading import build_recipe
-from tunalm.store import RunFolder, Summary
+from tunalm.store import Summary
 
 
 @pytest.fixture
@@ -43,11 +47,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             made.mkdir(exist_ok=True)
             (made / "config.json").write_text("{}", encoding="utf-8")
         else:
-            made.write_text("", encoding="utf-8")
+            made.write_text('{"id": "1", "instruction": "Say yes.", "responses": []}\n', encoding="utf-8")
         return Summary(requested=1, ok=1)
 
-    monkeypatch.setattr(pipeline, "_runner", lambda kind: runner)
-    monkeypatch.setattr(pipeline, "_publish", lambda run, recipe, states: None)
+    monkeypatch.setattr(pipeline, "runner", lambda kind: runner)
+    monkeypatch.setattr(pipeline, "publish", lambda run, recipe, states: None)
     return names
 
 
@@ -102,7 +106,7 @@ def test_a_stage_that_stops_half_way_runs_again(
     tree: dict[str, Any], ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = build_recipe(tree)
-    whole = pipeline._runner("sample")
+    whole = pipeline.runner("sample")  # type: ignore[attr-defined]
 
     def stops(settings: Any, context: StageContext) -> Summary:
         if context.folder.name == "own" and not (context.folder / "half").exists():
@@ -110,7 +114,7 @@ def test_a_stage_that_stops_half_way_runs_again(
             raise KeyboardInterrupt
         return whole(settings, context)
 
-    monkeypatch.setattr(pipeline, "_runner", lambda kind: stops)
+    monkeypatch.setattr(pipeline, "runner", lambda kind: stops)
     with pytest.raises(KeyboardInterrupt):
         run_recipe(recipe, tmp_path / "run")
     run_recipe(recipe, tmp_path / "run")
@@ -119,7 +123,7 @@ def test_a_stage_that_stops_half_way_runs_again(
 
 
 def test_stage_names_become_paths(tree: dict[str, Any], tmp_path: Path) -> None:
-    steps = plan(build_recipe(tree), RunFolder(tmp_path / "run"))
+    steps = resolve(build_recipe(tree), RunFolder(tmp_path / "run"))
     assert steps[1].settings.model_dump()["engine"]["model"] == str(tmp_path / "run" / "start" / "model")
     assert steps[2].settings.model_dump()["responses"] == str(tmp_path / "run" / "own" / "responses.jsonl")
 

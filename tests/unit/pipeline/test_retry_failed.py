@@ -15,12 +15,14 @@ from tunalm.engines.base import Completion, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EXIT_FAILED_ROWS, EXIT_OK, RecipeError
 from tunalm.pipeline import running as pipeline
-from tunalm.pipeline.running import plan, run_recipe
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.resolving import resolve
+from tunalm.pipeline.running import run_recipe
 from tunalm.ranking import likelihood
 from tunalm.recipe import Recipe
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking
-from tunalm.store import RunFolder, read_rows
+from tunalm.store import read_rows
 
 
 class Teacher:
@@ -42,7 +44,7 @@ class Teacher:
 def teacher(monkeypatch: pytest.MonkeyPatch) -> Teacher:
     teacher = Teacher()
     monkeypatch.setattr(context, "open_engine", lambda *_, **__: ScriptedEngine.from_function(teacher))
-    monkeypatch.setattr(pipeline, "_publish", lambda run, recipe, states: None)
+    monkeypatch.setattr(pipeline, "publish", lambda run, recipe, states: None)
     return teacher
 
 
@@ -139,9 +141,9 @@ def test_what_does_not_decide_answers_runs_nothing_again(
     engine |= {"concurrency": 3, "timeout": 7, "max_retries": 1, "max_duplicates": 9, "requests_per_minute": 5}
     run_recipe(build_recipe(tree), tmp_path)
     assert teacher.asked == []
-    assert plan(build_recipe(tree), RunFolder(tmp_path))[0].done
+    assert resolve(build_recipe(tree), RunFolder(tmp_path))[0].done
     engine["model"] = "another"
-    assert not plan(build_recipe(tree), RunFolder(tmp_path))[0].done
+    assert not resolve(build_recipe(tree), RunFolder(tmp_path))[0].done
 
 
 def test_the_command_says_how(teacher: Teacher, tree: dict[str, Any], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tunalm.errors import RecipeError
-from tunalm.pipeline.running import dump_recipe
+from tunalm.pipeline.manifest import dump_recipe
 from tunalm.recipe import Evaluate, Recipe, Train
 from tunalm.recipe.loading import build_recipe
 from tunalm.recipe.sweeps import label, read_label

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from tunalm.pipeline.running import plan
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.resolving import resolve
 from tunalm.recipe import Rank, Recipe
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import (
@@ -24,7 +25,7 @@ from tunalm.records import (
 )
 from tunalm.reporting.cards import card_of, public_rows, write_card
 from tunalm.reporting.cards.public import plain_knobs
-from tunalm.store import RunFolder, folder_identity, write_json, write_rows
+from tunalm.store import folder_identity, write_json, write_rows
 
 ADDRESS = "http://127.0.0.1:8123/v1"
 DETAILS = {"rows": 12, "trained": 11, "dropped": 1, "steps": 6, "loss": 1.25, "tokens": 12345}
@@ -206,7 +207,7 @@ def test_a_licence_is_told_and_changes_nothing_else(tmp_path: Path) -> None:
     assert "rows :1 | not stated |" in card_of(plain, "tuna", states(), tmp_path)
     assert "rows :1 | cc-by-nc-4.0 |" in card_of(licensed, "tuna", states(), tmp_path)
     run = RunFolder(tmp_path / "run")
-    assert [step.fingerprint for step in plan(plain, run)] == [step.fingerprint for step in plan(licensed, run)]
+    assert [step.fingerprint for step in resolve(plain, run)] == [step.fingerprint for step in resolve(licensed, run)]
 
 
 def test_the_licence_of_a_base_model_is_that_of_its_card(tmp_path: Path) -> None:

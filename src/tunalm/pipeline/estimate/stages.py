@@ -28,7 +28,9 @@ from tunalm.pipeline.estimate.figures import Asking, Estimate, StageEstimate
 from tunalm.pipeline.estimate.lists import judge_tokens
 from tunalm.pipeline.estimate.redraws import DISCARDED, discarded_share, redraws
 from tunalm.pipeline.estimate.tokens import counter_of, engine_counter
-from tunalm.pipeline.running import MADE, Step
+from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.products import MADE
+from tunalm.pipeline.resolving import ResolvedStage
 from tunalm.progress import progress
 from tunalm.ranking.judge.questions import inquiries
 from tunalm.ranking.judge.questions import request_for as judge_request
@@ -50,7 +52,7 @@ from tunalm.recipe import (
 from tunalm.records import Instruction, Ranking, Response
 from tunalm.sampling import demonstration_pool
 from tunalm.sampling import requests as sample_requests
-from tunalm.store import RunFolder, read_rows
+from tunalm.store import read_rows
 from tunalm.training.needs import requests
 
 REQUESTS_COMPARED = 500
@@ -65,7 +67,7 @@ UNKNOWN_RANKER = "what a custom ranker asks for is not known"
 NOT_ESTIMATED = "tokens, memory and disk of reinforcement learning, which TRL does, are not estimated"
 
 
-def estimate(recipe: Recipe, steps: Sequence[Step], run: RunFolder, prices: Prices) -> Estimate:
+def estimate(recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, prices: Prices) -> Estimate:
     """Estimate every stage of a planned recipe.
 
     Args:
@@ -96,7 +98,7 @@ class _Estimator:
         self._data: dict[str, list[Instruction]] = {}
         """What has been read, by its settings."""
 
-    def stage(self, step: Step) -> StageEstimate:
+    def stage(self, step: ResolvedStage) -> StageEstimate:
         """Estimate a stage; those that it reads come before it."""
         settings = self._recipe.stages[step.name]
         if isinstance(settings, Sft | FromLists):
@@ -118,7 +120,7 @@ class _Estimator:
         disk = sum(one.completion_tokens.expected * each + one.calls.expected * BYTES_PER_ANSWER for one in asked)
         return StageEstimate(step.name, step.kind, "to run", tuple(asked), disk=disk, notes=tuple(notes))
 
-    def _training(self, step: Step, settings: Sft | FromLists) -> StageEstimate:
+    def _training(self, step: ResolvedStage, settings: Sft | FromLists) -> StageEstimate:
         if step.done:
             return StageEstimate(step.name, step.kind, "done")
         if isinstance(settings, Sft):
@@ -136,7 +138,7 @@ class _Estimator:
         notes = () if needs.memory else (f"the files of {source} are not on this machine: memory and disk not known",)
         return StageEstimate(step.name, step.kind, "to run", training=needs, disk=needs.disk, notes=notes)
 
-    def _sampling(self, step: Step, settings: Sample) -> tuple[list[Asking], list[str]]:
+    def _sampling(self, step: ResolvedStage, settings: Sample) -> tuple[list[Asking], list[str]]:
         rows, slots = self._load(settings.data), settings.num_responses
         requests = sample_requests(settings, rows, demonstration_pool(settings))
         asked = self._asked(step, cast(Sample, step.settings).engine, settings.engine, requests)
@@ -154,7 +156,7 @@ class _Estimator:
         note = f"{share:.0%} of the draws that are compared are too similar ({known_by})"
         return [self._desk.ask(requests, lengths, asked, redraws=redraws(len(rows), settings, share))], [note]
 
-    def _ranking(self, step: Step, settings: Rank) -> tuple[list[Asking], list[str]]:
+    def _ranking(self, step: ResolvedStage, settings: Rank) -> tuple[list[Asking], list[str]]:
         rows, growth = self._rows(settings.responses)[settings.select()], self._growth.get(settings.responses, 0.0)
         if settings.rank_reference:
             rows = [with_reference(row) for row in rows]
@@ -168,7 +170,7 @@ class _Estimator:
             return self._judging(step, settings, rows, growth), [WORST_CASE]
         return [], [UNKNOWN_RANKER] if is_object(settings.by) else []
 
-    def _scoring(self, step: Step, settings: Rank, rows: Sequence[Ranking], growth: float) -> Asking:
+    def _scoring(self, step: ResolvedStage, settings: Rank, rows: Sequence[Ranking], growth: float) -> Asking:
         engine = cast(Rank, step.settings).engine
         assert engine is not None
         assert settings.engine is not None
@@ -176,7 +178,7 @@ class _Estimator:
         asked = self._asked(step, engine, settings.engine, [*requests.values()])
         return self._desk.ask([*requests.values()], {}, asked, growth=growth)
 
-    def _judging(self, step: Step, settings: Rank, rows: Sequence[Ranking], growth: float) -> list[Asking]:
+    def _judging(self, step: ResolvedStage, settings: Rank, rows: Sequence[Ranking], growth: float) -> list[Asking]:
         engine = cast(Rank, step.settings).engine
         if settings.engine is None or engine is None:
             return []
@@ -190,7 +192,7 @@ class _Estimator:
         growth *= len(requests) / max(1, len(rows))
         return [self._desk.ask(requests, form, asked, growth=growth)]
 
-    def _evaluation(self, step: Step, settings: Evaluate) -> list[Asking]:
+    def _evaluation(self, step: ResolvedStage, settings: Evaluate) -> list[Asking]:
         from tunalm.pipeline.estimate import evaluations  # with scipy, which is slow to import
 
         resolved, result = cast(Evaluate, step.settings), []
@@ -215,7 +217,7 @@ class _Estimator:
         return result
 
     def _asked(
-        self, step: Step, engine: EngineSettings, unresolved: EngineSettings, requests: Sequence[Request]
+        self, step: ResolvedStage, engine: EngineSettings, unresolved: EngineSettings, requests: Sequence[Request]
     ) -> Asked:
         """An engine, what it is asked, and what it has answered."""
         origin = self._origin(unresolved.model) if isinstance(unresolved, Local) else ""
@@ -243,7 +245,7 @@ class _Estimator:
         """Lists of an earlier stage, or of a file."""
         return self._lists[source] if source in self._lists else read_rows(Path(source), Ranking)
 
-    def _keep(self, step: Step, expected: list[Ranking], growth: float) -> None:
+    def _keep(self, step: ResolvedStage, expected: list[Ranking], growth: float) -> None:
         """Put down what a stage makes: what it has made where it is done, else what is expected."""
         made = self._run.folder(step.name) / MADE[step.settings.produces]
         here = self._run.is_done(step.name, step.fingerprint)

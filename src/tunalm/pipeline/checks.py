@@ -1,0 +1,57 @@
+"""What would stop a stage is found out before the first stage runs: nothing is loaded, sent or paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, cast
+
+from tunalm.calls.context import StageContext
+from tunalm.data.sources import require_source
+from tunalm.engines.checking import check_templates, check_weights
+from tunalm.pipeline.resolving import ResolvedStage
+from tunalm.recipe import Data, Recipe, settings_in
+from tunalm.store import Summary
+
+RUNNERS = {
+    "sft": "tunalm.training:run_sft",
+    "sample": "tunalm.sampling:run",
+    "rank": "tunalm.ranking:run",
+    "train": "tunalm.training:run_train",
+    "proxy": "tunalm.training:run_proxy",
+    "rl": "tunalm.training:run_rl",
+    "evaluate": "tunalm.evaluation:run",
+}
+"""Kind of stage -> module:function; imported when the stage runs. The module's `check(settings)`, if it has one, is
+called before the first stage."""
+
+
+def runner(kind: str) -> Callable[[Any, StageContext], Summary]:
+    """The function that runs stages of a kind."""
+    module, name = RUNNERS[kind].split(":")
+    return cast(Callable[[Any, StageContext], Summary], getattr(import_module(module), name))
+
+
+def check(stages: Sequence[ResolvedStage], recipe: Recipe, *, trust_remote_code: bool = False) -> None:
+    """Refuse a recipe of which some stage could not run.
+
+    Args:
+        stages: as they were resolved; those that are done are not looked at.
+        recipe: that they belong to.
+        trust_remote_code: whether models may run code of their own.
+
+    Raises:
+        TunaError: as the stage would; the place in the recipe, or the file, is named.
+    """
+    for stage in stages:
+        if stage.done:
+            continue
+        settings = recipe.stages[stage.name]
+        check_templates(settings, f"stages.{stage.name}", recipe.stages)
+        check_weights(settings, recipe.stages, trust_remote_code=trust_remote_code)
+        if stage.kind != "evaluate":  # its benchmarks say what they read when they are resolved
+            for data in settings_in(settings, Data):
+                require_source(data)
+        own = getattr(import_module(RUNNERS[stage.kind].partition(":")[0]), "check", None)
+        if own is not None:
+            own(stage.settings)
