@@ -175,19 +175,30 @@ class PromptEncoder:
         """Token ids of a text that is a whole prompt, with what the tokenizer puts around any text, such as BOS."""
         return self.tokenizer.encode(text, split_special_tokens=True)
 
-    def response_ids(self, text: str) -> list[int]:
-        """Token ids of a response after its `lead`, with the token that ends it and that stands nowhere else in it."""
-        text = text if self.lead_ids else self.lead + text
+    def response_ids(self, text: str, reasoning: str | None = None) -> list[int]:
+        """Token ids of a response after its `lead`, with the token that ends it and that stands nowhere else in it.
+
+        Given thoughts stand before the text, between their tags, in place of the lead.
+        """
+        before = list(self.lead_ids)
+        if reasoning:
+            opening, closing = ("", self.lead) if self.opens_thoughts else ("<think>\n", "\n</think>\n\n")
+            before = [*self._control_ids(opening), *self._plain_ids(reasoning), *self._control_ids(closing)]
+        elif not self.lead_ids:
+            text = self.lead + text
         ids = self._plain_ids(text)
         if not set(self.stop_ids).isdisjoint(ids):
             # This tokenizer counts its end token among the ordinary ones, so it must not meet it in one piece.
             ids = [token for piece in self._inside_a_stop.split(text) for token in self._plain_ids(piece)]
-        return [*self.lead_ids, *ids, self.end_id]
+        return [*before, *ids, self.end_id]
 
     def text(self, ids: Sequence[int]) -> str:
         """What was written as these ids. Control tokens are left out, but for those around thoughts."""
         kept = [token for token in ids if token not in self._unseen]
         return str(self.tokenizer.decode(kept, skip_special_tokens=False))
+
+    def _control_ids(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False) if text else []
 
     def _plain_ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)

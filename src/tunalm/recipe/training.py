@@ -28,6 +28,8 @@ class Training(Stage, Prompting):
     max_length: int = Field(512, ge=8)
     """Tokens of prompt and response. A longer response is cut (and gets no end token); an instruction that leaves no
     room for a response is dropped. Both are counted."""
+    keep_reasoning: bool = False
+    """Learn the thoughts of a response before its text, too."""
     epochs: float = Field(1.0, gt=0)
     """Passes over the rows."""
     max_steps: int = Field(-1, ge=-1)

@@ -16,6 +16,7 @@ from math import isfinite
 from typing import Literal
 
 from tunalm.data.prompts import PromptEncoder
+from tunalm.engines.reasoning import split_thoughts
 from tunalm.errors import DataError
 from tunalm.progress import progress
 from tunalm.records import Ranking, Response
@@ -96,10 +97,18 @@ class Encoded:
     """Rows left out: they have neither a pair to rank nor anything to imitate, or are tied and not wanted."""
 
 
-def encode_row(row: Ranking, encoder: PromptEncoder, max_length: int, margin_from: MarginFrom = "rank") -> Group | None:
+def encode_row(
+    row: Ranking,
+    encoder: PromptEncoder,
+    max_length: int,
+    margin_from: MarginFrom = "rank",
+    *,
+    keep_reasoning: bool = False,
+) -> Group | None:
     """Encode a prompt with all its usable responses, the reference last; None when the prompt leaves no room.
 
     A response that failed, is empty or has no rank takes no part. Ranks are made dense: 10, 70, 70 are 0, 1, 1.
+    Thoughts, in the text or beside it, are left out unless they are to be kept.
 
     Raises:
         DataError: margins go by scores, and they are missing or contradict the ranks.
@@ -108,26 +117,29 @@ def encode_row(row: Ranking, encoder: PromptEncoder, max_length: int, margin_fro
     room = max_length - len(prompt)
     if room < 1:
         return None
+
+    def learned(text: str, reasoning: str | None = None) -> list[int]:
+        """Token ids; none of an empty text, or of one that ends inside its thoughts."""
+        split = split_thoughts(text)
+        answer, thoughts = split.answer or "", split.reasoning or reasoning
+        return encoder.response_ids(answer, thoughts if keep_reasoning else None) if answer.strip() else []
+
     ranked = [
-        (number, response)
+        (number, response, response.rank, tokens)
         for number, response in enumerate(row.responses)
-        if response.rank is not None and response.failure is None and response.text.strip()
+        if response.rank is not None and response.failure is None
+        if (tokens := learned(response.text, response.reasoning))
     ]
-    dense = {rank: place for place, rank in enumerate(sorted({response.rank or 0 for _, response in ranked}))}
-    places = _gaps_of_scores(row.id, [response for _, response in ranked]) if margin_from == "score" else None
+    dense = {rank: place for place, rank in enumerate(sorted({rank for _, _, rank, _ in ranked}))}
+    places: Sequence[float | None] = [None] * len(ranked)
+    if margin_from == "score":
+        places = _gaps_of_scores(row.id, [response for _, response, _, _ in ranked])
     targets = [
-        Target(
-            (tokens := encoder.response_ids(response.text))[:room],
-            number,
-            dense[response.rank or 0],
-            ended=len(tokens) <= room,
-            place=None if places is None else places[index],
-        )
-        for index, (number, response) in enumerate(ranked)
+        Target(tokens[:room], number, dense[rank], ended=len(tokens) <= room, place=place)
+        for (number, _, rank, tokens), place in zip(ranked, places, strict=True)
     ]
-    if row.reference is not None and row.reference.strip():
-        tokens = encoder.response_ids(row.reference)
-        targets.append(Target(tokens[:room], None, None, ended=len(tokens) <= room))
+    if reference := learned(row.reference or ""):
+        targets.append(Target(reference[:room], None, None, ended=len(reference) <= room))
     return Group(row.id, prompt, targets, 1.0 if row.weight is None else row.weight)
 
 
@@ -158,6 +170,7 @@ def encode_rows(
     imitate: Imitate | None = "reference",
     keep_ties: bool = True,
     margin_from: MarginFrom = "rank",
+    keep_reasoning: bool = False,
     convention: Convention = "paper",
 ) -> Encoded:
     """Encode all rows for training.
@@ -169,6 +182,7 @@ def encode_rows(
         imitate: what L_MLE imitates (see `Group.imitated`); what the loss never looks at is left out.
         keep_ties: whether lists without a pair are kept for what they have to imitate.
         margin_from: `score` sets the places of responses by their scores.
+        keep_reasoning: whether thoughts are learned, too.
         convention: of the loss; with `lmops` the reference is one of the ranked responses and ties are broken.
 
     Raises:
@@ -177,7 +191,7 @@ def encode_rows(
     encoded = Encoded([], [], [], [], [])
     with progress("tokenising", len(rows)) as advance:
         for number, row in enumerate(rows, start=1):
-            group = encode_row(row, encoder, max_length, margin_from)
+            group = encode_row(row, encoder, max_length, margin_from, keep_reasoning=keep_reasoning)
             if group is None:
                 encoded.dropped.append(row.id)
             else:

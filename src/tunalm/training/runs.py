@@ -300,6 +300,7 @@ def _config(settings: Training, objective: dict[str, Any], folder: Path) -> Rank
         **objective,
         template=settings.template,
         template_args=settings.template_args,
+        keep_reasoning=settings.keep_reasoning,
         max_length=settings.max_length,
         batch_size=settings.batch_size,
         token_budget=settings.token_budget,
@@ -396,7 +397,14 @@ def partial_folder(folder: Path) -> Path:
 
 
 def settle(draft: Path, folder: Path) -> None:
-    """Give a folder that is whole, and on disk, its name."""
+    """Give a folder that is whole, and on disk, its name, and its files the permissions of any new file."""
+    probe = draft / ".new"
+    probe.touch()
+    mode = probe.stat().st_mode
+    probe.unlink()
+    for path in draft.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)  # safetensors writes files that only their owner may read
     sync_tree(draft)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(draft, folder)

@@ -22,13 +22,13 @@ from torch.utils.data import DataLoader, Dataset
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from tunalm.data.prompts import PromptEncoder
-from tunalm.errors import TrainingError
+from tunalm.errors import DataError, TrainingError
 from tunalm.progress import console, progress
 from tunalm.recipe import PromptTemplate
 from tunalm.records import Ranking
 from tunalm.training import checkpoints
 from tunalm.training.batches import StepRows, StepSampler, default_budget, pack
-from tunalm.training.encoding import Imitate, MarginFrom, encode_rows
+from tunalm.training.encoding import Group, Imitate, MarginFrom, encode_rows
 from tunalm.training.heads import unwrapped
 from tunalm.training.losses import Convention
 from tunalm.training.metrics import Means, observe_batch
@@ -53,6 +53,7 @@ class RankingConfig(transformers.TrainingArguments):
         keep_ties: whether lists without a pair stay for what they have to imitate.
         template: the prompt, with the arguments `template_args` of a chat template; it is written into the tokenizer,
             so that it is saved with the model.
+        keep_reasoning: whether thoughts are learned before the text that they led to.
         max_length: tokens of prompt and response; see `encoding` for what happens to longer rows.
         attention: how sequences are read; see `routes`. `auto` takes the fastest route that gives this model's own
             numbers, a name is tried first.
@@ -75,6 +76,7 @@ class RankingConfig(transformers.TrainingArguments):
     keep_ties: bool = True
     template: PromptTemplate | None = None
     template_args: dict[str, Any] = field(default_factory=dict)
+    keep_reasoning: bool = False
     max_length: int = 512
     attention: Asked = "auto"
     token_budget: int | None = None
@@ -114,7 +116,7 @@ class RankingTrainer(transformers.Trainer):
         encoded: the rows as token ids, with the counts of what was cut and dropped.
 
     Raises:
-        DataError: no row can be trained on.
+        DataError: no row can be trained on, or one is longer than the model's positions.
         ModelError: the template does not suit the tokenizer or the rows.
     """
 
@@ -151,8 +153,10 @@ class RankingTrainer(transformers.Trainer):
             imitate=args.imitate,
             keep_ties=args.keep_ties,
             margin_from=args.margin_from,
+            keep_reasoning=args.keep_reasoning,
             convention=args.convention,
         )
+        _require_positions(model, self.encoded.groups, where)
         self.objective = Objective(
             args.margin,
             args.mle_weight,
@@ -371,3 +375,17 @@ class _Steps(Dataset[dict[str, StepRows]]):
 
 def _as_it_is(inputs: dict[str, StepRows]) -> dict[str, StepRows]:
     return inputs
+
+
+def _require_positions(model: Any, groups: Sequence[Group], where: str) -> None:
+    """Refuse rows that are longer than a model's positions."""
+    config = unwrapped(model).config.get_text_config()
+    positions = getattr(config, "max_position_embeddings", None)
+    lengths = {group.id: len(group.prompt) + max(len(target.tokens) for target in group.targets) for group in groups}
+    longest = max(lengths, key=lengths.__getitem__)
+    if positions is not None and lengths[longest] > positions:
+        raise DataError(
+            where,
+            found=f"{positions} positions, and {lengths[longest]} tokens in row {longest}",
+            fix=f"Set max_length={positions}: longer responses are cut, longer prompts dropped, and both are counted.",
+        )

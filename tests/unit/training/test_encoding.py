@@ -82,11 +82,26 @@ def test_empty_text_is_not_learned(encoder: PromptEncoder, empty: str) -> None:
     assert [(target.number, target.rank) for target in group.targets] == [(1, 0), (2, 1)]
 
 
-def test_thoughts_are_not_learned(encoder: PromptEncoder) -> None:
-    thought = Response.model_validate({"text": "3", "rank": 0, "reasoning": "One and two."})
-    group = encode_row(row(thought), encoder, 100)
-    assert group is not None
-    assert texts(encoder, group.targets[0].tokens) == "3<|end|>"
+@pytest.mark.parametrize(
+    ("response", "answer", "whole"),
+    [
+        (Response(text="3", rank=0, reasoning="1 and 2"), "3", "<think>\n1 and 2\n</think>\n\n3"),
+        (Response(text="<think>1 and 2</think>3", rank=0), "3", "<think>\n1 and 2\n</think>\n\n3"),
+        (Response(text="1 and 2</think>\n3", rank=0), "3", "<think>\n1 and 2\n</think>\n\n3"),
+        (Response(text="<think>1 and", rank=0), None, None),
+        (Response(text="Write `<think>` first.", rank=0), "Write `<think>` first.", "Write `<think>` first."),
+    ],
+)
+def test_thoughts_are_learned_on_demand_only(
+    encoder: PromptEncoder, response: Response, answer: str | None, whole: str | None
+) -> None:
+    for keep, expected in ((False, answer), (True, whole)):
+        group = encode_row(row(response, reference=response.text), encoder, 200, keep_reasoning=keep)
+        assert group is not None
+        ends = [] if expected is None else [f"{expected}<|end|>"]
+        learned = [texts(encoder, target.tokens) for target in group.targets]
+        assert learned[:1] == ends
+        assert response.reasoning or learned[1:] == ends
 
 
 def test_ranks_of_a_file_are_made_dense(encoder: PromptEncoder) -> None:

@@ -67,6 +67,8 @@ def test_train_leaves_a_model_that_generates_and_nothing_half_done(
     base = load(model_folder)
     assert not torch.equal(model.lm_head.weight, base.lm_head.weight)
     assert not (context.folder / "model" / "training_args.bin").exists()
+    (context.folder / "model" / "new").touch()
+    assert len({path.stat().st_mode for path in (context.folder / "model").iterdir()}) == 1
     assert (summary.requested, summary.ok) == (10, 10)
     assert summary.details["steps"] == 3 == len(read_metrics(context.folder / "metrics.jsonl"))
 
@@ -177,6 +179,17 @@ def test_lists_of_one_response_are_refused(train: Callable[..., Summary], rows: 
     short = [row.model_copy(update={"responses": row.responses[:1]}) for row in rows]
     with pytest.raises(DataError, match="none of which has two ranked responses"):
         train(short)
+
+
+def test_a_row_longer_than_the_positions_of_the_model_is_named(
+    tmp_path: Path, make_model: Callable[..., Any], tokenizer: Any, rows: list[Ranking], train: Callable[..., Summary]
+) -> None:
+    make_model().save_pretrained(tmp_path / "base")
+    config = json.loads((tmp_path / "base" / "config.json").read_text())
+    (tmp_path / "base" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 30}))
+    with pytest.raises(DataError, match=r"30 positions, and \d+ tokens in row row-\d"):
+        train()
+    assert train(max_length=30).details["cut"] > 0
 
 
 def test_an_empty_file_is_refused(train: Callable[..., Summary]) -> None:
