@@ -39,7 +39,7 @@ from tunalm.records import Ranking, Response
 from tunalm.store import write_rows
 from tunalm.training import run_proxy
 from tunalm.training.encoding import encode_row
-from tunalm.training.proxy.heldout import Judged, agreement, conversation, length_preference
+from tunalm.training.proxy.heldout import ScoredList, agreement, conversation, length_preference
 
 RESPONSES = 4
 NEVER_LEARNED = ("vicuna", "llmbar")
@@ -115,9 +115,9 @@ def measure(
     return {name: agreement(each, preference, seed=0) for name, each in lists.items()}
 
 
-def judged(truth: Ranking, scored: Ranking) -> Judged:
+def judged(truth: Ranking, scored: Ranking) -> ScoredList:
     """A list as the judge and as the proxy see it."""
-    return Judged(
+    return ScoredList(
         [response.rank or 0 for response in truth.responses],
         [response.score or 0.0 for response in scored.responses],
         [len(response.text) for response in truth.responses],

@@ -70,7 +70,7 @@ class StepSize:
 
 
 @dataclass(frozen=True)
-class Logprobs:
+class SequenceValues:
     """Of R sequences, in fp32."""
 
     sums: torch.Tensor
@@ -115,7 +115,7 @@ class Share:
     """[G], which of the batch's targets is the list's reference, -1 where there is none."""
 
 
-def share_of_step(logprobs: Logprobs, groups: Sequence[Group], objective: Objective, size: StepSize) -> Share:
+def share_of_step(logprobs: SequenceValues, groups: Sequence[Group], objective: Objective, size: StepSize) -> Share:
     """Compute a batch's share of the loss.
 
     Args:

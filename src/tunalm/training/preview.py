@@ -11,7 +11,7 @@ from tunalm.training.encoding import encode_row
 
 
 @dataclass(frozen=True)
-class Token:
+class PreviewToken:
     """One token as text."""
 
     text: str
@@ -25,7 +25,7 @@ class Preview:
 
     row_id: str
     label: str
-    tokens: list[Token]
+    tokens: list[PreviewToken]
 
 
 def preview(rows: Sequence[Ranking], encoder: PromptEncoder, max_length: int) -> Iterator[Preview]:
@@ -49,5 +49,5 @@ def preview(rows: Sequence[Ranking], encoder: PromptEncoder, max_length: int) ->
             )
 
 
-def _tokens(encoder: PromptEncoder, ids: list[int], trained: bool) -> list[Token]:
-    return [Token(str(encoder.tokenizer.decode([token])), trained) for token in ids]
+def _tokens(encoder: PromptEncoder, ids: list[int], trained: bool) -> list[PreviewToken]:
+    return [PreviewToken(str(encoder.tokenizer.decode([token])), trained) for token in ids]

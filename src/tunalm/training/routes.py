@@ -17,7 +17,7 @@ import torch
 from tunalm.training.attention import Kernel, attending
 from tunalm.training.encoding import Group
 from tunalm.training.heads import Head, device_of, unwrapped
-from tunalm.training.objective import Logprobs
+from tunalm.training.objective import SequenceValues
 from tunalm.training.packing import separate, tokens_read
 
 RouteName = Literal["two_call", "varlen", "none", "padded"]
@@ -55,10 +55,10 @@ class Route:
 PLAIN = Route("padded", None, "logits")
 
 
-class Read(Protocol):
+class ReadSequences(Protocol):
     """Reads the sequences of some groups by a route; `step.sequence_logprobs` is one."""
 
-    def __call__(self, model: Any, groups: Sequence[Group], route: Route, pad_id: int) -> Logprobs:
+    def __call__(self, model: Any, groups: Sequence[Group], route: Route, pad_id: int) -> SequenceValues:
         """Values of the targets of all groups, in their order."""
 
 
@@ -75,7 +75,7 @@ def choose_route(
     groups: Sequence[Group],
     asked: Asked = "auto",
     *,
-    read: Read,
+    read: ReadSequences,
     pad_id: int = 0,
     half_precision: bool = False,
     largest: Callable[[float], float] = lambda value: value,
@@ -118,7 +118,9 @@ def _candidates(model: Any, asked: Asked) -> Iterator[Route]:
 class _Trial:
     """The shortest groups, read the plain way in float32 and in the precision of the run."""
 
-    def __init__(self, model: Any, groups: Sequence[Group], read: Read, pad_id: int, half_precision: bool) -> None:
+    def __init__(
+        self, model: Any, groups: Sequence[Group], read: ReadSequences, pad_id: int, half_precision: bool
+    ) -> None:
         self.model, self.read, self.pad_id = model, read, pad_id
         self.groups = _shortest(groups, half_precision)
         with _in_float32(model):
@@ -147,7 +149,7 @@ class _Trial:
             allowed = NOISE
         return f"is {error:.2g} a token off in half precision, where {allowed:.2g} is allowed", error / allowed
 
-    def _values(self, route: Route) -> Logprobs:
+    def _values(self, route: Route) -> SequenceValues:
         with attending(unwrapped(self.model), route.kernel):
             return self.read(self.model, self.groups, route, self.pad_id)
 

@@ -281,7 +281,7 @@ def _make_trainer(
 ) -> RankingTrainer:
     transformers.set_seed(settings.seed)
     tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
-    model = kind.load(source, trust_remote_code)
+    model = kind.load(source, trust_remote_code).requires_grad_(True)  # adapters that were merged leave it frozen
     if settings.lora_rank:
         model = _with_adapters(model, settings, kind)
     return kind.trainer(

@@ -19,9 +19,9 @@ import torch
 from tunalm.training.attention import Forest, attending
 from tunalm.training.encoding import Group
 from tunalm.training.heads import device_of, target_logprobs, unwrapped
-from tunalm.training.objective import Logprobs, Objective, Share, StepSize, share_of_step
+from tunalm.training.objective import Objective, SequenceValues, Share, StepSize, share_of_step
 from tunalm.training.packing import Batch, collate, separate
-from tunalm.training.routes import Read, Route
+from tunalm.training.routes import ReadSequences, Route
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class MicroBatch:
 
     share: Share
     """Its share of the step's loss."""
-    logprobs: Logprobs
+    logprobs: SequenceValues
     """Of its sequences."""
     live: torch.Tensor
     """[R], bool: the sequence moves the weights. Not so when its margins are met, or when the hinges that push it up
@@ -55,7 +55,7 @@ def lay_out(model: Any, groups: Sequence[Group], route: Route, pad_id: int) -> t
     return batch, {"input_ids": batch.input_ids, "position_ids": batch.position_ids, "forest": forest}
 
 
-def sequence_logprobs(model: Any, groups: Sequence[Group], route: Route, pad_id: int) -> Logprobs:
+def sequence_logprobs(model: Any, groups: Sequence[Group], route: Route, pad_id: int) -> SequenceValues:
     """Run a causal language model over some groups, within `reading`.
 
     Args:
@@ -71,7 +71,7 @@ def sequence_logprobs(model: Any, groups: Sequence[Group], route: Route, pad_id:
     tokens = target_logprobs(model, inputs, batch, route.head)
     count = len(batch.target_lengths)
     owners = torch.arange(count, device=tokens.device).repeat_interleave(batch.target_lengths)
-    return Logprobs(tokens.new_zeros(count).index_add(0, owners, tokens), batch.target_lengths, tokens)
+    return SequenceValues(tokens.new_zeros(count).index_add(0, owners, tokens), batch.target_lengths, tokens)
 
 
 def ranking_step(
@@ -83,7 +83,7 @@ def ranking_step(
     route: Route,
     pad_id: int,
     backward: Callable[[torch.Tensor], None],
-    read: Read = sequence_logprobs,
+    read: ReadSequences = sequence_logprobs,
 ) -> MicroBatch:
     """Add the gradients of a micro-batch to the model's.
 

@@ -34,7 +34,7 @@ from tunalm.training.losses import Convention
 from tunalm.training.metrics import Means, observe_batch
 from tunalm.training.objective import Objective, RankingLoss
 from tunalm.training.other_losses import Pairs
-from tunalm.training.routes import Asked, Read, Route, RouteChoice, choose_route
+from tunalm.training.routes import Asked, ReadSequences, Route, RouteChoice, choose_route
 from tunalm.training.step import ranking_step, reading, sequence_logprobs
 
 
@@ -123,7 +123,7 @@ class RankingTrainer(transformers.Trainer):
     args: RankingConfig
     model: Any
     objective: Objective
-    read: Read = staticmethod(sequence_logprobs)
+    read: ReadSequences = staticmethod(sequence_logprobs)
     """Gives the values of sequences that the loss looks at."""
 
     def __init__(

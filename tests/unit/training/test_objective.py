@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tunalm.training.encoding import Group, Target
-from tunalm.training.objective import Logprobs, Objective, Share, StepSize, share_of_step
+from tunalm.training.objective import Objective, SequenceValues, Share, StepSize, share_of_step
 
 SUMS = torch.tensor([-2.0, -6.0, -3.0, -8.0])
 LENGTHS = torch.tensor([2, 3, 1, 4])
@@ -26,7 +26,7 @@ LIST, REFERENCE = group(0, 1, None), group(None)
 def share(groups: list[Group], objective: Objective, first: int = 0, lists: int = 2, imitating: int = 2) -> Share:
     count = sum(len(each.targets) for each in groups)
     here = slice(first, first + count)
-    logprobs = Logprobs(SUMS[here], LENGTHS[here], tokens=torch.zeros(int(LENGTHS[here].sum())))
+    logprobs = SequenceValues(SUMS[here], LENGTHS[here], tokens=torch.zeros(int(LENGTHS[here].sum())))
     return share_of_step(logprobs, groups, objective, StepSize(lists, imitating, int(LENGTHS.sum())))
 
 

@@ -192,6 +192,19 @@ def test_a_row_longer_than_the_positions_of_the_model_is_named(
     assert train(max_length=30).details["cut"] > 0
 
 
+def test_adapters_may_be_a_start(
+    train: Callable[..., Summary], context: StageContext, tmp_path: Path, model_folder: Path, rows: list[Ranking]
+) -> None:
+    train(lora_rank=2)
+    lists = tmp_path / "lists.jsonl"
+    knobs: dict[str, Any] = {"rankings": [Lists(source=str(lists))], "learning_rate": 0.0, "batch_size": 4}
+    continued = Train(start=str(context.folder / "adapter"), **knobs)
+    training.train(rows, continued, tmp_path / "more")
+    ids = torch.arange(20)[None]
+    merged, found = load(context.folder / "model"), load(tmp_path / "more" / "model")
+    assert torch.allclose(merged(ids).logits, found(ids).logits, atol=1e-5)
+
+
 def test_an_empty_file_is_refused(train: Callable[..., Summary]) -> None:
     with pytest.raises(DataError, match="0 rows, none of which"):
         train([])

@@ -26,7 +26,7 @@ Sums = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredList:
     """One list: the judge's ranks, the proxy's scores, and the lengths of the texts in characters."""
 
     ranks: Sequence[int]
@@ -65,7 +65,7 @@ def length_preference(rows: Sequence[Ranking]) -> int:
     return 1 if right >= pairs / 2 else -1
 
 
-def agreement(lists: Sequence[Judged], preference: int, seed: int) -> dict[str, Any]:
+def agreement(lists: Sequence[ScoredList], preference: int, seed: int) -> dict[str, Any]:
     """Figures of the held-out lists.
 
     Args:
@@ -116,7 +116,7 @@ _MEASURES: dict[str, Callable[[Sums], float]] = {
 """Of the counts [lists, 4] of one order."""
 
 
-def _counts(judged: Judged, order: Sequence[float]) -> tuple[float, float, float, int]:
+def _counts(judged: ScoredList, order: Sequence[float]) -> tuple[float, float, float, int]:
     """Tau, agreement on the best, pairs that are right, and pairs, of one list."""
     return (
         kendall_tau(judged.ranks, order) or 0.0,

@@ -22,7 +22,7 @@ from tunalm.store import Summary
 from tunalm.training.batches import pack
 from tunalm.training.encoding import Group, encode_row
 from tunalm.training.heads import unwrapped
-from tunalm.training.proxy.heldout import Judged, agreement, conversation, length_preference, split
+from tunalm.training.proxy.heldout import ScoredList, agreement, conversation, length_preference, split
 from tunalm.training.proxy.scores import sequence_scores
 from tunalm.training.runs import ModelKind, read_lists, run_training
 from tunalm.training.step import reading
@@ -103,7 +103,7 @@ def run_proxy(settings: Proxy, context: StageContext) -> Summary:
     return replace(summary, details={"lists": parts, **summary.details})
 
 
-def judged(trainer: ProxyTrainer, rows: Sequence[Ranking]) -> list[Judged]:
+def judged(trainer: ProxyTrainer, rows: Sequence[Ranking]) -> list[ScoredList]:
     """Score lists as they are trained on; those in which nothing ranks above another, or that do not fit, are left
     out."""
     groups, lengths = [], []
@@ -113,7 +113,7 @@ def judged(trainer: ProxyTrainer, rows: Sequence[Ranking]) -> list[Judged]:
             groups.append(group)
             lengths.append([len(row.responses[target.number or 0].text) for target in group.targets])
     return [
-        Judged([target.rank or 0 for target in group.targets], scores, texts)
+        ScoredList([target.rank or 0 for target in group.targets], scores, texts)
         for group, scores, texts in zip(groups, trainer.scores(groups), lengths, strict=True)
     ]
 

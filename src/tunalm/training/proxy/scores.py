@@ -16,13 +16,13 @@ import torch
 
 from tunalm.training.encoding import Group
 from tunalm.training.heads import unwrapped
-from tunalm.training.objective import Logprobs
+from tunalm.training.objective import SequenceValues
 from tunalm.training.routes import Route
 from tunalm.training.step import lay_out
 
 
 @dataclass(frozen=True)
-class Scores(Logprobs):
+class Scores(SequenceValues):
     """Of R sequences, in fp32; they stand where log-probabilities do, so that the same steps train on them."""
 
     @property
@@ -35,7 +35,7 @@ class Scores(Logprobs):
         """A score knows of no last token."""
 
 
-def sequence_scores(model: Any, groups: Sequence[Group], route: Route, pad_id: int) -> Logprobs:
+def sequence_scores(model: Any, groups: Sequence[Group], route: Route, pad_id: int) -> SequenceValues:
     """Score the targets of some groups, within `step.reading`; arguments as for `step.sequence_logprobs`."""
     inner = unwrapped(model)
     batch, inputs = lay_out(inner, groups, route, pad_id)

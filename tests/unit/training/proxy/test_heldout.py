@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunalm.records import Ranking, Response
-from tunalm.training.proxy.heldout import Judged, agreement, conversation, length_preference, split
+from tunalm.training.proxy.heldout import ScoredList, agreement, conversation, length_preference, split
 
 
 def make_row(number: int, question: str, *texts: str) -> Ranking:
@@ -44,9 +44,9 @@ def test_length_is_preferred_as_in_the_lists() -> None:
 
 def test_figures_of_lists_made_by_hand() -> None:
     lists = [
-        Judged(ranks=[0, 1, 2], scores=[3.0, 2.0, 1.0], lengths=[1, 2, 3]),  # tau 1, -1 by length
-        Judged(ranks=[0, 1], scores=[0.0, 1.0], lengths=[5, 5]),  # tau -1, a tie by length
-        Judged(ranks=[0, 0, 1], scores=[2.0, 1.0, 3.0], lengths=[9, 9, 1]),  # two pairs, both wrong; both right
+        ScoredList(ranks=[0, 1, 2], scores=[3.0, 2.0, 1.0], lengths=[1, 2, 3]),  # tau 1, -1 by length
+        ScoredList(ranks=[0, 1], scores=[0.0, 1.0], lengths=[5, 5]),  # tau -1, a tie by length
+        ScoredList(ranks=[0, 0, 1], scores=[2.0, 1.0, 3.0], lengths=[9, 9, 1]),  # two pairs, both wrong; both right
     ]
     found = agreement(lists, preference=1, seed=0)
     assert (found["lists"], found["length_prefers"]) == (3, "longer")
@@ -65,7 +65,7 @@ def test_figures_of_lists_made_by_hand() -> None:
 
 
 def test_a_perfect_proxy_beats_length_beyond_its_interval() -> None:
-    lists = [Judged([0, 1, 2], [3.0, 2.0, 1.0], [number % 3, (number + 1) % 3, 7]) for number in range(30)]
+    lists = [ScoredList([0, 1, 2], [3.0, 2.0, 1.0], [number % 3, (number + 1) % 3, 7]) for number in range(30)]
     found = agreement(lists, preference=1, seed=0)
     assert found["kendall_tau"]["proxy"] == {"value": 1.0, "ci95": None}
     assert found["kendall_tau"]["gain"]["ci95"][0] > 0
