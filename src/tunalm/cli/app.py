@@ -27,7 +27,8 @@ from tunalm.redaction import CleanStream
 app = typer.Typer(
     name="tunalm",
     help="Make an instruction-tuned language model better with ranking feedback from stronger models.",
-    epilog="Add --debug to any command to see the traceback of an error.",
+    epilog="Add to any command: --debug, to see the traceback of an error; --allow-http, to speak plain http to "
+    "servers on other machines, where everything that is sent can be read on the way.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -41,6 +42,8 @@ app.command()(audit)
 app.command()(convert)
 app.command()(push)
 
+ALLOW_HTTP = "TUNALM_ALLOW_HTTP"
+"""Read by `tunalm.engines.endpoint.addresses`; a recipe cannot set it."""
 KNOBS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where everything is kept; runs/NAME by default.")]
@@ -348,7 +351,9 @@ def doctor(
 def main() -> None:
     """Entry point: one line and exit code 2 for what a user can mend, a traceback only for defects; never a key."""
     sys.stdout, sys.stderr = (cast(TextIO, CleanStream(stream)) for stream in (sys.stdout, sys.stderr))
-    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    arguments = [word for word in sys.argv[1:] if word not in ("--debug", "--allow-http")]
+    if "--allow-http" in sys.argv:
+        os.environ[ALLOW_HTTP] = "1"
     try:
         app(args=arguments)
     except TunaError as error:

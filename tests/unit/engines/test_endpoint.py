@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -17,8 +18,10 @@ from werkzeug import Request as Received
 from werkzeug import Response
 
 from tests.integration.servers.faults import logprobs as spelled
+from tunalm.cli import app as cli
 from tunalm.engines import open_engine
 from tunalm.engines.base import Completion, NoJournal, Request
+from tunalm.engines.endpoint.addresses import ALLOW_HTTP
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.errors import EngineError
 from tunalm.recipe import EndpointSettings
@@ -169,6 +172,145 @@ def test_a_bad_request_fails_its_row_and_no_other(
     assert got["bad"].failure == "http-400: too [31m long"
     assert got["good"].text == got["fine"].text == "Green."
     assert len(httpserver.log) == 3, "a bad request is not sent again"
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("keys", [["bad"], ["bad", "fine"], ["fine", "bad"]])
+def test_a_prompt_that_a_server_refuses_is_its_own_failure(
+    httpserver: HTTPServer, engine: Callable[..., EndpointEngine], status: int, keys: list[str]
+) -> None:
+    """Also where nothing else is asked: one plain question tells it from a wrong key or model."""
+
+    def answer(received: Received) -> Response:
+        if "(bad)" in received.get_data(as_text=True):
+            body = {"error": {"message": "Input was flagged"}}
+            return Response(json.dumps(body), status, mimetype="application/json")
+        return Response(json.dumps(reply()), mimetype="application/json")
+
+    httpserver.expect_request(PATH).respond_with_handler(answer)
+    witness = Recorder()
+    made = engine(concurrency=1)
+    got = {one.key: one for unit in made.generate(made.batches([*map(request, keys)]), witness) for one in unit}
+    assert got["bad"].failure == f"http-{status}: Input was flagged"
+    assert all(got[key].text == "Green." for key in keys if key != "bad")
+    assert witness.told == [f"{what} {key}" for key in keys for what in ("sending", "received")]
+    assert len(httpserver.log) <= len(keys) + 1
+
+
+REFUSALS = {
+    "max_tokens": (400, {"error": {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'."}}),
+    "seed": (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Not permitted"}]}),
+    "temperature": (400, {"error": {"message": "'temperature' does not support 0 with this model."}}),
+    "response_format": (400, {"error": {"message": "This response_format type is unavailable now"}}),
+}
+
+
+@pytest.mark.parametrize("field", REFUSALS)
+def test_a_field_that_a_server_does_not_take_is_left_out_from_then_on(
+    httpserver: HTTPServer,
+    engine: Callable[..., EndpointEngine],
+    capfd: pytest.CaptureFixture[str],
+    field: str,
+) -> None:
+    def answer(received: Received) -> Response:
+        status, body = REFUSALS[field] if field in json.loads(received.get_data()) else (200, reply())
+        return Response(json.dumps(body), status, mimetype="application/json")
+
+    httpserver.expect_request(PATH).respond_with_handler(answer)
+    asked = [request(str(number), temperature=0, json_schema={"type": "object"}) for number in range(20)]
+    got = answers(engine(concurrency=4, max_retries=0), *asked)
+    assert {completion.failure for completion in got.values()} == {None}
+    assert len(httpserver.log) <= len(asked) + 4
+    last = sent(httpserver)[-1]
+    assert ("max_completion_tokens" in last) is (field == "max_tokens")
+    assert capfd.readouterr().err.count("the server takes") == 1
+
+
+def test_a_temperature_that_was_chosen_is_not_given_up_without_being_told(
+    httpserver: HTTPServer, engine: Callable[..., EndpointEngine]
+) -> None:
+    httpserver.expect_request(PATH).respond_with_json(REFUSALS["temperature"][1], status=400)
+    assert (answers(engine(), request(temperature=1.1))["row"].failure or "").startswith("http-400: 'temperature'")
+    answers(engine(omit=["temperature", "seed"]), request(temperature=1.1))
+    assert not {"temperature", "seed"} & sent(httpserver)[-1].keys()
+
+
+def test_a_refusal_for_length_changes_no_field(httpserver: HTTPServer, engine: Callable[..., EndpointEngine]) -> None:
+    said = "'max_tokens' or 'max_completion_tokens' is too large: 256. The context is 300 tokens and seed 0."
+    httpserver.expect_request(PATH).respond_with_json({"error": {"message": said}}, status=400)
+    assert (answers(engine(), request())["row"].failure or "").startswith("http-400: ")
+    assert len(httpserver.log) == 1
+
+
+def test_what_else_a_server_shall_be_told_is_sent(
+    httpserver: HTTPServer, engine: Callable[..., EndpointEngine]
+) -> None:
+    httpserver.expect_request(PATH).respond_with_json(reply())
+    knobs = {
+        "max_tokens_field": "max_completion_tokens",
+        "reasoning_effort": "low",
+        "extra_body": {"chat_template_kwargs": {"enable_thinking": False}},
+    }
+    made = engine(**knobs)
+    answers(made, request())
+    body = sent(httpserver)[0]
+    assert (body["max_completion_tokens"], body["reasoning_effort"]) == (256, "low")
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert made.identity != engine().identity, "other answers, so not those that the ledger has"
+
+
+@pytest.mark.parametrize(("ignored", "said"), [(True, 1), (False, 0)])
+def test_a_server_that_ignores_the_seed_is_said_once(
+    httpserver: HTTPServer,
+    engine: Callable[..., EndpointEngine],
+    capfd: pytest.CaptureFixture[str],
+    ignored: bool,
+    said: int,
+) -> None:
+    def answer(received: Received) -> Response:
+        body = json.loads(received.get_data())
+        text = "Green." if ignored else f"Green {body['seed']}."
+        return Response(json.dumps(reply(text)), mimetype="application/json")
+
+    httpserver.expect_request(PATH).respond_with_handler(answer)
+    answers(engine(), *(request(f"{n}", key=f"{n}/{seed}", seed=seed) for n in range(6) for seed in range(2)))
+    assert capfd.readouterr().err.count("ignore the seed") == said
+
+
+def test_one_prompt_goes_to_one_address_and_to_another_when_that_is_down(
+    httpserver: HTTPServer, engine: Callable[..., EndpointEngine]
+) -> None:
+    asked = [request(f"{n}", key=f"{n}/{seed}", seed=seed) for n in range(10) for seed in range(2)]
+    with HTTPServer(host="127.0.0.1") as other:
+        urls = [httpserver.url_for("/v1"), other.url_for("/v1")]
+        for server in (httpserver, other):
+            server.expect_request(PATH).respond_with_json(reply())
+        made = engine(base_url=urls)
+        assert made.identity == engine().identity
+        assert len(answers(made, *asked)) == 20
+        prompts = [{body["messages"][0]["content"] for body in sent(server)} for server in (httpserver, other)]
+        assert len(prompts[0]) + len(prompts[1]) == 10
+        assert all(prompts)
+    before = len(httpserver.log)
+    got = answers(made, *asked)
+    assert {completion.failure for completion in got.values()} == {None}
+    assert len(httpserver.log) - before == 20
+
+
+def test_a_key_is_for_one_host(engine: Callable[..., EndpointEngine], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", SECRET)
+    with pytest.raises(EngineError, match="one key for a and b"):
+        engine(base_url=["https://a/v1", "https://b/v1"], api_key_env="MY_KEY")
+    assert engine(base_url=["https://a/v1", "https://a:8001/v1"], api_key_env="MY_KEY")
+
+
+def test_it_answers_inside_a_running_event_loop(httpserver: HTTPServer, engine: Callable[..., EndpointEngine]) -> None:
+    httpserver.expect_request(PATH).respond_with_json(reply())
+
+    async def cell() -> dict[str, Completion]:
+        return answers(engine(), request())
+
+    assert asyncio.run(cell())["row"].text == "Green."
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
@@ -567,6 +709,20 @@ def test_an_unsafe_address_is_refused(engine: Callable[..., EndpointEngine], url
     with pytest.raises(EngineError) as caught:
         engine(base_url=url)
     assert "password" not in str(caught.value).replace("without user name, password", "")
+
+
+def test_plain_http_to_another_machine_needs_a_flag_on_the_command_line(
+    engine: Callable[..., EndpointEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setenv(ALLOW_HTTP, "0")  # so that what `main` sets is undone
+    monkeypatch.setattr(cli, "app", lambda args: seen.append(args))
+    monkeypatch.setattr("sys.argv", ["tunalm", "run", "recipe.yaml", "--allow-http"])
+    with pytest.raises(EngineError, match="--allow-http"):
+        engine(base_url="http://10.0.0.7:8000/v1")
+    cli.main()
+    assert seen == [["run", "recipe.yaml"]]
+    assert "10.0.0.7" in engine(base_url="http://10.0.0.7:8000/v1").identity
 
 
 @pytest.mark.parametrize("url", ["http://localhost:1/v1", "http://127.0.0.1:1/v1", "http://[::1]:1/v1", "https://h/v1"])

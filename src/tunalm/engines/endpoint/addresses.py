@@ -11,6 +11,8 @@ from tunalm.redaction import names_variable, remember
 
 OPENAI_HOST = "api.openai.com"
 OPENAI_KEY = "OPENAI_API_KEY"
+ALLOW_HTTP = "TUNALM_ALLOW_HTTP"
+"""Environment variable that `--allow-http` on the command line sets."""
 
 
 def is_loopback(host: str) -> bool:
@@ -39,12 +41,11 @@ def checked_host(url: str) -> str:
             expected="https://HOST/v1, without user name, password or query",
             fix="Keys are named with api_key_env.",
         )
-    if parts.scheme == "http" and not is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host) and os.environ.get(ALLOW_HTTP) != "1":
         raise EngineError(
             "engine.base_url",
-            found=f"plain http to {host}",
-            expected="https, because everything sent can be read on the way",
-            fix="Use https, or a tunnel to this machine (http://127.0.0.1:PORT/v1).",
+            found=f"plain http to {host}, where everything that is sent can be read on the way",
+            fix="Use https or a tunnel to this machine (http://127.0.0.1:PORT/v1), or add --allow-http to the command.",
         )
     return host
 
@@ -67,8 +68,7 @@ def find_key(variable: str | None, host: str) -> str | None:
     if variable == OPENAI_KEY and host != OPENAI_HOST:
         raise EngineError(
             "engine.api_key_env",
-            found=f"{OPENAI_KEY} for {host}",
-            expected=f"that key to go to {OPENAI_HOST} only",
+            found=f"{OPENAI_KEY} for {host}; that key goes to {OPENAI_HOST} only",
             fix="Put the key of this address in a variable of its own.",
         )
     if variable is None and host != OPENAI_HOST:
@@ -78,8 +78,7 @@ def find_key(variable: str | None, host: str) -> str | None:
     if not key:
         raise EngineError(
             "engine.api_key_env",
-            found=f"no environment variable {name}",
-            expected=f"the key for {host} in it",
+            found=f"there is no environment variable {name} with the key for {host}",
             fix=f"Run: export {name}=...",
         )
     remember(key)

@@ -122,7 +122,7 @@ class Dialect:
             return f"the server takes {other}, and gets it"
         for name in ("seed", "response_format", "temperature"):
             chosen = name == "temperature" and body.get(name) not in (0, 1)
-            if name in body and _names(refusal, name) and not chosen:
+            if name in body and name not in self._omitted and _names(refusal, name) and not chosen:
                 self._omitted.add(name)
                 return f"the server takes no {name}, and is asked without it"
         return None
