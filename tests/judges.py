@@ -50,6 +50,15 @@ def by_length(texts: dict[str, str]) -> str:
     return marking({label: [min(len(text), 5), 1, 1] for label, text in texts.items()})
 
 
+def paper_reply(texts: dict[str, str], own: int = 5) -> str:
+    """A reply in the published form: longer is better, the judge's own response gets `own` for each criterion."""
+    labels = [*texts, f"R{len(texts) + 1}"]
+    marks = {label: [min(len(text), 5), 1, 1] for label, text in texts.items()} | {labels[-1]: [own] * 3}
+    order = sorted(labels, key=lambda label: -sum(marks[label]))
+    lines = "\n".join(f"{label}: {' '.join(map(str, marks[label]))}" for label in labels)
+    return f"kind: open-ended\nreference: aaaaa\naaaa\nduplicates: none\nmarks:\n{lines}\nrank: {' > '.join(order)}"
+
+
 class RuleEngine:
     """Answers by a rule from the responses that it is shown, by label."""
 

@@ -206,12 +206,20 @@ class Result(Record):
     """How the questions were asked and how many: what the value must not be quoted without."""
     totals: dict[str, Any] = Field(default_factory=dict)
     """What the benchmark's own scorer totals, by name, with standard errors as `NAME_stderr`."""
+    headline: str = ""
+    """The total that the benchmark is quoted by, if it is another than the metric."""
 
     @property
     def official_totals(self) -> dict[str, float]:
         """Numbers among the totals, without their standard errors."""
         totals = self.totals.items()
         return {name: value for name, value in totals if isinstance(value, float) and not name.endswith("_stderr")}
+
+    @property
+    def headline_interval(self) -> Interval | None:
+        """Normal 95 % interval of the headline total, from its standard error."""
+        value, error = self.totals.get(self.headline), self.totals.get(f"{self.headline}_stderr")
+        return None if value is None or error is None else (value - 1.96 * error, value + 1.96 * error)
 
 
 class ModelResults(Record):

@@ -12,7 +12,7 @@ from tests.integration.servers.judge import length_judge
 from tests.published import lmentry, superni
 from tests.tiny import save_tiny_model
 from tunalm.pipeline.running import run_recipe
-from tunalm.recipe import Evaluate, Recipe
+from tunalm.recipe import Evaluate, Rank, Recipe
 from tunalm.recipe.loading import load_recipe
 from tunalm.recipe.sweeps import read_label
 
@@ -92,6 +92,17 @@ def test_the_whole_paper_runs_and_its_parts_are_shared(inputs: list[str], run_di
     assert counts["rows"] == 8 + 4 + 12
     for name in PARTS:
         assert ran(name, inputs, run_dir) == {"scores"}, "everything else was made by the whole recipe"
+
+
+@pytest.mark.slow
+def test_the_audited_twin_of_the_paper_has_both_ways_of_judging(inputs: list[str], run_dir: Path) -> None:
+    recipe = load("sound", inputs)
+    protocols = {stage.protocol for stage in recipe.stages.values() if isinstance(stage, Rank) and stage.by == "judge"}
+    assert protocols == {"audited"}
+    scores = recipe.stages["scores"]
+    assert isinstance(scores, Evaluate)
+    assert [each.mode for each in scores.benchmarks if each.name == "vicuna"] == ["sound", "paper"]
+    ran("sound", [*inputs, "only=[alpaca,alpaca_mul]"], run_dir)
 
 
 @pytest.mark.slow

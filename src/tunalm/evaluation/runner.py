@@ -209,6 +209,7 @@ def _add_totals(results: EvaluationResults, answers: Answers, benchmarks: Benchm
         totals = benchmark.totals(answered)
         result = results.models[model].results[label]
         result.note, result.totals = benchmark.note, next(iter(totals["results"].values()))
+        result.headline = getattr(benchmark, "headline", "")
         if folder is not None:
             samples = [
                 sample(number, prediction, benchmark.metrics(prediction, verdict))

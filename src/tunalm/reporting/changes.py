@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,16 +26,6 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What one model said to an instruction."""
-
-    model: str
-    text: str
-    score: float | None
-    failure: str | None
-
-
-@dataclass(frozen=True)
 class Change:
     """One instruction and what all models said."""
 
@@ -44,9 +33,10 @@ class Change:
     task: str | None
     instruction: str
     references: list[str]
-    answers: list[Answer]
+    answers: list[tuple[str, Prediction, float | None]]
+    """Model, what it said, and its score (0-1)."""
     gain: float
-    """Score (0-1) of the model in question less that of the one it is compared with."""
+    """Score of the model in question less that of the one it is compared with."""
 
 
 def largest_changes(sources: Sequence[Answers], model: str, against: str) -> dict[str, list[Change]]:
@@ -57,51 +47,37 @@ def largest_changes(sources: Sequence[Answers], model: str, against: str) -> dic
     if model == against:
         return {}
     scores: defaultdict[str, dict[Place, float]] = defaultdict(dict)
-    tasks: dict[Place, str | None] = {}
+    tasks: dict[Place, str] = {}
     for source in sources:
         for row in read_records(source.folder / "rows.jsonl", Verdict):
             if row.model in source.names and row.score is not None:
                 scores[source.names[row.model]][row.benchmark, row.id] = row.score
-                tasks[row.benchmark, row.id] = row.task
+                tasks[row.benchmark, row.id] = row.task or row.id
     old = scores[against]
     gains = {place: score - old[place] for place, score in scores[model].items() if place in old}
-    chosen = _chosen(gains, tasks)
-    found = _answers(sources, chosen)
+    chosen = dict.fromkeys(_chosen(gains, tasks))
+    said: defaultdict[Place, list[tuple[str, Prediction]]] = defaultdict(list)
+    for source in sources:
+        for answer in read_records(source.folder / "predictions.jsonl", Prediction):
+            if (answer.benchmark, answer.id) in chosen and answer.model in source.names:
+                said[answer.benchmark, answer.id].append((source.names[answer.model], answer))
     changes: defaultdict[str, list[Change]] = defaultdict(list)
     for place in chosen:
-        if answers := found.get(place):
-            said = [
-                Answer(name, given.prediction, scores[name].get(place), given.failure)
-                for name, given in answers.items()
-            ]
-            first = next(iter(answers.values()))
-            changes[place[0]].append(
-                Change(place[1], first.task, first.instruction, first.references, said, gains[place])
-            )
+        if place in said:
+            _, first = said[place][0]
+            answers = [(name, answer, scores[name].get(place)) for name, answer in said[place]]
+            change = Change(place[1], first.task, first.instruction, first.references, answers, gains[place])
+            changes[place[0]].append(change)
     return dict(changes)
 
 
-def _chosen(gains: Mapping[Place, float], tasks: Mapping[Place, str | None]) -> list[Place]:
+def _chosen(gains: Mapping[Place, float], tasks: Mapping[Place, str]) -> Iterator[Place]:
     """Places of the largest gains, then of the largest losses, of every benchmark."""
-    best: dict[tuple[str, bool, str], tuple[float, int, Place]] = {}
-    for number, (place, gain) in enumerate(gains.items()):
-        if gain == 0:
-            continue
-        kind = place[0], gain < 0, tasks[place] or place[1]
-        entry = (-abs(gain), number, place)
-        best[kind] = min(best.get(kind, entry), entry)
-    by_direction: defaultdict[tuple[str, bool], list[tuple[float, int, Place]]] = defaultdict(list)
-    for (benchmark, lost, _), entry in best.items():
-        by_direction[benchmark, lost].append(entry)
-    return [entry[2] for key in sorted(by_direction) for entry in heapq.nsmallest(NUM_CHANGES, by_direction[key])]
-
-
-def _answers(sources: Sequence[Answers], chosen: Sequence[Place]) -> dict[Place, dict[str, Prediction]]:
-    """Predictions at some places, by model."""
-    wanted = set(chosen)
-    found: defaultdict[Place, dict[str, Prediction]] = defaultdict(dict)
-    for source in sources:
-        for row in read_records(source.folder / "predictions.jsonl", Prediction):
-            if (row.benchmark, row.id) in wanted and row.model in source.names:
-                found[row.benchmark, row.id][source.names[row.model]] = row
-    return found
+    ordered = sorted(gains, key=lambda place: -abs(gains[place]))
+    for benchmark in dict.fromkeys(benchmark for benchmark, _ in gains):
+        for sign in (1, -1):
+            by_task: dict[str, Place] = {}
+            for place in ordered:
+                if place[0] == benchmark and sign * gains[place] > 0:
+                    by_task.setdefault(tasks[place], place)
+            yield from list(by_task.values())[:NUM_CHANGES]

@@ -41,6 +41,8 @@ def headline(results: EvaluationResults, published: Sequence[Published] = ()) ->
         yield Cell(model)
         for benchmark in first:
             result = results.models[model].results[benchmark] if model in results.models else None
+            if first[benchmark].headline:
+                yield _total(result)
             yield _cell(result, (benchmark, model) in sure)
             if benchmark in quoted:
                 found = numbers.get((benchmark, model))
@@ -48,6 +50,8 @@ def headline(results: EvaluationResults, published: Sequence[Published] = ()) ->
 
     columns = [Column("model", number=False)]
     for benchmark, result in first.items():
+        if result.headline:
+            columns.append(Column(benchmark, f"published {result.headline}, 0-100"))
         columns.append(Column(benchmark, metric(result.metric).label))
         if benchmark in quoted:
             columns.append(Column(benchmark, "published"))
@@ -59,3 +63,9 @@ def _cell(result: Result | None, sure: bool) -> Cell:
     if result is None:
         return Cell("")
     return Cell(number(result.value) + ("*" if sure else ""), interval(result.ci95), strong=True)
+
+
+def _total(result: Result | None) -> Cell:
+    if result is None:
+        return Cell("")
+    return Cell(number(result.totals.get(result.headline)), interval(result.headline_interval), strong=True)

@@ -17,15 +17,12 @@ Rows = Sequence[tuple[str, float | None, Sequence[float] | None]]
 """Name, value where there is one, both ends of its interval where there is one."""
 
 LEGEND_COLUMNS = 3
-LEGEND_ROW = 0.2
-"""Inches."""
 NARROWEST = 6.0
 """Percent of a bar that has room for a number."""
 MOST_POINTS = 300
 MOST_BINS = 24
 DASHES = ("-", "--", ":", "-.")
-OUTCOME_COLOURS = (SERIES[3], LINE, SERIES[2])
-"""Of wins, ties and losses."""
+OUTCOMES = {"wins": SERIES[3], "ties": LINE, "losses": SERIES[2]}
 
 
 @drawn
@@ -72,17 +69,14 @@ def outcome_bars(counts: Mapping[str, tuple[int, int, int]], description: str) -
     figure, axes = _one_line_each(list(counts))
     whole = np.asarray(list(counts.values()), dtype=np.float64)
     shares = 100 * whole / whole.sum(axis=1, keepdims=True)
-    start = np.zeros(len(counts))
-    for kind, colour, part in zip(("wins", "ties", "losses"), OUTCOME_COLOURS, range(3), strict=True):
-        shown = axes.barh(
-            range(len(counts)), shares[:, part], left=start, height=0.62, color=colour, alpha=0.55, label=kind
+    starts = np.cumsum(shares, axis=1) - shares
+    for part, (kind, colour) in enumerate(OUTCOMES.items()):
+        bars = axes.barh(
+            range(len(counts)), shares[:, part], left=starts[:, part], height=0.62, color=colour, alpha=0.55, label=kind
         )
-        words = [
-            f"{count:.0f}" if share >= NARROWEST else ""
-            for count, share in zip(whole[:, part], shares[:, part], strict=True)
-        ]
-        axes.bar_label(shown, words, label_type="center", fontsize=9.5)
-        start += shares[:, part]
+        wide = zip(whole[:, part], shares[:, part], strict=True)
+        words = [f"{count:.0f}" if share >= NARROWEST else "" for count, share in wide]
+        axes.bar_label(bars, words, label_type="center", fontsize=9.5)
     axes.set_xlim(0, 100)
     axes.set_xlabel("share of the instructions, %")
     figure.legend(loc="outside upper left", ncols=3)
@@ -108,42 +102,19 @@ def setting_plot(series: Mapping[str, Rows], names: tuple[str, str], description
         names: of the knob and of the metric.
         description: for those who cannot see the figure.
     """
-    legend_rows = math.ceil(len(series) / LEGEND_COLUMNS) if len(series) > 1 else 0
-    figure, axes = new_axes(2.6, legend_rows * LEGEND_ROW)
+    figure, axes = _with_legend(2.6, len(series), names)
     settings = list(dict.fromkeys(setting for rows in series.values() for setting, *_ in rows))
     for place, (name, rows) in enumerate(series.items()):
-        colour, dashes = SERIES[(place + 1) % len(SERIES)], DASHES[place % len(DASHES)]
+        line = {"color": SERIES[(place + 1) % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
         known = [(settings.index(setting), value, ends) for setting, value, ends in rows if value is not None]
-        axes.plot([at for at, *_ in known], [value for _, value, _ in known], "o", linestyle=dashes, color=colour)
-        axes.plot([], [], "o", linestyle=dashes, color=colour, label=name)
+        axes.plot([at for at, *_ in known], [value for _, value, _ in known], "o", label=name, **line)
         for at, _, ends in known:
             if ends is not None:
-                axes.plot([at, at], list(ends), color=colour, linewidth=1.2)
+                axes.plot([at, at], list(ends), color=line["color"], linewidth=1.2)
     axes.set_xticks(range(len(settings)), [label(setting) for setting in settings])
     axes.set_xlim(-0.4, len(settings) - 0.6)
     axes.grid(visible=False, axis="x")
-    if len(series) > 1:
-        figure.legend(loc="upper left", ncols=LEGEND_COLUMNS)
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
-    return figure, description
-
-
-@drawn
-def columns(values: Mapping[str, float], names: tuple[str, str], description: str) -> tuple[Figure, str]:
-    """A column per value.
-
-    Args:
-        values: by name, from left to right.
-        names: of the horizontal and the vertical axis.
-        description: for those who cannot see the figure.
-    """
-    figure, axes = new_axes(2.2)
-    axes.bar(range(len(values)), list(values.values()), width=0.6, color=SERIES[1])
-    axes.set_xticks(range(len(values)), [label(name) for name in values])
-    axes.grid(visible=False, axis="x")
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
+    _legend(figure, len(series))
     return figure, description
 
 
@@ -156,18 +127,27 @@ def curves(series: Mapping[str, Points], axis: str, description: str) -> tuple[F
         axis: label of the vertical axis.
         description: for those who cannot see the figure.
     """
-    legend_rows = math.ceil(len(series) / LEGEND_COLUMNS) if len(series) > 1 else 0
-    figure, axes = new_axes(2.3, legend_rows * LEGEND_ROW)
+    figure, axes = _with_legend(2.3, len(series), ("optimizer step", axis))
     for place, (name, points) in enumerate(series.items()):
         steps, values = _thinned(points)
         line: dict[str, Any] = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
         axes.plot(steps, values, label=name, marker="o" if len(steps) == 1 else None, **line)
-    if len(series) > 1:
-        figure.legend(loc="upper left", ncols=LEGEND_COLUMNS)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set_xlabel("optimizer step")
-    axes.set_ylabel(axis)
+    _legend(figure, len(series))
     return figure, description
+
+
+def _with_legend(height: float, count: int, names: tuple[str, str]) -> tuple[Figure, Any]:
+    """Axes with these names, and room above them for a legend of so many series."""
+    figure, axes = new_axes(height, math.ceil(count / LEGEND_COLUMNS) if count > 1 else 0)
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    return figure, axes
+
+
+def _legend(figure: Figure, count: int) -> None:
+    if count > 1:
+        figure.legend(loc="upper left", ncols=LEGEND_COLUMNS)
 
 
 @drawn
@@ -195,5 +175,5 @@ def _bins(values: Sequence[float]) -> list[float]:
 
 def _thinned(points: Points) -> tuple[list[float], list[float]]:
     parts = np.array_split(np.asarray(points, dtype=np.float64), min(len(points), MOST_POINTS))
-    means = [part.mean(axis=0) for part in parts]
-    return [float(mean[0]) for mean in means], [float(mean[1]) for mean in means]
+    steps, values = np.stack([part.mean(axis=0) for part in parts]).T
+    return steps.tolist(), values.tolist()

@@ -16,7 +16,7 @@ from tunalm.records import CallAccount, HeldOut, JudgeHealth, Ranking, Response,
 from tunalm.reporting.files import as_record, read_records
 from tunalm.reporting.formats import number, percent
 from tunalm.reporting.judges import held_out_table, judge_table
-from tunalm.reporting.plots import Points, columns, curves, histogram
+from tunalm.reporting.plots import Points, curves, histogram
 from tunalm.reporting.svg import Drawing
 from tunalm.reporting.tables import Table, table
 
@@ -173,17 +173,21 @@ def _add_ranks(view: StageView, folder: Path) -> None:
             if len(view.lists) < NUM_LISTS:
                 view.lists.append(row)
     view.facts.pop("mean_characters_by_rank", None)
-    rows, lengths = [], {}
+    rows = []
     for rank, responses in sorted(at_rank.items()):
         characters, tokens, scores = zip(*responses, strict=True)
-        lengths[str(rank)] = fmean(characters)
         means = (number(fmean(characters)), number(known_mean(tokens)), number(known_mean(scores), 3))
         rows.append([str(rank), str(len(responses)), *means])
     if rows:
         names = ["rank", "responses", "mean characters", "mean tokens", "mean score"]
-        view.tables.append(table(f"Responses of {view.name} by rank", [], names, rows))
-        svg = columns(lengths, ("rank", "mean characters"), f"{view.name}: length by rank")
-        view.figures.append(Drawing("Length by rank (0 is best): a steady change is a sign of length bias", svg))
+        view.tables.append(
+            table(
+                f"Responses of {view.name} by rank",
+                [],
+                names,
+                rows,
+            )
+        )
     tau = known_mean(taus)
     if tau is not None and abs(tau) > LENGTH_BIAS:
         prefers = "longer" if tau > 0 else "shorter"

@@ -1,7 +1,7 @@
-"""What all figures share: colours, sizes, and the way to SVG text that can stand inside an HTML page.
+"""What all figures share: the way from matplotlib to SVG text that can stand inside an HTML page.
 
-Figures are drawn in the colours of the light scheme; the style sheet turns them for the dark one. Text stays text. No
-state of pyplot is touched.
+Figures have the colours of the light scheme (`report.mplstyle`); the style sheet of the page turns them for the dark
+one. Text stays text. No state of pyplot is touched.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from html import escape
+from pathlib import Path
 from typing import Any, ParamSpec
 
 from matplotlib import style
@@ -26,32 +27,7 @@ LONGEST_LABEL = 22
 INK, LINE = "#1c2024", "#d5dae0"
 SERIES = ("#4b5563", "#0b6fb8", "#c2410c", "#15803d", "#86198f", "#a16207")
 PNG_DPI = 160
-
-_LOOK: dict[str, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "tunalm",
-    "text.parse_math": False,
-    "font.family": "sans-serif",
-    "font.size": 10.5,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": LINE,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.facecolor": "none",
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 9.5,
-    "lines.linewidth": 1.5,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 9.5,
-    "ytick.labelsize": 9.5,
-}
+STYLE = Path(__file__).with_name("report.mplstyle")
 
 Args = ParamSpec("Args")
 
@@ -72,11 +48,11 @@ class Drawing:
 
 
 def drawn(make: Callable[Args, tuple[Figure, str]]) -> Callable[Args, Svg]:
-    """Turn a function that gives a figure and its description into one that gives SVG."""
+    """Turn a function that gives a figure and its description, for those who cannot see it, into one that gives SVG."""
 
     @wraps(make)
     def draw(*args: Args.args, **kwargs: Args.kwargs) -> Svg:
-        with style.context(_LOOK, after_reset=True):
+        with style.context(STYLE, after_reset=True):
             figure, description = make(*args, **kwargs)
             text = _saved(figure, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))).decode()
         text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text[text.index("<svg") :], count=1, flags=re.DOTALL)
@@ -87,7 +63,7 @@ def drawn(make: Callable[Args, tuple[Figure, str]]) -> Callable[Args, Svg]:
 
 def to_png(make: Callable[[], Figure]) -> bytes:
     """The figure on white."""
-    with style.context(_LOOK, after_reset=True):
+    with style.context(STYLE, after_reset=True):
         return _saved(make(), format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None})
 
 
@@ -99,11 +75,12 @@ def _saved(figure: Figure, **how: Any) -> bytes:
     return buffer.getvalue()
 
 
-def new_axes(height: float, legend: float = 0.0) -> tuple[Figure, Any]:
+def new_axes(height: float, legend_rows: int = 0) -> tuple[Figure, Any]:
     """A figure of that height, and of the legend's above it, whose margins do not depend on what it shows."""
-    figure = Figure(figsize=(WIDTH, height + legend))
     left, right, bottom, top = MARGINS
+    legend = 0.2 * legend_rows
     whole = height + legend
+    figure = Figure(figsize=(WIDTH, whole))
     figure.subplots_adjust(left / WIDTH, bottom / whole, 1 - right / WIDTH, 1 - (top + legend) / whole)
     return figure, figure.subplots()
 

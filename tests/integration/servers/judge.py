@@ -1,4 +1,4 @@
-"""A judge on loopback that marks by length: of a list whose responses are in fences, or of a pair."""
+"""A judge on loopback that marks a list by length, in either protocol, and calls the answers of a pair equal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.judges import by_length, responses_shown
+from tests.judges import by_length, paper_reply, responses_shown
 
-PAIR = "[[A]] if A is better"
+PAIR, PUBLISHED_PAIR, AUDITED = "[[A]] if A is better", "scores for Assistant 1 and 2", "JSON object"
 
 
 @contextmanager
@@ -30,7 +30,9 @@ def reply_to(prompt: str) -> str:
     """What the judge says."""
     if PAIR in prompt:
         return "Both were read.\n[[C]]"
-    return by_length(responses_shown(prompt))
+    if PUBLISHED_PAIR in " ".join(prompt.split()):
+        return "8 8\nBoth were read."
+    return (by_length if AUDITED in prompt else paper_reply)(responses_shown(prompt))
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -61,7 +61,7 @@ def test_a_task_is_shown_once_in_each_direction(tmp_path: Path) -> None:
 
 def test_the_answers_of_all_models_are_beside_each_other(tmp_path: Path) -> None:
     (change,) = changes(tmp_path, {"base": [0.0], "sft": [0.5], "tuna": [1.0]})
-    said = [(answer.model, answer.text, answer.score) for answer in change.answers]
+    said = [(model, answer.prediction, score) for model, answer, score in change.answers]
     assert said == [("base", "base 0", 0.0), ("sft", "sft 0", 0.5), ("tuna", "tuna 0", 1.0)]
 
 
@@ -70,4 +70,4 @@ def test_models_of_several_runs_meet_under_the_names_of_the_report(tmp_path: Pat
     other = evaluated(tmp_path / "other", {"base": [0.5, 0.5], "tuna": [1.0, 0.0]}, [None, None])
     renamed = Answers(other.folder, {"tuna": "other: tuna"})
     found = largest_changes([one, renamed], "other: tuna", "base")["b"]
-    assert [[answer.model for answer in change.answers] for change in found] == [["base", "other: tuna"]] * 2
+    assert [[model for model, *_ in change.answers] for change in found] == [["base", "other: tuna"]] * 2

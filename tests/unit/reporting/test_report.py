@@ -91,7 +91,6 @@ def test_training_sampling_and_results_are_drawn(page: Page) -> None:
     assert sum(label.startswith("checkable:") for label in figures) == 2
     assert sum(label.startswith("tuna:") for label in figures) == 8
     assert sum(label.startswith("own:") for label in figures) == 2
-    assert sum(label.startswith("by_checker: length") for label in figures) == 1
     assert sum(label.startswith("own (sample) reads no stage") for label in figures) == 1
 
 

@@ -96,3 +96,15 @@ def test_a_single_model_has_no_differences(make_results: MakeResults) -> None:
     text = "\n".join(printed(found))
     assert "*" not in text
     assert "20.0" in text
+
+
+def test_a_benchmark_that_is_quoted_by_a_total_has_it_first(make_results: MakeResults) -> None:
+    found = make_results("base", "sft", "tuna")
+    for model in found.models.values():
+        each = model.results["checkable"]
+        each.headline, each.totals = "score", {"score": 24.0, "score_stderr": 2.0}
+    table = headline(found).table
+    assert [column.note for column in table.columns[1:]] == ["published score, 0-100", "answers that are right, %"]
+    assert (table.rows[0][1].text, table.rows[0][1].note) == ("24.0", "20.1 to 27.9")
+    lines = [" ".join(line.split()) for line in printed(found)]
+    assert lines[lines.index("checkable: score") + 1] == "base 24.0 20.1 to 27.9 100"

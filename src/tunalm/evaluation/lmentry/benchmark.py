@@ -24,6 +24,7 @@ class LMentryBenchmark:
 
     metric = "accuracy"
     max_new_tokens = 50
+    headline = "score"
 
     def __init__(self, settings: BenchmarkSettings) -> None:
         self._settings = settings

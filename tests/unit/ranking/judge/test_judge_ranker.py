@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.judges import RuleEngine, by_length, marking, responses_shown, shown_texts
+from tests.judges import RuleEngine, by_length, marking, paper_reply, responses_shown, shown_texts
 from tunalm.ranking.judge.questions import inquiries
 from tunalm.recipe import Rank
 from tunalm.records import UNKNOWN, Message, Ranking, Response
@@ -267,15 +267,6 @@ def test_without_a_threshold_every_list_is_taken(rank: RankStage) -> None:
 
 
 # The paper's protocol
-
-
-def paper_reply(texts: dict[str, str], own: int = 5) -> str:
-    """A reply in the published form: longer is better, the judge's own response gets `own` for each criterion."""
-    labels = [*texts, f"R{len(texts) + 1}"]
-    marks = {label: [min(len(text), 5), 1, 1] for label, text in texts.items()} | {labels[-1]: [own] * 3}
-    order = sorted(labels, key=lambda label: -sum(marks[label]))
-    lines = "\n".join(f"{label}: {' '.join(map(str, marks[label]))}" for label in labels)
-    return f"kind: open-ended\nreference: aaaaa\naaaa\nduplicates: none\nmarks:\n{lines}\nrank: {' > '.join(order)}"
 
 
 def test_the_papers_protocol_asks_once_and_leaves_the_judges_own_response_out(rank: RankStage) -> None:
