@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tunalm.data import load
-from tunalm.evaluation.judge_check.figures import Judged, figures
+from tunalm.evaluation.judge_check.figures import JudgedPair, figures
 from tunalm.evaluation.judge_check.pairs import Choice, load_pairs
 from tunalm.evaluation.pairwise.answers import read_answers
 from tunalm.evaluation.pairwise.comparisons import PairVerdict
@@ -105,7 +105,7 @@ def test_figures_of_gpt4_on_llmbar_are_the_published_ones(prompt: str) -> None:
     for pair, row in zip(load_pairs(SHARED / "llmbar"), lines("llmbar/llmbar.jsonl.gz"), strict=True):
         if row["subset"] in ("natural", "adv_neighbor", "adv_gptinst", "adv_gptout", "adv_manual"):
             given, swapped = row["gpt4_winner_by_prompt"][prompt]
-            judged[row["subset"]].append(Judged(pair, (choices.get(given), choices.get(swapped))))
+            judged[row["subset"]].append(JudgedPair(pair, (choices.get(given), choices.get(swapped))))
     assert sum(map(len, judged.values())) == 419
     for subset, rows in judged.items():
         found, expected = figures(rows, 100, 0), published[subset][prompt]

@@ -31,8 +31,8 @@ def flow(kinds: Mapping[str, str], reads: Mapping[str, Sequence[str]], done: Map
     axes.set_axis_off()
     for name, (x, y) in places.items():
         for read in reads[name]:
-            start, arrow = (places[read][0] + 0.36, places[read][1]), {"arrowstyle": "-|>", "color": SERIES[0]}
-            axes.annotate("", (x - 0.36, y), start, arrowprops=arrow)
+            start, arrow = (places[read][0] + 0.32, places[read][1]), {"arrowstyle": "-|>", "color": SERIES[0]}
+            axes.annotate("", (x - 0.32, y), start, arrowprops=arrow)
         frame = {"boxstyle": "round", "fc": "white", "ec": SERIES[1] if done.get(name) else LINE}
         line = {"linestyle": "-" if done.get(name) else "--"}
         axes.text(x, y, f"{label(name)}\n{label(kinds[name])}", ha="center", va="center", color=INK, bbox=frame | line)

@@ -11,8 +11,7 @@ import yaml
 
 from tunalm.calls.budget import dollars
 from tunalm.progress import progress
-from tunalm.recipe import Recipe
-from tunalm.recipe.selection import named_stages
+from tunalm.recipe import Recipe, sources_in
 from tunalm.records import Manifest, StageState
 from tunalm.reporting.files import read_record
 from tunalm.reporting.flow import flow
@@ -79,9 +78,11 @@ def run_view(name: str, run: Run) -> RunView:
 
 
 def _flow(run: Run) -> Svg:
-    stages = {name: stage.model_dump(mode="json") for name, stage in run.recipe.stages.items()}
-    reads = {name: list(dict.fromkeys(named_stages(settings, stages))) for name, settings in stages.items()}
     kinds = {name: stage.kind for name, stage in run.recipe.stages.items()}
+    reads = {
+        name: [source for source in dict.fromkeys(sources_in(stage)) if source in kinds]
+        for name, stage in run.recipe.stages.items()
+    }
     return flow(kinds, reads, {name: state.done for name, state in run.states.items()})
 
 

@@ -233,3 +233,10 @@ def test_a_product_that_was_edited_by_hand_is_marked(plain_run: Run) -> None:
     text = page_of(plain_run).text
     assert "The stage own: responses.jsonl was edited by hand" in text
     assert "done, edited by hand" in text
+
+
+def test_a_template_that_is_called_like_a_stage_is_not_read_as_one(tmp_path: Path) -> None:
+    sft = {"kind": "sft", "model": "embedded:smollm2", "data": "checkable:train", "template": "alpaca"}
+    recipe = Recipe.model_validate({"name": "x", "stages": {"alpaca": sft, "other": sft}})
+    (flow,) = [attributes for tag, attributes in page_of(Run(tmp_path, recipe)).tags if tag == "svg"]
+    assert flow["aria-label"] == "alpaca (sft) reads no stage; other (sft) reads no stage"

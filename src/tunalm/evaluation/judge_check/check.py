@@ -10,7 +10,7 @@ from typing import Any
 
 from tunalm.calls.context import Calls
 from tunalm.evaluation.harness import TaskResult, document
-from tunalm.evaluation.judge_check.figures import Judged, figures
+from tunalm.evaluation.judge_check.figures import JudgedPair, figures
 from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar
 from tunalm.evaluation.pairwise.comparisons import JudgeRules, Outcome, Pair, PairVerdict, compare, judge_through
 from tunalm.recipe import EngineSettings
@@ -49,7 +49,7 @@ def check_judge(
     ties = any(pair.label == "tie" for pair in pairs)
     rules = JudgeRules("sound", max_review_tokens, ties=ties)
     comparisons = compare([_as_pair(pair) for pair in pairs], rules, judge_through(judge, calls))
-    judged = [Judged(pair, _verdicts(comparison)) for pair, comparison in zip(pairs, comparisons, strict=True)]
+    judged = [JudgedPair(pair, _verdicts(comparison)) for pair, comparison in zip(pairs, comparisons, strict=True)]
     config = {"judge": judge.model_dump(mode="json"), "ties": ties, "max_review_tokens": max_review_tokens}
     subsets = list(dict.fromkeys(pair.subset for pair in pairs if pair.subset))
     groups = {name: [each for each in judged if each.pair.subset == name] for name in subsets}
@@ -66,7 +66,7 @@ def check_judge(
 
 
 def _task(
-    judged: Sequence[Judged], config: dict[str, Any], samples: int, seed: int, subtasks: Sequence[str] = ()
+    judged: Sequence[JudgedPair], config: dict[str, Any], samples: int, seed: int, subtasks: Sequence[str] = ()
 ) -> TaskResult:
     return TaskResult(figures(judged, samples, seed), VERSION, len(judged), len(judged), config, subtasks)
 

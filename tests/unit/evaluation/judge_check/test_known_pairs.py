@@ -16,7 +16,7 @@ from tunalm.engines.base import Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EXIT_FAILED_ROWS, DataError, RecipeError
 from tunalm.evaluation.judge_check.check import check_judge
-from tunalm.evaluation.judge_check.figures import Judged, figures
+from tunalm.evaluation.judge_check.figures import JudgedPair, figures
 from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar, load_pairs
 from tunalm.recipe import ScriptedSettings
 from tunalm.records import Instruction
@@ -85,33 +85,35 @@ def test_a_folder_without_pairs_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_judge_that_is_always_right() -> None:
-    found = figures([Judged(pair("first"), ("first", "first")), Judged(pair("second"), ("second", "second"))], 200, 0)
+    found = figures(
+        [JudgedPair(pair("first"), ("first", "first")), JudgedPair(pair("second"), ("second", "second"))], 200, 0
+    )
     wanted = ("accuracy", "accuracy_given", "accuracy_swapped", "both_correct", "positional_agreement")
     assert {found[name] for name in wanted} == {100.0}
     assert (found["kappa_orders"], found["kappa_label"]) == (1.0, 1.0)
 
 
 def test_a_judge_that_looks_at_places_alone() -> None:
-    found = figures([Judged(pair(label), ("first", "second")) for label in ("first", "second")], 200, 0)
+    found = figures([JudgedPair(pair(label), ("first", "second")) for label in ("first", "second")], 200, 0)
     assert (found["accuracy"], found["both_correct"], found["positional_agreement"]) == (50.0, 0.0, 0.0)
     assert found["kappa_label"] == 0.0
 
 
 def test_a_judge_that_looks_at_length_alone() -> None:
-    judged = [Judged(pair(label), ("second", "second")) for label in ("first", "first", "first", "second")]
+    judged = [JudgedPair(pair(label), ("second", "second")) for label in ("first", "first", "first", "second")]
     found = figures(judged, 200, 0)
     assert (found["prefers_longer"], found["label_longer"], found["accuracy"]) == (100.0, 25.0, 25.0)
 
 
 def test_what_cannot_be_read_is_not_right_and_is_counted() -> None:
-    judged = [Judged(pair("first"), ("first", None)), Judged(pair("first"), ("tie", "first"))]
+    judged = [JudgedPair(pair("first"), ("first", None)), JudgedPair(pair("first"), ("tie", "first"))]
     found = figures(judged, 200, 0)
     assert (found["accuracy"], found["unparsed"], found["ties"]) == (50.0, 1, 1)
     assert found["positional_agreement"] == 0.0
 
 
 def test_equal_lengths_say_nothing_of_length() -> None:
-    assert figures([Judged(pair(first="aa", second="bb"), ("first", "first"))], 200, 0)["prefers_longer"] is None
+    assert figures([JudgedPair(pair(first="aa", second="bb"), ("first", "first"))], 200, 0)["prefers_longer"] is None
 
 
 Scripted = Callable[[Callable[[Request], str]], list[Request]]
