@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tunalm.auditing import audit
-from tunalm.auditing.matching import match, read_other
+from tunalm.auditing.matching import match, read_raters
 from tunalm.evaluation.judge_check.pairs import load_pairs
 from tunalm.records import Ranking, Response
 
@@ -79,7 +79,7 @@ def test_people_agree_with_stored_reviews_as_published(tmp_path: Path) -> None:
     table = [f"{pair.question.id},{place},{rank}" for pair in pairs for place, rank in enumerate(RANKS[pair.label])]
     path = tmp_path / "people.csv"
     path.write_text("\n".join(["id,position,rank", *table]), encoding="utf-8")
-    found = audit(rows, match(rows, read_other(path, rows), path))["agreement"]
+    found = audit(rows, match(rows, read_raters([path], rows), path))["agreement"]
     assert (found["lists"], found["pairs"], found["decided_pairs"]) == (80, 80, 66)
     assert found["same_verdict"]["value"] == 0.525
     assert found["kappa"]["value"] == pytest.approx(0.23, abs=0.005)

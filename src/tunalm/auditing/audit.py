@@ -1,44 +1,46 @@
-"""All figures of a file of rankings, and of a second one beside it."""
+"""All figures of a file of rankings, and of other raters beside it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tunalm.auditing.agreement import agreement
 from tunalm.auditing.estimates import SAMPLES, SEED
 from tunalm.auditing.lengths import lengths, ties
-from tunalm.auditing.matching import Matching, is_ranked, match, read_lists, read_other
+from tunalm.auditing.matching import Matching, is_ranked, match, read_lists, read_raters
+from tunalm.auditing.people import people
 from tunalm.auditing.positions import positions
 from tunalm.auditing.preferences import models, self_preference
 from tunalm.errors import DataError, did_you_mean
 from tunalm.progress import progress
 from tunalm.records import Ranking
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Audit = dict[str, Any]
 """The content of audit.json."""
 
 
-def audit_files(rankings: Path, other: Path | None = None, own: tuple[str, ...] = ()) -> Audit:
+def audit_files(rankings: Path, others: Sequence[Path] = (), own: tuple[str, ...] = ()) -> Audit:
     """Audit a file of rankings.
 
     Args:
         rankings: any file of lists that `tunalm.data.lists` reads.
-        other: the orders of somebody else, taken for the truth: such a file, or a table of people (see `read_other`).
+        others: the orders of other raters, taken for the truth: such files, or tables of people (see `read_raters`).
         own: models that count as the judge's own, instead of those of its family.
 
     Raises:
-        DataError: a file cannot be read, holds no ranked list, or the two have no list in common; or no response is by
+        DataError: a file cannot be read, holds no ranked list, or none is in common; or no response is by
             a model of `own`.
     """
     rows = read_lists(rankings)
     _require_models(rankings, rows, own)
-    matching = None if other is None else match(rows, read_other(other, rows), f"{rankings} and {other}")
-    files = {"rankings": str(rankings), "other": None if other is None else str(other)}
+    where = " and ".join(map(str, [rankings, *others]))
+    matching = match(rows, read_raters(others, rows), where) if others else None
+    files = {"rankings": str(rankings), "others": [str(path) for path in others]}
     return {"schema_version": SCHEMA_VERSION, "files": files, **audit(rows, matching, own)}
 
 
@@ -47,7 +49,7 @@ def audit(rows: list[Ranking], matching: Matching | None = None, own: tuple[str,
 
     Args:
         rows: the lists.
-        matching: of the same lists with the orders of somebody else.
+        matching: of the same lists with the orders of other raters.
         own: models that count as the judge's own, instead of those of its family.
     """
     ranked = [row for row in rows if is_ranked(row)]
@@ -58,6 +60,7 @@ def audit(rows: list[Ranking], matching: Matching | None = None, own: tuple[str,
         "positions": lambda: positions(ranked),
         "models": lambda: models(ranked),
         "self_preference": lambda: self_preference(ranked, matched, own),
+        "people": lambda: people(matched),
         "agreement": lambda: None if matching is None else _matched(matching) | agreement(matching.lists),
     }
     found: Audit = {"settings": {"bootstrap_samples": SAMPLES, "seed": SEED}, "lists": _counts(rows, ranked)}

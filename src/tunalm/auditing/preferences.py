@@ -16,7 +16,7 @@ from tunalm.records import Ranking
 _JUDGE = re.compile(r"judge (\S+?),?(?:\s|$)")
 _FAMILY = re.compile(r"[a-z]+")
 
-Contest = tuple[str, int]
+Contest = tuple[str, float]
 """Model and rank of a response."""
 
 
@@ -102,7 +102,7 @@ def _both(matched: Matched, mine: set[str]) -> tuple[float, float, float]:
     return judged, elsewhere, pairs
 
 
-def _contests(names: Sequence[str], ranks: Sequence[int]) -> list[Contest]:
+def _contests(names: Sequence[str], ranks: Sequence[float]) -> list[Contest]:
     return list(zip(names, ranks, strict=True))
 
 

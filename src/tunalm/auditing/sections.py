@@ -12,7 +12,7 @@ from tunalm.reporting.formats import interval, number, percent, plain
 from tunalm.reporting.plots import Rows
 
 
-class Line(NamedTuple):
+class FigureLine(NamedTuple):
     """One figure."""
 
     label: str
@@ -30,7 +30,7 @@ class Section:
     """Also that of its PNG."""
     title: str
     note: str
-    lines: list[Line]
+    lines: list[FigureLine]
     plot: Rows = field(default_factory=list)
     """What `interval_plot` draws; nothing to draw if empty."""
     axis: str = ""
@@ -50,11 +50,13 @@ def sections(audit: Audit) -> Iterator[Section]:
         yield _self_preference(audit["self_preference"])
     if audit["agreement"]:
         yield _agreement(audit["agreement"])
+    if audit["people"]:
+        yield _people(audit["people"])
 
 
 def _lists(found: Mapping[str, Any]) -> Section:
-    lines = [Line(name, plain(found[name])) for name in ("lists", "ranked", "failed", "responses")]
-    lines += [Line(f"ranked by {name}", plain(count)) for name, count in found["ranked_by"].items()]
+    lines = [FigureLine(name, plain(found[name])) for name in ("lists", "ranked", "failed", "responses")]
+    lines += [FigureLine(f"ranked by {name}", plain(count)) for name, count in found["ranked_by"].items()]
     return Section("lists", "Lists", "Responses are those with a rank.", lines)
 
 
@@ -81,7 +83,7 @@ def _lengths(unit: str, found: Mapping[str, Any]) -> Section:
 def _positions(found: Mapping[str, Any]) -> Section:
     by_place = [(f"shown as number {each['place']}", each) for each in found["score_by_place"]]
     lines = [
-        Line("judgements", plain(found["orders"]), of=plain(found["lists"])),
+        FigureLine("judgements", plain(found["orders"]), of=plain(found["lists"])),
         _share("pairs that the earlier one wins", found["earlier_wins"]),
         *(_coefficient(f"mean score {label}", each) for label, each in by_place),
     ]
@@ -124,9 +126,9 @@ def _agreement(found: Mapping[str, Any]) -> Section:
         ("same verdict on a pair", found["same_verdict"]),
     ]
     lines = [
-        Line("lists in both files", plain(found["lists"])),
-        Line("ranked lists in the first one alone", plain(found["lists_alone"])),
-        Line("responses in the first one alone", plain(found["responses_alone"])),
+        FigureLine("lists in both files", plain(found["lists"])),
+        FigureLine("ranked lists in the first one alone", plain(found["lists_alone"])),
+        FigureLine("responses in the first one alone", plain(found["responses_alone"])),
         _coefficient("Kendall's tau-b", found["kendall_tau"]),
         _coefficient("weighted tau", found["weighted_tau"]),
         *(_share(label, each) for label, each in shares),
@@ -139,19 +141,37 @@ def _agreement(found: Mapping[str, Any]) -> Section:
     return Section("agreement", "Agreement with the other file", note, lines, _plot(shares, 100), "%")
 
 
-def _share(label: str, found: Estimate) -> Line:
+def _people(found: Mapping[str, Any]) -> Section:
+    lines = [FigureLine(f"lists ranked by {name}", plain(count)) for name, count in found["raters"].items()]
+    for name, figures in found["comparisons"].items():
+        lines += [
+            _coefficient(f"{name}: Kendall's tau-b", figures["kendall_tau"]),
+            _coefficient("Spearman's rho", figures["spearman_rho"]),
+            _share("same best response", figures["top1"]),
+            _share("decided pairs alike", figures["pair_accuracy"]),
+            _coefficient("tau-b of all pairs together", figures["pooled_tau"]),
+            _coefficient("the same without the influence of length", figures["tau_without_length"]),
+        ]
+    for task, ways in found["categories"].items():
+        lines += [_coefficient(f"{task}: {name}, tau-b", figures["kendall_tau"]) for name, figures in ways.items()]
+    plotted = [(name, figures["kendall_tau"]) for name, figures in found["comparisons"].items()]
+    note = "How far raters agree with each other is the most that can be asked of a judge."
+    return Section("people", "Several raters", note, lines, _plot(plotted), "Kendall's tau-b")
+
+
+def _share(label: str, found: Estimate) -> FigureLine:
     ends = found["ci95"] and [100 * end for end in found["ci95"]]
-    return Line(label, percent(found["value"]), interval(ends), plain(found["lists"]))
+    return FigureLine(label, percent(found["value"]), interval(ends), plain(found["lists"]))
 
 
-def _amount(label: str, found: Estimate) -> Line:
-    return Line(label, number(found["value"]), interval(found["ci95"]), plain(found["lists"]))
+def _amount(label: str, found: Estimate) -> FigureLine:
+    return FigureLine(label, number(found["value"]), interval(found["ci95"]), plain(found["lists"]))
 
 
-def _coefficient(label: str, found: Estimate) -> Line:
+def _coefficient(label: str, found: Estimate) -> FigureLine:
     ends = found["ci95"]
     text = "-" if ends is None else f"{number(ends[0], 2)} to {number(ends[1], 2)}"
-    return Line(label, number(found["value"], 2), text, plain(found["lists"]))
+    return FigureLine(label, number(found["value"], 2), text, plain(found["lists"]))
 
 
 def _plot(estimates: list[tuple[str, Estimate]], factor: float = 1) -> Rows:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 def audit(
     rankings: Annotated[Path, typer.Argument(help="A file of ranked lists.")],
-    other: Annotated[
-        Path | None, typer.Argument(help="The same lists as somebody else ranks them, or a CSV id,position,rank.")
+    others: Annotated[
+        list[Path] | None,
+        typer.Argument(help="The same lists as others rank them: files of lists, or CSV id,position,rank[,rater]."),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for audit.json, figures and audit.html.")] = None,
     own: Annotated[
@@ -26,12 +27,12 @@ def audit(
         typer.Option("--own", help="A model that counts as the judge's own; repeated. By default those of its family."),
     ] = None,
 ) -> None:
-    """Say what a ranking goes by: ties, length, place in the prompt, own models; and how far it agrees with another."""
+    """Say what a ranking goes by: ties, length, place in the prompt, own models; and how far other raters agree."""
     from rich.console import Console
 
     from tunalm.auditing import audit_files, audit_table, write_audit
 
-    found = audit_files(rankings, other, tuple(own or ()))
+    found = audit_files(rankings, others or (), tuple(own or ()))
     Console(highlight=False).print(audit_table(found))
     if out is not None:
         print(f"Page: {write_audit(found, out)[-1]}")

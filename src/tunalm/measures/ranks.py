@@ -37,6 +37,21 @@ def kendall_tau(one: Ranks, other: Ranks) -> float | None:
     return float((signs * other_signs).sum() / size) if size else None
 
 
+def spearman_rho(one: Ranks, other: Ranks) -> float | None:
+    """Spearman's rho (1904): the correlation of the ranks, tied things sharing the mean of their places.
+
+    Returns:
+        Rho, or None where it is not defined (see `kendall_tau`).
+
+    Raises:
+        ValueError: the orders differ in length or hold a number that is not finite.
+    """
+    ranks, other_ranks = _both(one, other)
+    if len(ranks) < 2 or not np.ptp(ranks) or not np.ptp(other_ranks):
+        return None
+    return float(np.corrcoef(stats.rankdata(ranks), stats.rankdata(other_ranks))[0, 1])
+
+
 def weighted_tau(one: Ranks, other: Ranks) -> float | None:
     """Vigna's weighted tau (2015): like tau, but an exchange near the top costs more than one near the bottom.
 

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
 import pytest
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from tunalm.auditing import audit, audit_files, audit_table, write_audit
 from tunalm.auditing.agreement import agreement
-from tunalm.auditing.matching import match, read_lists, read_other
+from tunalm.auditing.matching import Matching, match, read_lists, read_raters
 from tunalm.errors import DataError
 from tunalm.records import Ranking, Response
 from tunalm.store import write_rows
@@ -35,16 +36,25 @@ def table(path: Path, *lines: tuple[object, object, object]) -> Path:
     return path
 
 
+def beside(rows: list[Ranking], *others: list[Ranking]) -> Matching:
+    """Lists with the orders of raters named 0, 1 ..., as files of theirs would give them."""
+    with TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.jsonl" for number in range(len(others))]
+        for path, lists in zip(paths, others, strict=True):
+            write_rows(path, lists)
+        return match(rows, read_raters(paths, rows), "files")
+
+
 def test_lists_are_matched_by_id_and_text_whatever_the_order() -> None:
     one = [make_list("a", ("x", 0), ("y", 1), ("z", 2)), make_list("only", ("x", 0), ("y", 1))]
     other = [make_list("a", ("z", 0), ("w", 1), ("x", 2)), make_list("b", ("x", 0), ("y", 1))]
-    found = match(one, other, "files")
+    found = beside(one, other)
     assert [(each.places, each.ranks, each.others) for each in found.lists] == [([0, 2], [0, 2], [2, 0])]
     assert (found.lists_alone, found.responses_alone) == (1, 1)
 
 
 def test_equal_texts_are_matched_in_their_order() -> None:
-    found = match([make_list("a", ("x", 0), ("x", 1))], [make_list("a", ("x", 3), ("x", 2))], "files")
+    found = beside([make_list("a", ("x", 0), ("x", 1))], [make_list("a", ("x", 3), ("x", 2))])
     assert found.lists[0].others == [3, 2]
 
 
@@ -53,27 +63,27 @@ def test_equal_texts_are_matched_in_their_order() -> None:
     [
         make_list("b", ("x", 0), ("y", 1)),
         make_list("a", ("x", 0), ("w", 1)),
-        make_list("a", ("x", 0), ("y", None)),
+        make_list("a", ("x", 0), ("y", None), ("w", 1)),
     ],
     ids=["another id", "one common response", "one common rank"],
 )
 def test_files_with_nothing_in_common_are_refused(other: Ranking) -> None:
     with pytest.raises(DataError, match="no list of two responses that both files rank"):
-        match([make_list("a", ("x", 0), ("y", 1))], [other], "files")
+        beside([make_list("a", ("x", 0), ("y", 1))], [other])
 
 
 def test_agreement_with_itself_is_full_and_with_its_reverse_none() -> None:
     rows = [make_list(str(number), ("x", 0), ("y", 1), ("z", 2)) for number in range(5)]
     reverse = [make_list(str(number), ("x", 2), ("y", 1), ("z", 0)) for number in range(5)]
     names = ("kendall_tau", "weighted_tau", "top1", "pair_accuracy", "same_verdict")
-    same = agreement(match(rows, rows, "").lists)
+    same = agreement(beside(rows, rows).lists)
     assert [same[name]["value"] for name in names] == pytest.approx([1] * 5)
-    other = agreement(match(rows, reverse, "").lists)
+    other = agreement(beside(rows, reverse).lists)
     assert [other[name]["value"] for name in names] == pytest.approx([-1, -1, 0, 0, 0])
 
 
 def test_a_tie_is_a_verdict_of_its_own_and_half_right_where_the_other_decides() -> None:
-    found = agreement(match([make_list("a", ("x", 0), ("y", 0))], [make_list("a", ("x", 0), ("y", 1))], "").lists)
+    found = agreement(beside([make_list("a", ("x", 0), ("y", 0))], [make_list("a", ("x", 0), ("y", 1))]).lists)
     assert found["pair_accuracy"]["value"] == 0.5
     assert found["same_verdict"]["value"] == 0
     assert found["kendall_tau"]["value"] is None
@@ -86,7 +96,7 @@ def test_any_ranks_can_be_audited(lists: list[list[int]]) -> None:
         make_list(str(number), *((f"r{place}", rank) for place, rank in enumerate(ranks)))
         for number, ranks in enumerate(lists)
     ]
-    found = audit(rows, match(rows, rows, ""))
+    found = audit(rows, beside(rows, rows))
     assert found["agreement"]["same_verdict"]["value"] == 1
     assert found["lists"]["ranked"] == len(lists)
     json.dumps(found, allow_nan=False)
@@ -95,9 +105,9 @@ def test_any_ranks_can_be_audited(lists: list[list[int]]) -> None:
 def test_people_can_rank_in_a_table(tmp_path: Path) -> None:
     rows = [make_list("a", ("x", 0), ("y", 1)), make_list("b", ("x", 0), ("y", 1))]
     path = table(tmp_path / "people.csv", ("a", 0, 2), ("a", 1, 1), ("b", 0, ""), ("b", 1, 1))
-    people = read_other(path, rows)
-    assert [[response.rank for response in row.responses] for row in people] == [[2, 1], [None, 1]]
-    assert len(match(rows, people, "").lists) == 1
+    raters = read_raters([path], rows)
+    assert raters == {"people": {"a": {0: 2, 1: 1}, "b": {1: 1}}}
+    assert len(match(rows, raters, "").lists) == 1
 
 
 @pytest.mark.parametrize(
@@ -114,14 +124,30 @@ def test_people_can_rank_in_a_table(tmp_path: Path) -> None:
 def test_a_wrong_line_of_a_table_is_named(tmp_path: Path, line: tuple[object, object, object], found: str) -> None:
     path = table(tmp_path / "people.csv", ("a", 0, 1), ("a", 1, 2), line)
     with pytest.raises(DataError, match=rf"people\.csv:4: found .*{found}"):
-        read_other(path, [make_list("a", ("x", 0), ("y", 1))])
+        read_raters([path], [make_list("a", ("x", 0), ("y", 1))])
+
+
+def test_several_raters_come_in_one_table_or_in_a_file_each(tmp_path: Path) -> None:
+    rows = [make_list("a", ("x", 0), ("y", 1), model="m")]
+    rows[0].responses[1].model = "n"
+    study = tmp_path / "ratings.csv"
+    study.write_text(
+        "question,position,system,place,rater,seconds\na,1,m,2,ann,3\na,0,n,1,ann,3\na,0,m,1,bob,9\na,1,n,1,bob,9\n"
+    )
+    write_rows(tmp_path / "third.jsonl", [make_list("a", ("y", 1), ("x", 0))])
+    raters = read_raters([study, tmp_path / "third.jsonl"], rows)
+    assert raters == {"ann": {"a": {0: 2, 1: 1}}, "bob": {"a": {0: 1, 1: 1}}, "third": {"a": {0: 0, 1: 1}}}
+    (matched,) = match(rows, raters, "").lists
+    assert matched.others == pytest.approx([(2 + 1.5 + 1) / 3, (1 + 1.5 + 2) / 3])
+    with pytest.raises(DataError, match="a second rater 'ann'"):
+        read_raters([study, study], rows)
 
 
 def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "people.csv"
     path.write_text("id,rank\na,1\n", encoding="utf-8")
     with pytest.raises(DataError, match="no column position"):
-        read_other(path, [make_list("a", ("x", 0), ("y", 1))])
+        read_raters([path], [make_list("a", ("x", 0), ("y", 1))])
 
 
 def test_a_file_without_ranks_is_refused_with_the_commonest_reason(tmp_path: Path) -> None:
@@ -145,7 +171,7 @@ def test_the_page_is_one_file_without_scripts_and_with_everything_escaped(tmp_pa
         row.responses[0].rank = number % 3 % 2
         row.ranked_by = f"judge judgy{HOSTILE}"
     write_rows(tmp_path / "one.jsonl", rows)
-    found = audit_files(tmp_path / "one.jsonl", tmp_path / "one.jsonl")
+    found = audit_files(tmp_path / "one.jsonl", [tmp_path / "one.jsonl"])
     written = write_audit(found, tmp_path / "out")
     assert {path.name for path in written} == {path.name for path in (tmp_path / "out").iterdir()}
     assert {"audit.json", "length_characters.png", "models.png", "agreement.png"} <= {path.name for path in written}
@@ -166,7 +192,7 @@ def test_the_table_fits_80_columns_whatever_the_names(tmp_path: Path) -> None:
     for row in rows:
         row.responses[0].model = "[bold]markup[/]" + HOSTILE
     screen = io.StringIO()
-    Console(width=80, file=screen, color_system=None).print(audit_table(audit(rows, match(rows, rows, ""))))
+    Console(width=80, file=screen, color_system=None).print(audit_table(audit(rows, beside(rows, rows))))
     text = screen.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     assert "[bold]markup[/]" in text
