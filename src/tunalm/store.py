@@ -13,9 +13,11 @@ RUN/
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -106,6 +108,39 @@ def allow_as_usual(path: Path) -> None:
 def _sync_file(path: Path) -> None:
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
+
+
+@contextmanager
+def locked(path: Path, where: Path, busy: str, fix: str) -> Iterator[None]:
+    """Hold a lock file for this process, whose name stands in it.
+
+    Args:
+        path: the lock file.
+        where: what it stands for, for errors.
+        busy: what was found if another process holds it.
+        fix: what to do then.
+
+    Raises:
+        StoreError: another live process holds it, or the file system has no locks.
+    """
+    try:
+        handle = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise StoreError(where, found=str(error.strerror), fix="Choose another --run-dir.") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.seek(0)
+            owner = handle.read().strip() or "owner unknown"
+            raise StoreError(where, found=f"{busy} ({owner})", fix=fix) from error
+        except OSError as error:
+            found = f"a file system that does not lock files ('{error.strerror}')"
+            raise StoreError(where, found=found, fix="Give a --run-dir on a disk of this machine.") from error
+        handle.truncate(0)
+        handle.write(f"process {os.getpid()} on {socket.gethostname()}")
+        handle.flush()
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -204,7 +203,7 @@ def _running(
 class Kept:
     """What a ledger has, read by a program that is not tunalm."""
 
-    replies: dict[int, bytes]
+    replies: dict[int, str]
     """By the number of the call at the server."""
     open_calls: int
     """Sent, and not heard of again."""
@@ -225,11 +224,9 @@ def read_ledger(folder: Path) -> Kept:
         if not link.execute("SELECT name FROM sqlite_master WHERE name = 'calls'").fetchall():
             return NOTHING
         replies, lost = {}, {}
-        query = "SELECT body, lost FROM calls JOIN requests ON call = id WHERE body IS NOT NULL"
-        for packed, times in link.execute(query):
-            body = zlib.decompress(packed)
-            number = int(json.loads(body)["id"])
-            replies[number], lost[number] = body, times
+        for completion, times in link.execute("SELECT completion, lost FROM requests WHERE state = 'ok'"):
+            number = json.loads(completion)["prompt_tokens"]
+            replies[number], lost[number] = completion, times
         ((count,),) = link.execute("SELECT count(*) FROM calls WHERE ended IS NULL").fetchall()
         ((doubtful,),) = link.execute(
             "SELECT count(*) FROM requests LEFT JOIN calls ON id = call WHERE state = 'unknown' OR"

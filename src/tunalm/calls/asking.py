@@ -1,7 +1,7 @@
 """Getting requests answered: from the ledger where it has the answer, and else by asking the engine.
 
 Units (see `Engine.batches`) are always formed from all requests of a call, and those with nothing missing are left out,
-so a run that goes on after a kill asks in exactly the units that it would have had. A unit can be answered in part,
+so a run that resumes after a kill asks in exactly the units that it would have had. A unit can be answered in part,
 after a failure or when the requests of an earlier call were others. An engine that is seeded is then asked the whole
 unit again, because the last bits of what a model computes depend on what it computes them together with, and the
 missing answers shall be those of an uninterrupted run; every other engine is asked only for what is missing. Either way
@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunalm.calls.budget import Budget
-from tunalm.calls.desk import Desk
-from tunalm.calls.ledger import Ledger
+from tunalm.calls.journal import LedgerJournal
+from tunalm.calls.ledger import open_ledger
 from tunalm.calls.needs import require
+from tunalm.calls.stopping import Failures
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.errors import BudgetError
 from tunalm.progress import progress
@@ -42,39 +43,44 @@ def complete(
     Raises:
         ValueError: two requests have the same key.
         StoreError: the file is no ledger, or is in use, or cannot be read or written. What was filed stays filed.
-        EngineError: the engine cannot answer any request; likewise.
+        EngineError: the engine cannot answer any request, or fails at too many; likewise.
         BudgetError: the next call could cost too much; likewise.
     """
     if repeated := len(requests) - len({request.key for request in requests}):
         raise ValueError(f"{repeated} of {len(requests)} requests have the key of another one")
-    with Ledger(ledger, engine.identity) as kept, progress(description, len(requests)) as advance:
-        desk = Desk(engine, requests, kept, budget)
-        desk.look_up(advance)
-        units = desk.open_units()
-        require(engine, units, desk, budget)
-        _answer(engine, units, desk, advance)
+    with open_ledger(ledger, engine.identity) as kept, progress(description, len(requests)) as advance:
+        journal = LedgerJournal(engine, requests, kept, budget)
+        journal.look_up(advance)
+        units = journal.open_units()
+        require(engine, units, journal)
+        _answer(engine, units, journal, advance)
     if budget:
-        budget.answers[engine.identity] += sum(answer.failure is None for answer in desk.answers.values())
-    return {request.key: desk.answers.get(request.key) or _forgotten(request) for request in requests}
+        budget.answers[engine.identity] += sum(answer.failure is None for answer in journal.answers.values())
+    return {request.key: journal.answers.get(request.key) or _forgotten(request) for request in requests}
 
 
-def _answer(engine: Engine, units: Sequence[Sequence[Request]], desk: Desk, advance: Callable[[int], None]) -> None:
+def _answer(
+    engine: Engine, units: Sequence[Sequence[Request]], journal: LedgerJournal, advance: Callable[[int], None]
+) -> None:
     """Have units answered and file the answers.
 
     A call for which there was no money beside those in flight may be within the limit once they are settled, because a
     call reserves more than it costs: the money is at an end when not one more call can be paid.
     """
+    failures = Failures(engine.identity, journal.answers.values())
     while True:
-        before = len(desk.answers)
+        before = len(journal.answers)
         try:
-            with _generating(engine, units, desk) as finished:
+            with _generating(engine, units, journal) as finished:
                 for unit in finished:
-                    advance(desk.file(unit))
+                    answered = journal.file(unit)
+                    advance(len(answered))
+                    failures.check(answered)
             return
         except BudgetError:
-            if len(desk.answers) == before:
+            if len(journal.answers) == before:
                 raise
-        units = desk.open_units()
+        units = journal.open_units()
 
 
 def _forgotten(request: Request) -> Completion:
@@ -82,12 +88,13 @@ def _forgotten(request: Request) -> Completion:
 
 
 @contextmanager
-def _generating(engine: Engine, units: Sequence[Sequence[Request]], desk: Desk) -> Iterator[Iterator[list[Completion]]]:
+def _generating(
+    engine: Engine, units: Sequence[Sequence[Request]], journal: LedgerJournal
+) -> Iterator[Iterator[list[Completion]]]:
     """Let an engine that is left early, by an error or Ctrl-C, end what it has in flight."""
-    finished = engine.generate(units, desk) if units else iter(())
+    finished = engine.generate(units, journal) if units else iter(())
     try:
         yield finished
     finally:
         if isinstance(finished, Generator):
             finished.close()
-        desk.close()

@@ -1,7 +1,7 @@
-"""Keeps the cost of a run below what the user allows: every call reserves its worst case before it is sent.
+"""What a run may cost: every call reserves its worst case before it is made.
 
-What is spent and what is reserved never exceed the limit together. A call is settled with the tokens that the server
-counted; where it counted none, or the answer was lost, the worst case stands.
+What is spent and what is reserved, which the ledger knows, never exceed the limit together. A call is settled with the
+tokens that the server counted; where it counted none, or the answer was lost, the worst case stands.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from threading import Lock
 
 from tunalm.calls.prices import Price, Prices, place_of
 from tunalm.engines.base import Request
@@ -25,34 +24,18 @@ SMALLEST = 1e-9
 
 
 class Budget:
-    """The money of one run. All methods may be called from several threads.
+    """The limit and the prices of one run.
 
     Args:
-        max_cost: dollars for all calls of the run, those of earlier processes included; None is no limit.
+        max_cost: dollars for all calls in the ledger of the run, those of earlier processes included; None is no limit.
         prices: of the models that are asked.
-        spent: dollars that earlier processes have spent on this run.
     """
 
-    def __init__(self, max_cost: float | None, prices: Prices, *, spent: float = 0.0) -> None:
+    def __init__(self, max_cost: float | None, prices: Prices) -> None:
         self.max_cost = max_cost
         self.prices = prices
-        self._spent = spent
-        self._reserved = 0.0
-        self._lock = Lock()
         self.answers: Counter[str] = Counter()
         """Requests for which there is an answer, new or old, by the identity of the engine."""
-
-    @property
-    def spent(self) -> float:
-        """Dollars that settled calls have cost."""
-        with self._lock:
-            return self._spent
-
-    @property
-    def reserved(self) -> float:
-        """Dollars that the calls in flight may cost."""
-        with self._lock:
-            return self._reserved
 
     def check(self, identities: Iterable[str]) -> None:
         """Make sure that the price of every engine is known, if there is a limit to keep.
@@ -61,82 +44,37 @@ class Budget:
             BudgetError: it is not.
         """
         for identity in identities:
-            self._price(identity)
+            self.price(identity)
 
-    def reserve(self, identity: str, unit: Sequence[Request]) -> float:
-        """Set aside the worst case of a call.
-
-        Args:
-            identity: of the engine.
-            unit: requests that are answered by this one call.
-
-        Returns:
-            Dollars, to be handed to `settle` or `release`.
+    def price(self, identity: str) -> Price | None:
+        """What the tokens of an engine cost, None if nobody knows.
 
         Raises:
-            BudgetError: it does not fit beside what is spent and reserved, or the price is not known and matters.
+            BudgetError: nobody knows, and there is a limit to keep.
         """
-        price = self._price(identity)
-        worst = price.cost(prompt_tokens_at_most(unit), completion_tokens_at_most(unit)) if price else 0.0
-        with self._lock:
-            if self.max_cost is not None and self._spent + self._reserved + worst > self.max_cost + SMALLEST:
-                raise self._exhausted(identity, worst)
-            self._reserved += worst
-        return worst
-
-    def settle(
-        self, reserved: float, identity: str, prompt_tokens: int | None, completion_tokens: int | None
-    ) -> float | None:
-        """Replace a reservation by what the call has cost.
-
-        Args:
-            reserved: as `reserve` returned it.
-            identity: of the engine.
-            prompt_tokens: of the whole call, as the server counted them; None if it did not.
-            completion_tokens: likewise.
-
-        Returns:
-            Dollars; None if nobody knows the price.
-        """
-        price = self.prices.find(identity)
-        cost = reserved
-        if price is not None and prompt_tokens is not None and completion_tokens is not None:
-            cost = price.cost(prompt_tokens, completion_tokens)
-        with self._lock:
-            self._reserved = max(0.0, self._reserved - reserved)
-            self._spent += cost
-        return cost if price else None
-
-    def release(self, reserved: float) -> None:
-        """Give back the reservation of a call that was surely not made."""
-        with self._lock:
-            self._reserved = max(0.0, self._reserved - reserved)
-
-    def refund(self, amount: float) -> None:
-        """Take back what an earlier process was counted to have spent, because it is counted anew."""
-        with self._lock:
-            self._spent = max(0.0, self._spent - amount)
-
-    def _price(self, identity: str) -> Price | None:
         price = self.prices.find(identity)
         if price is None and self.max_cost is not None:
             place = place_of(identity)
             raise BudgetError(
                 f"max_cost: {self.max_cost:g}",
                 found=f"no price for {place}",
-                expected="the price of every model that is asked, to keep to a limit",
                 fix=f'Add {{host: {place.host}, model: "{place.model}", prompt: ..., completion: ...}} (dollars per '
                 "million tokens) to a table of prices and name it with --prices, or remove max_cost.",
             )
         return price
 
-    def _exhausted(self, identity: str, worst: float) -> BudgetError:
-        in_flight = f" and up to {dollars(self._reserved)} in flight" if self._reserved > SMALLEST else ""
+    def worst_case(self, price: Price | None, unit: Sequence[Request]) -> float | None:
+        """Dollars that a call which answers a unit can cost; None if nobody knows."""
+        return price.at_most(prompt_tokens_at_most(unit), completion_tokens_at_most(unit)) if price else None
+
+    def exhausted(self, identity: str, spent: float, reserved: float, worst: float) -> BudgetError:
+        """The error for a call that may cost `worst` beside what is spent and reserved (dollars)."""
+        in_flight = f" and up to {dollars(reserved)} in flight" if reserved > SMALLEST else ""
         return BudgetError(
             place_of(identity),
-            found=f"{dollars(self._spent)} spent{in_flight}, and a next call of up to {dollars(worst)}",
+            found=f"{dollars(spent)} spent{in_flight}, and a next call of up to {dollars(worst)}",
             expected=f"at most {dollars(self.max_cost or 0.0)} (max_cost)",
-            fix="Raise max_cost; the same command then goes on from here. All answers are kept.",
+            fix="Raise max_cost; the same command then resumes from here. All answers are kept.",
         )
 
 

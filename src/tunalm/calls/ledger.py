@@ -1,87 +1,85 @@
 """The file in which every request to a language model, and every answer, is kept: one SQLite file per run.
 
-A request has one row, filed under the SHA-256 of the engine's identity and the whole request, key and seed included:
+A request has one row, filed under the SHA-256 of the engine's identity and the whole request, key and seed included.
+Beside it there is a row per call, with what it could cost at most and what it has cost:
 
-                   sending                received                read, filed
-    planned ------------------> sent ------------------> sent ------------------> ok
-       ^                         |       (reply kept)                |
-       |         refused         |                                   `----------> failed ---> asked by the next call
+                   sending                answered
+    (no row) -------------------> sent -------------------> ok
+       ^                         |   \\
+       |         refused         |    `-------------------> failed ---> asked by the next call
        +-------------------------+
-                                 |  lost, or no reply when another process takes over
+                                 |  lost, or open when another process takes over
                                  v
                               unknown ----> sent, a second time, if `max_duplicates` allows it
 
-`planned` was not sent, `ok` is answered for good, `failed` has a reason. `unknown` was sent, and may have been carried
-out and paid for, but the reply never came. A model in this process makes no calls: its rows go from `planned` to `ok`
-or `failed` at once.
+`ok` is answered for good, `failed` has a reason. `unknown` was sent, and may have been carried out and paid for, but
+its answer never came. A model in this process makes no calls: its rows are `ok` or `failed` at once.
 
-Beside it there is a row per call, with the reply as it came. A reply is on the disk before anybody reads it, so a
-process that is killed in between, or a reader that could not read it, has lost nothing: it is read again, and not
-asked for.
-
-What is said to be kept is on the disk: it survives a kill and, where the disk is a local one, a power cut.
+What is filed survives a kill at once, and a power cut when the ledger is closed, before anybody uses an answer. (SQLite
+waits for the disk every few hundred answers and at the end, not at every commit.)
 """
 
 from __future__ import annotations
 
-import json
+import shutil
 import sqlite3
 import time
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from types import TracebackType
+from threading import Lock
+from typing import Any
 
-from tunalm.calls.database import Database
-from tunalm.calls.disks import free_bytes
+from tunalm.calls.prices import Usage
 from tunalm.engines.base import Completion, Request
-from tunalm.redaction import without_secret_bytes, without_secrets
-from tunalm.store import canonical, digest
+from tunalm.errors import StoreError
+from tunalm.redaction import without_secrets
+from tunalm.store import canonical, digest, locked
 
+VERSION = 3
+TABLES = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE requests (
+    address TEXT PRIMARY KEY,        -- SHA-256 of engine and request
+    engine TEXT NOT NULL,
+    key TEXT NOT NULL,               -- of the request, for people
+    state TEXT NOT NULL CHECK (state IN ('sent', 'ok', 'failed', 'unknown')),
+    completion TEXT,                 -- as JSON; of 'ok' and 'failed'
+    call INTEGER REFERENCES calls,   -- the last one
+    lost INTEGER NOT NULL DEFAULT 0  -- calls that nobody knows the outcome of
+);
+CREATE INDEX requests_by_call ON requests (call) WHERE call IS NOT NULL;
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY,
+    engine TEXT NOT NULL,
+    duplicates INTEGER NOT NULL,     -- how many of its requests were of unknown outcome before
+    sent REAL NOT NULL,              -- seconds since 1970
+    ended REAL,
+    reason TEXT,                     -- why there is no answer
+    reserved REAL,                   -- dollars that it could cost at most; NULL if nobody knows the price
+    cost REAL,                       -- dollars that it has cost; likewise
+    prompt_tokens INTEGER,
+    completion_tokens INTEGER,
+    cached_tokens INTEGER,           -- of the prompt tokens
+    reasoning_tokens INTEGER         -- of the completion tokens
+);
+CREATE INDEX open_calls ON calls (engine) WHERE ended IS NULL;
+CREATE TABLE facts (
+    engine TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (engine, name)
+) WITHOUT ROWID;
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+SECONDS_TO_WAIT = 60.0
+"""For somebody who is reading the file."""
 AT_ONCE = 500
 """Requests that are looked up by one query."""
 RESERVE = 32 << 20
-"""Bytes that must be free for a call to be made, so that the replies of all calls in flight can still be kept."""
+"""Bytes that must be free for a call to be made, so that the answers to all calls in flight can still be kept."""
 AMONG = "address IN (SELECT value FROM json_each(?))"
-OPEN = "WHERE engine = ? AND ended IS NULL"
-"""Calls that nobody knows the end of."""
-COMPRESSION = 1
-"""Of replies; higher levels take several times as long for a few per cent."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What the ledger knows of a request."""
-
-    state: str
-    completion: Completion | None
-    """Of a request that is `ok` or `failed`."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A reply that was kept but not turned into answers."""
-
-    call: int
-    addresses: list[str]
-    """Of the requests that the call was to answer, in their order."""
-    reserved: float
-    """Dollars that the call could cost."""
-    status: int
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Bill:
-    """What a call has cost."""
-
-    call: int
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cost: float | None
-    """Dollars; None if nobody knows."""
 
 
 def address(identity: str, request: Request) -> str:
@@ -98,195 +96,224 @@ def address(identity: str, request: Request) -> str:
 
 
 class Ledger:
-    """The ledger of a run, as one engine sees it. All methods may be called from any thread.
+    """The ledger of a run, as one engine sees it; see `open_ledger`. All methods may be called from any thread."""
 
-    Raises:
-        StoreError: the file is no ledger, is that of a newer tunalm, is in use, or cannot be read or written.
-    """
+    def __init__(self, link: sqlite3.Connection, path: Path, identity: str) -> None:
+        self._link, self._path, self._identity = link, path, identity
+        self._using = Lock()
+        self.spent: float = self.ask("SELECT total(cost) FROM calls WHERE ended IS NOT NULL")[0][0]
+        """Dollars that all calls of the run have cost, whoever was asked."""
+        self.reserved: float = self.ask("SELECT total(reserved) FROM calls WHERE ended IS NULL")[0][0]
+        """Dollars that those which are open may cost."""
 
-    def __init__(self, path: Path, identity: str) -> None:
-        self._folder = path.parent
-        self._identity = identity
-        self._file = Database(path)
+    def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows that a query gives."""
+        with self._using, explained(self._path):
+            return self._link.execute(query, values).fetchall()
 
-    def __enter__(self) -> Ledger:
-        return self
+    def find(self, addresses: Sequence[str]) -> Iterator[tuple[str, tuple[str, Completion | None]]]:
+        """State and answer of requests, by address; those that the ledger does not know are left out."""
+        for some in portions(addresses):
+            query = f"SELECT address, state, completion FROM requests WHERE {AMONG}"
+            for place, state, completion in self.ask(query, some):
+                yield place, (state, None if completion is None else Completion.model_validate_json(completion))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def find(self, addresses: Sequence[str]) -> Iterator[tuple[str, Row]]:
-        """Look requests up; those that the ledger does not know are left out."""
-        query = f"SELECT address, state, completion FROM requests WHERE {AMONG}"
-        for some in _portions(addresses):
-            for place, state, completion in self._file.ask(query, some):
-                yield place, Row(state, None if completion is None else Completion.model_validate_json(completion))
-
-    def plan(self, requests: Mapping[str, str]) -> None:
-        """File requests, by their address with their key, that shall be asked; what is filed already stays."""
-        rows = [(address, self._identity, key) for address, key in requests.items()]
-        self._file.commit(
-            lambda link: link.executemany(
-                "INSERT INTO requests (address, engine, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", rows
-            )
-        )
-
-    def together(self) -> AbstractContextManager[None]:
-        """File what this thread files inside the block in one transaction."""
-        return self._file.together()
-
-    def send(self, addresses: Sequence[str], reserved: float) -> int:
-        """File that a call for some requests, already planned, is about to be made; returns its number.
+    def take_over(self, *, resumes: bool) -> None:
+        """Settle what an earlier process left open.
 
         Args:
-            addresses: of the requests, in their order.
-            reserved: dollars that it may cost.
+            resumes: the engine will find out what became of these calls, and file them anew; else nobody ever will.
+        """
+        open_calls = self.ask("SELECT id, reserved FROM calls WHERE engine = ? AND ended IS NULL", self._identity)
+        for call, reserved in open_calls:
+            if resumes:
+                self.refuse(call, reserved, "taken up by a later process")
+            else:
+                self.lose(call, reserved, "the process that made the call is gone")
+
+    def send(self, requests: Mapping[str, str], reserved: float | None, max_cost: float | None) -> int | None:
+        """File that a call for some requests, by their address with their key, is about to be made.
+
+        Args:
+            requests: what it asks.
+            reserved: dollars that it may cost; None if nobody knows.
+            max_cost: dollars that all calls of the run may cost.
+
+        Returns:
+            The number of the call; None if it could cost too much.
 
         Raises:
-            StoreError: so little room is left that its reply might not be kept.
+            StoreError: so little room is left that its answer might not be kept.
         """
-        if (free := free_bytes(self._folder)) < RESERVE:
-            raise self._file.unusable(f"{free >> 20} MB of free space, too little to keep what is paid for")
-        listed = canonical(addresses)
-        these, value = ("address = ?", addresses[0]) if len(addresses) == 1 else (AMONG, listed)
-
-        def change(link: sqlite3.Connection) -> int:
+        if (free := shutil.disk_usage(self._path.parent).free) < RESERVE:
+            raise unusable(self._path, f"{free >> 20} MB of free space, too little to keep what is paid for")
+        rows = [(place, self._identity, key) for place, key in requests.items()]
+        with self._changing() as link:
+            total = self.spent + self.reserved + (reserved or 0.0)
+            if max_cost is not None and total > max_cost + 1e-9:  # which is what rounding leaves
+                return None
+            query = f"SELECT count(*) FROM requests WHERE state = 'unknown' AND {AMONG}"
+            (duplicates,) = link.execute(query, [canonical([*requests])]).fetchone()
             call = link.execute(
-                "INSERT INTO calls (engine, addresses, sent, reserved, duplicates) VALUES (?, ?, ?, ?,"
-                f" (SELECT count(*) FROM requests WHERE state = 'unknown' AND {these}))",
-                [self._identity, listed, time.time(), reserved, value],
+                "INSERT INTO calls (engine, sent, reserved, duplicates) VALUES (?, ?, ?, ?)",
+                [self._identity, time.time(), reserved, duplicates],
             ).lastrowid
-            link.execute(
-                "UPDATE requests SET state = 'sent', call = ?, before = iif(state = 'unknown', 'unknown', 'planned')"
-                f" WHERE {these}",
-                [call, value],
-            )
-            assert call is not None
-            return call
-
-        return self._file.commit(change)
-
-    def keep(self, call: int, status: int, body: bytes) -> None:
-        """Keep the reply to a call."""
-        packed = zlib.compress(without_secret_bytes(body), COMPRESSION)
-        values = [status, packed, time.time(), call]
-        self._file.commit(
-            lambda link: link.execute("UPDATE calls SET status = ?, body = ?, ended = ? WHERE id = ?", values)
-        )
-
-    def lose(self, call: int, reason: str, cost: float | None) -> None:
-        """File that nobody knows what became of a call."""
-        self._file.commit(lambda link: _lose(link, call, reason, cost))
-
-    def take_back(self, call: int, reason: str) -> None:
-        """File that a call was surely not carried out."""
-
-        def change(link: sqlite3.Connection) -> None:
-            _end(link, call, reason, 0.0)
-            link.execute("UPDATE calls SET duplicates = 0 WHERE id = ?", [call])
-            link.execute("UPDATE requests SET state = before WHERE call = ?", [call])
-
-        self._file.commit(change)
-
-    def settle(self, answers: Mapping[str, Completion], bill: Bill | None = None) -> None:
-        """File what became of some requests, by their address, all or nothing. A request that is `ok` stays as it is.
-
-        Args:
-            answers: completions; one that is `unknown` says nothing new.
-            bill: for the call that gave them, if one did. Its reply is kept, so nobody waits for the disk here.
-        """
-        rows = [
-            (
-                address,
-                self._identity,
-                answer.key,
-                "ok" if answer.failure is None else "failed",
-                without_secrets(canonical(answer.model_dump(exclude_defaults=True))),
-            )
-            for address, answer in answers.items()
-            if not answer.unknown
-        ]  # pydantic's own JSON would lose NaN
-
-        def change(link: sqlite3.Connection) -> None:
             link.executemany(
-                "INSERT INTO requests (address, engine, key, state, completion) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT DO UPDATE"
-                " SET state = excluded.state, completion = excluded.completion WHERE state <> 'ok'",
+                f"INSERT INTO requests (address, engine, key, state, call) VALUES (?, ?, ?, 'sent', {call})"
+                " ON CONFLICT DO UPDATE SET state = 'sent', call = excluded.call",
                 rows,
             )
-            if bill is not None:
-                link.execute(
-                    "UPDATE calls SET prompt_tokens = ?, completion_tokens = ?, cost = ?, ended = coalesce(ended, ?)"
-                    " WHERE id = ?",
-                    [bill.prompt_tokens, bill.completion_tokens, bill.cost, time.time(), bill.call],
-                )
+            self.reserved += reserved or 0.0
+        return call
 
-        (self._file.commit if bill is None else self._file.commit_later)(change)
+    def lose(self, call: int, reserved: float | None, reason: str) -> None:
+        """File that nobody knows what became of a call. It counts as paid, with the most that it could cost."""
+        with self._changing() as link:
+            self._end(link, call, reserved, reserved, reason)
+            link.execute("UPDATE requests SET state = 'unknown', lost = lost + 1 WHERE call = ?", [call])
 
-    def replies(self, addresses: Sequence[str]) -> Iterator[Reply]:
-        """Replies to the last call for some requests, one in memory at a time; none where no reply was kept."""
-        calls: dict[int, None] = {}
-        for some in _portions(addresses):
-            query = f"SELECT call FROM requests JOIN calls ON calls.id = call WHERE {AMONG} AND status IS NOT NULL"
-            calls.update((call, None) for (call,) in self._file.ask(query, some))
-        for call in calls:
-            query = "SELECT addresses, reserved, status, body FROM calls WHERE id = ?"
-            ((asked, reserved, status, body),) = self._file.ask(query, call)
-            yield Reply(call, json.loads(asked), reserved, status, zlib.decompress(body))
+    def refuse(self, call: int, reserved: float | None, reason: str) -> None:
+        """File that a call was surely not carried out."""
+        with self._changing() as link:
+            self._end(link, call, reserved, 0.0, reason)
+            link.execute("UPDATE calls SET duplicates = 0 WHERE id = ?", [call])
+            link.execute("UPDATE requests SET state = 'unknown' WHERE call = ? AND lost > 0", [call])
+            link.execute("DELETE FROM requests WHERE call = ? AND lost = 0", [call])
 
-    def give_up(self, *, priced: bool) -> None:
-        """File that nobody waits any more for replies of this engine that are not here.
+    def file(self, answers: Mapping[str, Completion]) -> None:
+        """File what became of some requests, by their address. A request that is `ok` stays as it is."""
+        with self._changing() as link:
+            self._file(link, answers)
 
-        Args:
-            priced: whether it is known what calls cost; these then cost what was reserved.
-        """
-
-        def change(link: sqlite3.Connection) -> None:
-            for call, reserved in link.execute(f"SELECT id, reserved FROM calls {OPEN}", [self._identity]).fetchall():
-                _lose(link, call, "the process that made the call is gone", reserved if priced else None)
-
-        self._file.commit(change)
-
-    def take_up(self) -> float:
-        """File that calls without a reply will be told of anew; returns dollars that were reserved for them."""
-
-        def change(link: sqlite3.Connection) -> float:
-            (reserved,) = link.execute(f"SELECT total(reserved) FROM calls {OPEN}", [self._identity]).fetchone()
-            values = ["taken up by a later process", time.time(), self._identity]
-            link.execute(f"UPDATE calls SET reason = ?, cost = 0, ended = ? {OPEN}", values)
-            return float(reserved)
-
-        return self._file.commit(change)
+    def settle(
+        self,
+        call: int,
+        answers: Mapping[str, Completion],
+        reserved: float | None,
+        usage: Usage | None,
+        cost: float | None,
+    ) -> None:
+        """File the answers that a call gave and what it has cost, all or nothing."""
+        with self._changing() as link:
+            self._file(link, answers)
+            self._end(link, call, reserved, cost, None, usage)
 
     def duplicates(self) -> int:
         """Requests of unknown outcome that were sent again to this engine."""
-        ((count,),) = self._file.ask("SELECT coalesce(sum(duplicates), 0) FROM calls WHERE engine = ?", self._identity)
-        return int(count)
+        return int(self.ask("SELECT total(duplicates) FROM calls WHERE engine = ?", self._identity)[0][0])
 
     def remember(self, name: str, value: str) -> None:
         """Keep a small fact about the engine."""
-        query = "INSERT INTO facts VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-        self._file.commit(lambda link: link.execute(query, [self._identity, name, value]))
+        with self._changing() as link:
+            link.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", [self._identity, name, value])
 
     def recall(self, name: str) -> str | None:
         """A fact that was kept, or None."""
-        found = self._file.ask("SELECT value FROM facts WHERE engine = ? AND name = ?", self._identity, name)
+        found = self.ask("SELECT value FROM facts WHERE engine = ? AND name = ?", self._identity, name)
         return found[0][0] if found else None
 
+    def _file(self, link: sqlite3.Connection, answers: Mapping[str, Completion]) -> None:
+        rows = [
+            (
+                place,
+                self._identity,
+                answer.key,
+                "ok" if answer.failure is None else "failed",
+                without_secrets(canonical(answer.model_dump(exclude_defaults=True))),  # pydantic's JSON would lose NaN
+            )
+            for place, answer in answers.items()
+        ]
+        link.executemany(
+            "INSERT INTO requests (address, engine, key, state, completion) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO"
+            " UPDATE SET state = excluded.state, completion = excluded.completion WHERE state <> 'ok'",
+            rows,
+        )
 
-def _portions(addresses: Sequence[str]) -> Iterator[str]:
+    def _end(
+        self,
+        link: sqlite3.Connection,
+        call: int,
+        reserved: float | None,
+        cost: float | None,
+        reason: str | None,
+        usage: Usage | None = None,
+    ) -> None:
+        link.execute(
+            "UPDATE calls SET ended = ?, reason = ?, cost = ?, prompt_tokens = ?, completion_tokens = ?,"
+            " cached_tokens = ?, reasoning_tokens = ? WHERE id = ?",
+            [time.time(), reason and without_secrets(reason), cost, *(usage or (None,) * 4), call],
+        )
+        self.reserved = max(0.0, self.reserved - (reserved or 0.0))
+        self.spent += cost or 0.0
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, of one thread at a time."""
+        with self._using, explained(self._path):
+            self._link.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._link
+                self._link.execute("COMMIT")
+            except BaseException:
+                if self._link.in_transaction:
+                    self._link.execute("ROLLBACK")
+                raise
+
+
+@contextmanager
+def open_ledger(path: Path, identity: str) -> Iterator[Ledger]:
+    """Hold a ledger for this process; it is made when there is none. All that is filed is on the disk at the end.
+
+    Args:
+        path: the file.
+        identity: of the engine that is asked.
+
+    Raises:
+        StoreError: the file is no ledger, is that of another version, is in use, or cannot be read or written.
+    """
+    fix = "Wait for the other process, stop it, or give another --run-dir."
+    with locked(path.with_name(f".{path.name}.lock"), path, "a ledger in use", fix):
+        with explained(path):
+            link = sqlite3.connect(path, timeout=SECONDS_TO_WAIT, isolation_level=None, check_same_thread=False)
+        with closing(link):
+            with explained(path):
+                _prepare(link, path)
+            yield Ledger(link, path, identity)
+            with explained(path):
+                link.execute("PRAGMA wal_checkpoint").fetchall()
+
+
+def _prepare(link: sqlite3.Connection, path: Path) -> None:
+    """Make an empty file a ledger; what is something else is left alone."""
+    (version,) = link.execute("PRAGMA user_version").fetchone()
+    (tables,) = link.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version != VERSION and (version or tables):
+        raise unusable(path, f"an SQLite file that is no ledger of version {VERSION}")
+    link.execute("PRAGMA journal_mode = WAL").fetchall()
+    link.execute("PRAGMA synchronous = NORMAL")
+    if not version:
+        link.executescript(TABLES)
+
+
+def portions(addresses: Sequence[str]) -> Iterable[str]:
     """Addresses as JSON, a few hundred at a time."""
-    for start in range(0, len(addresses), AT_ONCE):
-        yield canonical(addresses[start : start + AT_ONCE])
+    return (canonical(addresses[start : start + AT_ONCE]) for start in range(0, len(addresses), AT_ONCE))
 
 
-def _lose(link: sqlite3.Connection, call: int, reason: str, cost: float | None) -> None:
-    _end(link, call, reason, cost)
-    link.execute("UPDATE requests SET state = 'unknown', lost = lost + 1 WHERE call = ?", [call])
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises (disk full, not a database, locked, read-only ...) into the one line for users."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise unusable(path, f"'{error}'") from error
 
 
-def _end(link: sqlite3.Connection, call: int, reason: str, cost: float | None) -> None:
-    values = [without_secrets(reason), cost, time.time(), call]
-    link.execute("UPDATE calls SET reason = ?, cost = ?, ended = ? WHERE id = ?", values)
+def unusable(path: Path, found: str) -> StoreError:
+    """The one line for users; `found` says why."""
+    return StoreError(
+        path,
+        found=found,
+        expected="a ledger that can be read and written",
+        fix="Free some space or choose another --run-dir, then run the same command again: it resumes from here.",
+    )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tunalm.calls.budget import Budget
-from tunalm.engines.base import Completion, Engine, Journal, Probed, Request
+from tunalm.calls.journal import LedgerJournal
+from tunalm.engines.base import Completion, Engine, Probed, Request
 from tunalm.errors import EngineError
 from tunalm.progress import console
 from tunalm.records import Message
@@ -38,7 +38,7 @@ WAYS_OUT = {
 """What requests may need -> what was expected, and how to do without."""
 
 
-def require(engine: Engine, units: Sequence[Sequence[Request]], journal: Journal, budget: Budget | None) -> None:
+def require(engine: Engine, units: Sequence[Sequence[Request]], journal: LedgerJournal) -> None:
     """Make sure that an engine gives what requests ask for: log-probabilities, JSON, scores of given responses.
 
     Trouble that says nothing about what a server can do is left to the calls to come.
@@ -60,19 +60,18 @@ def require(engine: Engine, units: Sequence[Sequence[Request]], journal: Journal
         if not getattr(engine.capabilities, need):
             raise _refusal(engine, need, "an engine that does not give them")
         if isinstance(engine, Probed) and not request.given:
-            _ask(engine, engine, need, request, budget)
+            _ask(engine, engine, need, request, journal)
             known.add(need)
             journal.remember(KNOWN, " ".join(sorted(known)))
 
 
-def _ask(engine: Engine, probed: Probed, need: str, request: Request, budget: Budget | None) -> None:
+def _ask(engine: Engine, probed: Probed, need: str, request: Request, journal: LedgerJournal) -> None:
     """Ask for a few tokens in the way of `request`, and, if that is refused, in the plainest way there is."""
 
     def ask(small: Request) -> Completion:
-        reserved = budget.reserve(engine.identity, [small]) if budget else 0.0
+        journal.sending([small])
         reply = probed.probe(small)
-        if budget:
-            budget.settle(reserved, engine.identity, reply.prompt_tokens, reply.completion_tokens)
+        journal.file([reply])
         return reply
 
     plain = Request(key="probe", messages=QUESTION, max_new_tokens=FEW_TOKENS)

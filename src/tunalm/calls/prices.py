@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import platformdirs
@@ -22,6 +22,17 @@ IN_PROCESS = "in-process"
 LOOPBACK = "loopback"
 USER_TABLE = "prices.yaml"
 """In the folder where the user's settings of tunalm lie."""
+
+
+class Usage(NamedTuple):
+    """Tokens that a call is charged for, as the server counted them."""
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    """Of those of the prompt: read before, by the server's prefix cache."""
+    reasoning: int = 0
+    """Of those of the completion: the model's thoughts."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,10 @@ class Price(Settings):
     model: str
     prompt: float = Field(ge=0, allow_inf_nan=False)
     completion: float = Field(ge=0, allow_inf_nan=False)
+    cached_prompt: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Of prompt tokens that the server's prefix cache has; null is as `prompt`."""
+    reasoning: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Of tokens of the model's thoughts; null is as `completion`."""
     kind: Literal["endpoint", "batch"] | None = None
     """Of the engine that asks; null fits both."""
 
@@ -67,9 +82,21 @@ class Price(Settings):
         there = any(fnmatchcase(host, self.host.lower()) for host in place.hosts)
         return there and fnmatchcase(place.model, self.model) and self.kind in (None, place.kind)
 
-    def cost(self, prompt_tokens: float, completion_tokens: float) -> float:
-        """Dollars for so many tokens."""
-        return (self.prompt * prompt_tokens + self.completion * completion_tokens) / 1_000_000
+    def cost(self, prompt: float, completion: float, cached: float = 0, reasoning: float = 0) -> float:
+        """Dollars for so many tokens (see `Usage`)."""
+        cached, reasoning = min(cached, prompt), min(reasoning, completion)
+        cached_price = self.prompt if self.cached_prompt is None else self.cached_prompt
+        reasoning_price = self.completion if self.reasoning is None else self.reasoning
+        read = self.prompt * (prompt - cached) + cached_price * cached
+        written = self.completion * (completion - reasoning) + reasoning_price * reasoning
+        return (read + written) / 1_000_000
+
+    def at_most(self, prompt: float, completion: float) -> float:
+        """Dollars that so many tokens cannot exceed, whatever they are charged as."""
+        return max(
+            self.cost(prompt, completion, *kinds)
+            for kinds in ((0, 0), (prompt, 0), (0, completion), (prompt, completion))
+        )
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tunalm.calls.ledger import AT_ONCE, address
-from tunalm.calls.schema import VERSION
+from tunalm.calls.ledger import VERSION, address, explained, portions
 from tunalm.engines.base import Completion, Request
-from tunalm.errors import StoreError
-from tunalm.store import canonical
 
 Ask = Callable[..., list[tuple[Any, ...]]]
 """A query and its values to rows."""
@@ -35,6 +32,10 @@ class Account:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     """As the server counted them."""
+    cached_tokens: int = 0
+    """Of the prompt tokens: those that the server's prefix cache had."""
+    reasoning_tokens: int = 0
+    """Of the completion tokens: the model's thoughts."""
     cost: float = 0.0
     """Dollars; a call that was lost or not counted stands with the most that it could cost."""
     unpriced: int = 0
@@ -55,8 +56,9 @@ def accounts(ledger: Path) -> dict[str, Account]:
         requests = ask("SELECT engine, sum(state = 'ok'), sum(state = 'unknown') FROM requests GROUP BY engine")
         calls = ask(
             "SELECT engine, count(*), coalesce(sum(prompt_tokens), 0), coalesce(sum(completion_tokens), 0),"
-            " sum(coalesce(cost, reserved)), sum(cost IS NULL AND ended IS NOT NULL) FROM calls"
-            " WHERE NOT (status IS NULL AND reason IS NOT NULL AND cost = 0) GROUP BY engine"
+            " coalesce(sum(cached_tokens), 0), coalesce(sum(reasoning_tokens), 0),"
+            " total(coalesce(cost, reserved)), sum(cost IS NULL AND ended IS NOT NULL) FROM calls"
+            " WHERE NOT (reason IS NOT NULL AND cost = 0) GROUP BY engine"
         )
     paid = {engine: figures for engine, *figures in calls}
     return {engine: Account(ok, unknown, *paid.get(engine, ())) for engine, ok, unknown in requests}
@@ -85,15 +87,6 @@ def accounts_since(
     return record
 
 
-def spent(ledger: Path) -> float:
-    """Dollars that all calls of a run have cost, with the most that a call could cost where nobody knows.
-
-    Raises:
-        StoreError: the file cannot be read.
-    """
-    return sum(account.cost for account in accounts(ledger).values())
-
-
 def answers_in(ledger: Path, identity: str, requests: Sequence[Request]) -> dict[str, Completion]:
     """Answers to some requests to the engine with this identity, by key; those that are not there are left out.
 
@@ -101,28 +94,23 @@ def answers_in(ledger: Path, identity: str, requests: Sequence[Request]) -> dict
         StoreError: the file cannot be read.
     """
     key_of = {address(identity, request): request.key for request in requests}
-    places, found = [*key_of], {}
     query = (
         "SELECT address, completion FROM requests WHERE state = 'ok' AND address IN (SELECT value FROM json_each(?))"
     )
     with _reading(ledger) as ask:
-        for start in range(0, len(places), AT_ONCE):
-            for place, completion in ask(query, canonical(places[start : start + AT_ONCE])):
-                found[key_of[place]] = Completion.model_validate_json(completion)
-    return found
+        return {
+            key_of[place]: Completion.model_validate_json(completion)
+            for some in portions([*key_of])
+            for place, completion in ask(query, some)
+        }
 
 
 @contextmanager
 def _reading(ledger: Path) -> Iterator[Ask]:
-    """A way to query a ledger that is opened for reading; one of an earlier version is empty until it is opened."""
+    """A way to query a ledger that is opened for reading; one of another version is empty."""
     if not ledger.is_file():
         yield lambda query, *values: []
         return
-    try:
-        with closing(sqlite3.connect(f"{ledger.absolute().as_uri()}?mode=ro", uri=True)) as link:
-            current = link.execute("PRAGMA user_version").fetchone() == (VERSION,)
-            yield lambda query, *values: link.execute(query, values).fetchall() if current else []
-    except sqlite3.Error as error:
-        raise StoreError(
-            ledger, found=f"'{error}'", expected="a ledger that can be read", fix="Check the disk and the --run-dir."
-        ) from error
+    with explained(ledger), closing(sqlite3.connect(f"{ledger.absolute().as_uri()}?mode=ro", uri=True)) as link:
+        current = link.execute("PRAGMA user_version").fetchone() == (VERSION,)
+        yield lambda query, *values: link.execute(query, values).fetchall() if current else []

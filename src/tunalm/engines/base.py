@@ -209,14 +209,11 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Paid(Protocol):
-    """An engine whose calls cost money. What it has paid for is kept, and never asked for again without need."""
+    """An engine whose calls may be of unknown outcome."""
 
     @property
     def max_duplicates(self) -> int:
         """How many requests whose outcome is unknown may be sent again in a run."""
-
-    def read(self, unit: Sequence[Request], status: int, body: bytes) -> list[Completion]:
-        """Completions of a unit, in its order, from the reply to its call that was kept."""
 
 
 @runtime_checkable

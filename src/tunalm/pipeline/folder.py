@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from pydantic import ValidationError
 from tunalm.errors import StoreError
 from tunalm.pipeline.products import Condition, content_of, examine, products_of
 from tunalm.records import StageState
-from tunalm.store import Summary, allow_as_usual, write_json
+from tunalm.store import Summary, allow_as_usual, locked, write_json
 
 
 def _state(folder: Path) -> StageState:
@@ -42,28 +40,10 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / ".lock").open("a+", encoding="utf-8")
         except OSError as error:
-            raise StoreError(
-                self.path,
-                found=str(error.strerror),
-                expected="a folder that can be written",
-                fix="Choose another --run-dir.",
-            ) from error
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                handle.seek(0)
-                raise StoreError(
-                    self.path,
-                    found=f"a run in progress ({handle.read().strip() or 'owner unknown'})",
-                    expected="one process per run folder",
-                    fix="Wait for it, stop it, or give another --run-dir.",
-                ) from error
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-            handle.flush()
+            raise StoreError(self.path, found=str(error.strerror), fix="Choose another --run-dir.") from error
+        fix = "Wait for it, stop it, or give another --run-dir."
+        with locked(self.path / ".lock", self.path, "a run in progress", fix):
             yield
 
     def folder(self, stage: str) -> Path:

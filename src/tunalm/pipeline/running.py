@@ -11,7 +11,7 @@ from typing import cast
 from tunalm.calls.budget import Budget
 from tunalm.calls.context import StageContext
 from tunalm.calls.prices import load_prices
-from tunalm.calls.spending import Account, accounts, accounts_since, spent
+from tunalm.calls.spending import Account, accounts, accounts_since
 from tunalm.engines.models import engine_identity
 from tunalm.errors import RecipeError
 from tunalm.pipeline.checks import check, runner
@@ -104,7 +104,7 @@ def _budget(recipe: Recipe, steps: list[ResolvedStage], run: RunFolder) -> Budge
     Raises:
         BudgetError: there is a limit, and the price of a model that is to be asked is not known.
     """
-    budget = Budget(recipe.max_cost, load_prices(recipe.prices), spent=spent(run.ledger))
+    budget = Budget(recipe.max_cost, load_prices(recipe.prices))
     asked = [engine for step in steps if not step.done for engine in settings_in(step.settings, Served)]
     budget.check(engine_identity(cast(EndpointSettings, engine)) for engine in asked)
     return budget

@@ -1,10 +1,10 @@
 """An honest server in a process of its own that writes down every call: what it was asked, and that it has answered.
 
 `python -m tests.integration.servers.witness LOG SECONDS` prints its address. It answers with random words, or with
-random marks where it is asked to judge. A reply depends on the request alone, but for its `id`, which is the number of
-the call in the log; it comes after SECONDS, give or take a half. A line of the log is JSON:
-`{"call": 7, "asked": DIGEST, "prompt": TEXT}` when the request is here, and `{"call": 7, "answered": true}` when the
-whole reply has been handed to the kernel. It is the client that is killed: what the server wrote stays written.
+random marks where it is asked to judge. A reply depends on the request alone, but for the tokens that it counts in the
+prompt: they are the number of the call in the log. It comes after SECONDS, give or take a half. A line of the log is
+JSON: `{"call": 7, "asked": DIGEST, "prompt": TEXT}` when the request is here, and `{"call": 7, "answered": true}` when
+the whole reply has been handed to the kernel. It is the client that is killed: what the server wrote stays written.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def reply(number: int, asked: str, body: dict[str, Any]) -> dict[str, Any]:
             }
         )
         count += len(tokens)
-    usage = {"prompt_tokens": len(prompt_of(body).split()), "completion_tokens": count}
+    usage = {"prompt_tokens": number, "completion_tokens": count}
     return {"id": str(number), "model": "witness", "choices": choices, "usage": usage}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from tunalm.calls.prices import Price, Prices, load_prices, place_of
+from tunalm.calls.prices import Price, Prices, Usage, load_prices, place_of
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.engines.models import engine_identity
 from tunalm.engines.scripted import ScriptedEngine
@@ -48,6 +48,14 @@ def test_prices_are_dollars_per_million_tokens(tmp_path: Path) -> None:
     assert price is not None
     assert price.cost(500_000, 250_000) == 1 + 2
     assert load_prices(path).find("endpoint https://api.example.com/v1 small") is None
+
+
+def test_tokens_from_the_cache_and_of_thoughts_may_have_prices_of_their_own() -> None:
+    plain = Price(host="*", model="*", prompt=2, completion=8)
+    own = Price(host="*", model="*", prompt=2, completion=8, cached_prompt=0.5, reasoning=10)
+    usage = Usage(prompt=1000, completion=100, cached=600, reasoning=40)
+    assert plain.cost(*usage) == pytest.approx((1000 * 2 + 100 * 8) / 1e6)
+    assert own.cost(*usage) == pytest.approx((400 * 2 + 600 * 0.5 + 60 * 8 + 40 * 10) / 1e6)
 
 
 def test_a_named_table_comes_before_the_users_and_that_before_the_shipped_one(config: Path, tmp_path: Path) -> None:

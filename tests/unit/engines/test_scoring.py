@@ -141,22 +141,6 @@ def test_calls_to_a_server_are_in_the_ledger_and_paid_once(httpserver: HTTPServe
     assert len(httpserver.log) == 3
 
 
-def test_a_reply_that_was_kept_is_read_and_not_asked_for(httpserver: HTTPServer, tmp_path: Path) -> None:
-    from tunalm.calls.ledger import Ledger, address
-
-    httpserver.expect_request("/v1/completions").respond_with_handler(echo)
-    engine = served(httpserver)
-    (asked,) = questions(1)
-    whole = complete(engine, [asked], tmp_path / "whole", "scoring")
-    body = httpserver.log[0][1].get_data()
-    with Ledger(tmp_path / "killed", engine.identity) as kept:
-        place = address(engine.identity, asked)
-        kept.plan({place: asked.key})
-        kept.keep(kept.send([place], 0.0), 200, body)
-    assert complete(engine, [asked], tmp_path / "killed", "scoring") == whole
-    assert len(httpserver.log) == 1
-
-
 def test_a_refusal_is_a_failure(httpserver: HTTPServer, tmp_path: Path) -> None:
     httpserver.expect_request("/v1/completions").respond_with_json({"error": {"message": "no echo here"}}, status=400)
     (answer,) = complete(served(httpserver), questions(1), tmp_path / "ledger", "scoring").values()

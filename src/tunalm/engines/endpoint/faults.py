@@ -48,7 +48,18 @@ class ReplyError(Exception):
         super().__init__(f"{fault}: {why}")
 
 
-def failed(unit: Sequence[Request], failure: str, *, unknown: bool = False) -> list[Completion]:
-    """The completions of a unit of which nothing can be used; `unknown`: because nobody knows what became of it."""
+def failed(unit: Sequence[Request], failure: str, *, unknown: bool = False, free: bool = False) -> list[Completion]:
+    """The completions of a unit of which nothing can be used.
+
+    Args:
+        unit: what was asked.
+        failure: why.
+        unknown: nobody knows what became of it.
+        free: the server charges nothing for it.
+    """
     failure = f"{UNKNOWN}{failure}" if unknown else failure
-    return [Completion(key=request.key, failure=failure, unknown=unknown) for request in unit]
+    tokens = 0 if free else None
+    return [
+        Completion(key=request.key, failure=failure, unknown=unknown, prompt_tokens=tokens, completion_tokens=tokens)
+        for request in unit
+    ]

@@ -116,7 +116,7 @@ class ReplyReader:
         """
         try:
             if not 200 <= status < 300:
-                return failed(unit, f"http-{status}: {self.explanation(body)}")
+                return failed(unit, f"http-{status}: {self.explanation(body)}", free=True)
             reply = self._parsed(body)
         except ReplyError as error:
             return failed(unit, str(error))

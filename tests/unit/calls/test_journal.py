@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,14 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunalm.calls.asking import complete
-from tunalm.calls.budget import Budget
-from tunalm.calls.desk import NOT_AGAIN
+from tunalm.calls.budget import Budget, dollars
+from tunalm.calls.journal import NOT_AGAIN, LedgerJournal
+from tunalm.calls.ledger import open_ledger
 from tunalm.calls.prices import Price, Prices
-from tunalm.engines.base import Capabilities, Completion, Journal, NoJournal, Paid, Request
-from tunalm.errors import BudgetError, StoreError
+from tunalm.engines.base import Capabilities, Completion, Journal, NoJournal, Request
+from tunalm.engines.scripted import ScriptedEngine
+from tunalm.errors import BudgetError, EngineError, StoreError
 from tunalm.records import UNKNOWN, Message
 from tunalm.store import Summary
 
+TOKENS = ("prompt_tokens", "completion_tokens")
 PRICE = Price(host="localhost", model="m", prompt=1e6, completion=1e6)
 """One dollar a token."""
 
@@ -35,8 +39,8 @@ class KilledError(BaseException):
 class Server:
     """A paid engine whose calls go as they are told to, by the key of the first request of the unit.
 
-    Each call takes one word: `ok`, `unreadable` (the reply makes no sense), `http` (an error status), `lost`,
-    `refused`, `kill` (the process ends before the reply), `kill-later` (after it was kept). Then all goes well.
+    Each call takes one word: `ok`, `failed` (the reply cannot be used), `free` (an error that costs nothing), `lost`,
+    `refused`, `kill` (the process ends before the answer is filed). Then all goes well.
     """
 
     identity = "endpoint http://localhost/v1 m"
@@ -51,7 +55,6 @@ class Server:
         self.capabilities = Capabilities()
         self.calls: list[str] = []
         self.executed: list[str] = []
-        self.readable = False
 
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
         return [list(requests[start : start + self.n]) for start in range(0, len(requests), self.n)]
@@ -78,25 +81,16 @@ class Server:
             if journal.lost(unit, "timed out"):
                 return None
             return [Completion(key=request.key, failure="timed out", unknown=True) for request in unit]
-        status = 500 if fate == "http" else 200
-        body = b"?" if fate == "unreadable" else json.dumps([f"answer to {request.key}" for request in unit]).encode()
-        journal.received(unit, status, body)
-        if fate == "kill-later":
-            raise KilledError
-        return self.read(unit, status, body)
-
-    def read(self, unit: Sequence[Request], status: int, body: bytes) -> list[Completion]:
-        if status != 200 or (body == b"?" and not self.readable):
-            return [Completion(key=request.key, failure="unreadable") for request in unit]
-        texts = ["?"] * len(unit) if body == b"?" else json.loads(body)
-        tokens = {"prompt_tokens": 3, "completion_tokens": 2}
+        tokens = {"prompt_tokens": 3, "completion_tokens": 2} if fate != "free" else dict.fromkeys(TOKENS, 0)
         return [
-            Completion(key=request.key, text=text, **({} if place else tokens))
-            for place, (request, text) in enumerate(zip(unit, texts, strict=True))
+            Completion(
+                key=request.key,
+                text=f"answer to {request.key}" if fate == "ok" else "",
+                failure=None if fate == "ok" else fate,
+                **({} if place else tokens),
+            )
+            for place, request in enumerate(unit)
         ]
-
-    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
-        raise NotImplementedError
 
 
 def requests(*keys: str) -> list[Request]:
@@ -129,42 +123,6 @@ def ask(server: Server, *keys: str, budget: Budget | None = None) -> dict[str, C
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
     return tmp_path / "ledger.sqlite"
-
-
-def test_the_engine_of_these_tests_is_a_paid_one(ledger: Path) -> None:
-    assert isinstance(Server(ledger), Paid)
-
-
-def test_a_reply_that_was_kept_is_read_and_not_asked_for(ledger: Path) -> None:
-    server = Server(ledger, {"b": ["kill-later"]})
-    killed(server, "a", "b", "c")
-    assert [state(ledger, key) for key in "abc"] == ["ok", "sent", "planned"]
-    answers = ask(server, "a", "b", "c")
-    assert server.calls == ["a", "b", "c"]
-    assert [answers[key].text for key in "abc"] == ["answer to a", "answer to b", "answer to c"]
-    assert [state(ledger, key) for key in "abc"] == ["ok"] * 3
-
-
-def test_a_kept_reply_that_is_no_answer_is_a_failure_as_without_the_kill(ledger: Path) -> None:
-    server = Server(ledger, {"a": ["http"]})
-    straight = ask(server, "a")
-    other = Server(ledger.with_name("other.sqlite"), {"a": ["http"]})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Server, "read", lambda *_: (_ for _ in ()).throw(KilledError))
-        killed(other, "a")
-    assert ask(other, "a") == straight
-    assert other.calls == ["a"]
-    assert state(other.ledger, "a") == "failed"
-    assert ask(other, "a")["a"].failure is None
-    assert other.calls == ["a", "a"]
-
-
-def test_a_failed_reply_that_can_be_read_by_now_costs_nothing(ledger: Path) -> None:
-    server = Server(ledger, {"a": ["unreadable"]})
-    assert ask(server, "a")["a"].failure == "unreadable"
-    server.readable = True
-    assert ask(server, "a")["a"].text == "?"
-    assert server.calls == ["a"]
 
 
 def test_what_was_in_flight_is_unknown_and_sent_again_within_the_limit_only(ledger: Path) -> None:
@@ -225,14 +183,6 @@ def _give_up(server: Server, batches: Sequence[Sequence[Request]], journal: Jour
         yield server.call(unit, journal) or []
 
 
-def test_a_call_for_several_requests_is_read_whole_though_one_is_wanted(ledger: Path) -> None:
-    server = Server(ledger, {"a": ["kill-later"]}, n=3)
-    killed(server, "a", "b", "c")
-    assert ask(server, "b")["b"].text == "answer to b"
-    assert ask(server, "c", "a")["a"].text == "answer to a"
-    assert server.calls == ["a"]
-
-
 def test_facts_are_remembered_for_an_engine_alone(ledger: Path) -> None:
     heard: list[str | None] = []
 
@@ -255,65 +205,129 @@ def test_an_engine_that_resumes_is_told_to_go_on(ledger: Path) -> None:
     budget = Budget(100.0, Prices((PRICE,)))
     killed(server, "a", budget=budget)
     assert state(ledger, "a") == "sent"
-    later = Budget(100.0, Prices((PRICE,)), spent=budget.spent)
-    assert ask(server, "a", budget=later)["a"].text == "answer to a"
-    assert (later.spent, later.reserved) == (5.0, 0.0)
+    assert ask(server, "a", budget=budget)["a"].text == "answer to a"
     assert rows(ledger, "SELECT total(cost), sum(duplicates) FROM calls") == [(5.0, 0)]
 
 
 def test_money_is_reserved_settled_and_given_back(ledger: Path) -> None:
     budget = Budget(1000.0, Prices((PRICE,)))
-    server = Server(ledger, {"a": ["refused"], "b": ["http"], "c": ["lost"], "d": ["kill"]})
+    server = Server(ledger, {"a": ["refused"], "b": ["free"], "c": ["lost"], "d": ["kill"]})
     killed(server, "a", "b", "c", "d", budget=budget)
-    worst = budget.reserve(server.identity, requests("a"))
-    budget.release(worst)
-    assert budget.spent == 5.0 + 0.0 + worst + worst
-    assert budget.reserved == 0.0
+    worst = budget.worst_case(PRICE, requests("a")) or 0.0
     killed_calls = rows(ledger, "SELECT coalesce(cost, reserved), prompt_tokens, completion_tokens FROM calls")
     assert killed_calls == [(0.0, None, None), (5.0, 3, 2), (0.0, 0, 0), (worst, None, None), (worst, None, None)]
     ask(server, "a", budget=budget)
     assert rows(ledger, "SELECT sum(cost) FROM calls") == [(5.0 + 2 * worst,)]
 
 
-def test_a_reply_that_was_kept_is_paid_once(ledger: Path) -> None:
-    first = Budget(1000.0, Prices((PRICE,)))
-    server = Server(ledger, {"a": ["kill-later"]})
-    killed(server, "a", budget=first)
-    second = Budget(1000.0, Prices((PRICE,)), spent=first.spent)
-    ask(server, "a", budget=second)
-    assert second.spent == 5.0
-    assert rows(ledger, "SELECT sum(cost) FROM calls") == [(5.0,)]
-
-
 def test_the_limit_stops_before_a_call_is_made(ledger: Path) -> None:
     server = Server(ledger)
     with pytest.raises(BudgetError):
         ask(server, "a", budget=Budget(20.0, Prices((PRICE,))))
-    assert (server.calls, state(ledger, "a")) == ([], "planned")
+    assert (server.calls, states(ledger)) == ([], {})
 
 
 def test_no_call_is_made_when_its_reply_could_not_be_kept(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tunalm.calls.ledger.free_bytes", lambda folder: 5 << 20)
-    server, budget = Server(ledger), Budget(1000.0, Prices((PRICE,)))
-    with pytest.raises(StoreError, match="5 MB of free space, too little to keep what is paid for"):
-        ask(server, "a", budget=budget)
-    assert (server.calls, budget.reserved, budget.spent) == ([], 0.0, 0.0)
-
-
-def test_an_error_on_the_disk_in_the_background_is_not_passed_over(ledger: Path) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=5 << 20))
     server = Server(ledger)
-    ask(server, "a")
-    with closing(sqlite3.connect(ledger)) as link:
-        link.execute("CREATE TRIGGER full BEFORE UPDATE OF cost ON calls BEGIN SELECT RAISE(FAIL, 'disk is full'); END")
-    with pytest.raises(StoreError, match="disk is full"):
-        ask(server, "b")
-    with closing(sqlite3.connect(ledger)) as link:
-        link.execute("DROP TRIGGER full")
-    assert ask(server, "b")["b"].text == "answer to b"
-    assert server.calls == ["a", "b"]
+    with pytest.raises(StoreError, match="5 MB of free space, too little to keep what is paid for"):
+        ask(server, "a", budget=Budget(1000.0, Prices((PRICE,))))
+    assert (server.calls, rows(ledger, "SELECT * FROM calls")) == ([], [])
 
 
-WORDS = st.sampled_from(["ok", "lost", "refused", "http", "unreadable", "kill", "kill-later"])
+def test_the_limit_counts_what_was_spent_before_and_what_is_in_flight(ledger: Path) -> None:
+    worst = Budget(None, Prices((PRICE,))).worst_case(PRICE, requests("a")) or 0.0
+    ask(Server(ledger, {"a": ["lost"]}), "a", budget=Budget(None, Prices((PRICE,))))
+    budget = Budget(3.5 * worst, Prices((PRICE,)))
+    with open_ledger(ledger, Server.identity) as kept:
+        journal = LedgerJournal(Server(ledger), requests("b", "c", "d"), kept, budget)
+        for one in requests("b", "c"):
+            journal.sending([one])
+        with pytest.raises(BudgetError) as caught:
+            journal.sending(requests("d"))
+        assert (kept.spent, kept.reserved) == (worst, 2 * worst)
+        journal.refused(requests("b"), "no room")
+        journal.sending(requests("d"))
+        journal.file([Completion(key="c", text="yes", prompt_tokens=3, completion_tokens=2)])
+        assert (kept.spent, kept.reserved) == (worst + 5.0, worst)
+    line = str(caught.value)
+    assert line.startswith("m at localhost: found ")
+    assert f"{dollars(worst)} spent and up to {dollars(2 * worst)} in flight" in line
+    assert f"at most {dollars(3.5 * worst)} (max_cost)" in line
+
+
+def test_many_threads_never_exceed_the_limit_together(ledger: Path) -> None:
+    threads, keys = 8, [str(number) for number in range(200)]
+    worst = Budget(None, Prices((PRICE,))).worst_case(PRICE, requests("a")) or 0.0
+    budget = Budget(40 * worst, Prices((PRICE,)))
+    with open_ledger(ledger, Server.identity) as kept:
+        journal = LedgerJournal(Server(ledger), requests(*keys), kept, budget)
+
+        def work(mine: Sequence[str]) -> int:
+            for count, key in enumerate(mine):
+                try:
+                    journal.sending(requests(key))
+                except BudgetError:
+                    return count
+                assert kept.spent + kept.reserved <= 40 * worst + 1e-6
+                if count % 3:
+                    journal.lost(requests(key), "timed out")
+                else:
+                    journal.file([Completion(key=key, text="yes", prompt_tokens=60, completion_tokens=10)])
+            return len(mine)
+
+        with ThreadPoolExecutor(threads) as pool:
+            calls = sum(pool.map(work, [keys[start::threads] for start in range(threads)]))
+        assert calls >= 40
+        ((cost, reserved),) = rows(ledger, "SELECT total(cost), count(*) FILTER (WHERE ended IS NULL) FROM calls")
+        assert (cost, reserved) == (pytest.approx(kept.spent), 0)
+        assert 38 * worst <= cost <= 40 * worst + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("failures", "stops"),
+    [
+        (["http-400: no logprobs"] * 30, 20),
+        (["http-400: a", "http-422: b"] * 10, None),
+        ([None] + ["http-400: no"] * 40, None),
+        ([None, "empty-text: nothing", "truncated: half"] * 50, 100),
+        ([None, "empty-text: nothing"] * 60, None),
+    ],
+    ids=["all the same", "in two ways", "one is good", "most of a hundred", "half of them"],
+)
+def test_a_stage_that_fails_from_the_first_is_stopped_and_the_reason_said(
+    ledger: Path, failures: list[str | None], stops: int | None
+) -> None:
+    keys = [f"{number:03}" for number in range(len(failures))]
+    told = dict(zip(keys, failures, strict=True))
+    calls: list[str] = []
+
+    def answer(request: Request) -> Completion:
+        calls.append(request.key)
+        return Completion(key=request.key, failure=told[request.key])
+
+    engine = ScriptedEngine.from_function(answer)
+    if stops is None:
+        assert len(complete(engine, requests(*keys), ledger, "asking")) == len(keys)
+        return
+    with pytest.raises(EngineError) as caught:
+        complete(engine, requests(*keys), ledger, "asking")
+    assert f"of the first {stops} answers failed" in str(caught.value)
+    assert str(failures[1]) in str(caught.value)
+    assert (len(calls), len(states(ledger))) == (stops, stops)
+
+
+def test_a_few_failures_that_are_asked_for_again_do_not_stop_a_stage_that_went_well(ledger: Path) -> None:
+    keys = [f"{number:03}" for number in range(90)]
+    engine = ScriptedEngine.from_function(
+        lambda request: Completion(key=request.key, failure="http-403: moderated" if request.key >= "050" else None)
+    )
+    for _ in range(2):
+        answers = complete(engine, requests(*keys), ledger, "asking")
+        assert sum(answer.failure is not None for answer in answers.values()) == 40
+
+
+WORDS = st.sampled_from(["ok", "lost", "refused", "free", "failed", "kill"])
 
 
 @settings(max_examples=30, deadline=None)
@@ -351,7 +365,6 @@ def test_whatever_happens_nothing_finished_is_lost_or_repeated(
 def test_outside_a_run_nothing_is_kept_and_all_is_allowed() -> None:
     journal = NoJournal()
     journal.sending([])
-    journal.received([], 200, b"")
     journal.refused([], "")
     journal.remember("a", "b")
     assert (journal.lost([], ""), journal.recall("a")) == (True, None)

@@ -1,0 +1,68 @@
+"""Stops a stage whose calls all fail, or most of them: they would be paid for, and fail, to the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from tunalm.engines.base import Completion
+from tunalm.errors import EngineError
+from tunalm.records import UNKNOWN
+
+FIRST = 20
+"""Answers that may all fail in one way."""
+MANY = 100
+"""Answers of which half may fail."""
+WORDS = 6
+"""Of a reason without a kind, by which it is told from others."""
+
+
+class Failures:
+    """Counts the answers of one call of `complete`.
+
+    Args:
+        where: who is asked, for the error.
+        known: answers that the ledger had; they count, so that a stage which is asked again only for its few failures
+            is not stopped by them.
+    """
+
+    def __init__(self, where: str, known: Iterable[Completion]) -> None:
+        self._where = where
+        self._good = sum(answer.failure is None for answer in known)
+        self._failed: Counter[str] = Counter()
+        self._example: dict[str, str] = {}
+
+    def check(self, answers: Sequence[Completion]) -> None:
+        """Count answers that came.
+
+        Raises:
+            EngineError: none of the first 20 is good and all failed in the same way, or more than half of the first 100
+                failed.
+        """
+        for answer in answers:
+            if answer.failure is None:
+                self._good += 1
+            else:
+                kind = failure_kind(answer.failure)
+                self._failed[kind] += 1
+                self._example.setdefault(kind, answer.failure)
+            total = self._good + self._failed.total()
+            alike = not self._good and total == FIRST and len(self._failed) == 1
+            if alike or (total == MANY and 2 * self._failed.total() > total):
+                raise self._error(total)
+
+    def _error(self, total: int) -> EngineError:
+        kind, count = self._failed.most_common(1)[0]
+        return EngineError(
+            self._where,
+            found=f"{self._failed.total()} of the first {total} answers failed, {count} of them with "
+            f"'{self._example[kind]}'",
+            fix="Change what it names (the settings of the engine or the stage, or the server), then run the same "
+            "command again. What was answered is kept.",
+        )
+
+
+def failure_kind(failure: str) -> str:
+    """What failures of one cause have in common: the words before the colon, else the first few."""
+    kind, colon, _ = failure.removeprefix(UNKNOWN).partition(": ")
+    return kind if colon else " ".join(kind.split()[:WORDS])
