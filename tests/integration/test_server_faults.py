@@ -129,8 +129,8 @@ class Witness(NoJournal):
     def sending(self, unit: Sequence[Request]) -> None:
         self.told.append("sending")
 
-    def received(self, unit: Sequence[Request], status: int, body: bytes) -> None:
-        self.told.append("received")
+    def answered(self, unit: Sequence[Request], completions: Sequence[Completion]) -> None:
+        self.told.append("answered")
 
     def lost(self, unit: Sequence[Request], reason: str) -> bool:
         self.told.append("lost")
@@ -179,7 +179,7 @@ def test_a_faulty_reply_ends_in_a_named_kind(server: FaultServer, fault: str) ->
     completions, told, seconds = ask(server, fault, len(OUTCOMES[fault]) if fault != "three-choices" else 2)
     assert [kind(completion) for completion in completions] == OUTCOMES[fault]
     assert not any(completion.unknown for completion in completions)
-    assert told == ["sending", "received"]
+    assert told == ["sending", "answered"]
     assert seconds < LONGEST
 
 

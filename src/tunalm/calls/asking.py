@@ -73,7 +73,7 @@ def _answer(
         try:
             with _generating(engine, units, journal) as finished:
                 for unit in finished:
-                    answered = journal.file(unit)
+                    answered = journal.take(unit)
                     advance(len(answered))
                     failures.check(answered)
             return

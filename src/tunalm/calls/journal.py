@@ -8,7 +8,6 @@ requests --> look up --> answered before: done with
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 from typing import NamedTuple
 
@@ -47,6 +46,7 @@ class LedgerJournal:
         self._requests = {address(engine.identity, request): request for request in requests}
         self._addresses = {request.key: place for place, request in self._requests.items()}
         self._calls: dict[str, OpenCall] = {}
+        self._filed: set[str] = set()
         self._counting = Lock()
         self._left = 0
         self.answers: dict[str, Completion] = {}
@@ -78,19 +78,19 @@ class LedgerJournal:
         asked = units if self._engine.capabilities.seeded else missing
         return [unit for unit, lacking in zip(asked, missing, strict=True) if lacking]
 
-    def file(self, unit: Sequence[Completion]) -> list[Completion]:
-        """File the completions of a unit; returns those that were wanted."""
+    def take(self, unit: Sequence[Completion]) -> list[Completion]:
+        """Take a unit that the engine has finished, filing what no call has answered; returns what was wanted."""
         new = [_told(each) for each in unit if each.key in self._addresses and each.key not in self.answers]
-        answers = {self._addresses[each.key]: each for each in new if not each.unknown}
-        call = next((call for each in unit if (call := self._calls.pop(each.key, None))), None)
-        if call is None:
-            self._kept.file(answers)
-        else:
-            usage = usage_of(unit)
-            cost = call.reserved if self._price is None or usage is None else self._price.cost(*usage)
-            self._kept.settle(call.number, answers, call.reserved, usage, cost)
+        if unfiled := [each for each in new if each.key not in self._filed]:
+            self._kept.file(self._by_address(unfiled))
         self.answers.update((each.key, each) for each in new)
         return new
+
+    def _by_address(self, completions: Sequence[Completion]) -> dict[str, Completion]:
+        """What can be filed: not what is of unknown outcome, and no answer to a question that is no request."""
+        return {
+            self._addresses[each.key]: each for each in completions if each.key in self._addresses and not each.unknown
+        }
 
     # The journal of the engine
 
@@ -104,12 +104,12 @@ class LedgerJournal:
             raise self._budget.exhausted(self._engine.identity, self._kept.spent, self._kept.reserved, worst or 0.0)
         self._calls[unit[0].key] = OpenCall(number, worst)
 
-    def received(self, unit: Sequence[Request], status: int, body: bytes) -> None:
+    def answered(self, unit: Sequence[Request], completions: Sequence[Completion]) -> None:
         """See `Journal`."""
-
-    def together(self) -> AbstractContextManager[None]:
-        """See `Journal`."""
-        return nullcontext()
+        call, usage = self._calls.pop(unit[0].key), usage_of(completions)
+        cost = call.reserved if self._price is None or usage is None else self._price.cost(*usage)
+        self._kept.settle(call.number, self._by_address(completions), call.reserved, usage, cost)
+        self._filed.update(each.key for each in completions)
 
     def lost(self, unit: Sequence[Request], reason: str) -> bool:
         """See `Journal`."""

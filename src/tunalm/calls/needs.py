@@ -71,7 +71,7 @@ def _ask(engine: Engine, probed: Probed, need: str, request: Request, journal: L
     def ask(small: Request) -> Completion:
         journal.sending([small])
         reply = probed.probe(small)
-        journal.file([reply])
+        journal.answered([small], [reply])
         return reply
 
     plain = Request(key="probe", messages=QUESTION, max_new_tokens=FEW_TOKENS)

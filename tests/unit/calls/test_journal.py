@@ -82,7 +82,7 @@ class Server:
                 return None
             return [Completion(key=request.key, failure="timed out", unknown=True) for request in unit]
         tokens = {"prompt_tokens": 3, "completion_tokens": 2} if fate != "free" else dict.fromkeys(TOKENS, 0)
-        return [
+        completions = [
             Completion(
                 key=request.key,
                 text=f"answer to {request.key}" if fate == "ok" else "",
@@ -91,6 +91,8 @@ class Server:
             )
             for place, request in enumerate(unit)
         ]
+        journal.answered(unit, completions)
+        return completions
 
 
 def requests(*keys: str) -> list[Request]:
@@ -248,7 +250,7 @@ def test_the_limit_counts_what_was_spent_before_and_what_is_in_flight(ledger: Pa
         assert (kept.spent, kept.reserved) == (worst, 2 * worst)
         journal.refused(requests("b"), "no room")
         journal.sending(requests("d"))
-        journal.file([Completion(key="c", text="yes", prompt_tokens=3, completion_tokens=2)])
+        journal.answered(requests("c"), [Completion(key="c", text="yes", prompt_tokens=3, completion_tokens=2)])
         assert (kept.spent, kept.reserved) == (worst + 5.0, worst)
     line = str(caught.value)
     assert line.startswith("m at localhost: found ")
@@ -273,7 +275,8 @@ def test_many_threads_never_exceed_the_limit_together(ledger: Path) -> None:
                 if count % 3:
                     journal.lost(requests(key), "timed out")
                 else:
-                    journal.file([Completion(key=key, text="yes", prompt_tokens=60, completion_tokens=10)])
+                    answer = Completion(key=key, text="yes", prompt_tokens=60, completion_tokens=10)
+                    journal.answered(requests(key), [answer])
             return len(mine)
 
         with ThreadPoolExecutor(threads) as pool:

@@ -46,7 +46,9 @@ class PaidEngine(ScriptedEngine):
             counted = {} if key.startswith("uncounted") else {"prompt_tokens": 2, "completion_tokens": 3}
             if key.startswith("cached"):
                 counted |= {"cached_tokens": 1, "reasoning_tokens": 2}
-            yield [Completion(key=key, text="yes", **counted)]
+            answer = Completion(key=key, text="yes", **counted)
+            journal.answered(unit, [answer])
+            yield [answer]
 
 
 def engine(identity: str = PAID) -> PaidEngine:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ class Diary:
         self.steps = 0
         self.kill_at: int | None = None
         self.in_flight: set[str] = set()
-        self.answered: set[str] = set()
+        self.done: set[str] = set()
         self.told: Counter[str] = Counter()
         self.may_repeat = False
         self.affordable = 10**9
@@ -57,12 +56,12 @@ class Diary:
         self.step("sending")
         self.in_flight.add(custom_id(unit))
 
-    def received(self, unit: Sequence[Request], status: int, body: bytes) -> None:
+    def answered(self, unit: Sequence[Request], completions: Sequence[Completion]) -> None:
         assert custom_id(unit) in self.in_flight
-        assert custom_id(unit) not in self.answered
-        self.step("received")
+        assert custom_id(unit) not in self.done
+        self.step("answered")
         self.in_flight.discard(custom_id(unit))
-        self.answered.add(custom_id(unit))
+        self.done.add(custom_id(unit))
 
     def lost(self, unit: Sequence[Request], reason: str) -> bool:
         self.step("lost")
@@ -71,9 +70,6 @@ class Diary:
     def refused(self, unit: Sequence[Request], reason: str) -> None:
         self.step("refused")
         self.in_flight.discard(custom_id(unit))
-
-    def together(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def remember(self, name: str, value: str) -> None:
         self.step("remember, before")
@@ -112,7 +108,7 @@ def requests(count: int, **changes: Any) -> list[Request]:
 def run(engine: BatchEngine, asked: Sequence[Request], diary: Diary) -> dict[str, Completion]:
     """What a ledger does: ask for what has no answer, keep each unit as it comes."""
     finished: dict[str, Completion] = {}
-    units = [unit for unit in engine.batches(asked) if custom_id(unit) not in diary.answered]
+    units = [unit for unit in engine.batches(asked) if custom_id(unit) not in diary.done]
     for unit in engine.generate(units, diary):
         finished |= {completion.key: completion for completion in unit}
     return finished
@@ -242,7 +238,7 @@ def test_a_job_that_is_refused_is_named_with_the_reason(service: BatchService) -
     diary = Diary()
     with pytest.raises(EngineError, match=r"batch-0 failed \(Enqueued token limit reached\.\)"):
         run(engine_for(service, requests_per_job=3), requests(6), diary)
-    assert diary.told["received"] == 3, "the other job is collected first"
+    assert diary.told["answered"] == 3, "the other job is collected first"
     assert run(engine_for(service), requests(6), diary).keys() == {"row-0", "row-1", "row-2"}
     assert set(service.books.carried_out.values()) == {1}
 
@@ -260,7 +256,7 @@ def test_a_limit_on_the_cost_sends_what_it_allows_and_stops(service: BatchServic
     diary.affordable = 4
     with pytest.raises(BudgetError):
         run(engine_for(service), requests(6), diary)
-    assert diary.told["received"] == 4
+    assert diary.told["answered"] == 4
     assert sum(service.books.carried_out.values()) == 4
 
 
@@ -283,7 +279,7 @@ def test_a_kill_between_any_two_steps_costs_nothing() -> None:
                 run(engine_for(server, requests_per_job=per_job), requests(6), diary)
             diary.kill_at = None
             run(engine_for(server, requests_per_job=per_job), requests(6), diary)
-            assert len(diary.answered) == 6
+            assert len(diary.done) == 6
             assert set(server.books.carried_out.values()) == {1}, f"killed at step {kill_at} of {steps}"
             assert len(server.books.jobs) == jobs
 
@@ -324,7 +320,7 @@ def test_a_kill_around_any_call_costs_nothing(call: str, moment: str, monkeypatc
             with pytest.raises(Killed):
                 run(engine_for(server), requests(6), diary)
         run(engine_for(server), requests(6), diary)
-        assert len(diary.answered) == 6
+        assert len(diary.done) == 6
         assert set(server.books.carried_out.values()) == {1}
         assert len(server.books.jobs) == 1
 
@@ -353,7 +349,7 @@ def test_answers_that_were_not_asked_for_this_time_wait_for_the_next(service: Ba
     diary.kill_at = None
     assert run(engine_for(service), requests(2), diary).keys() <= {"row-0", "row-1"}
     run(engine_for(service), requests(6), diary)
-    assert len(diary.answered) == 6
+    assert len(diary.done) == 6
     assert set(service.books.carried_out.values()) == {1}
 
 
@@ -361,7 +357,7 @@ def test_a_failure_is_asked_for_again_by_the_next_run(service: BatchService) -> 
     service.books.fates = [Fate(output=lambda lines: [], errors=lambda lines: [refused(line) for line in lines])]
     diary = Diary()
     assert all(completion.failure for completion in run(engine_for(service), requests(6), diary).values())
-    diary.answered.clear()
+    diary.done.clear()
     assert texts(run(engine_for(service), requests(6), diary)) == ALL
 
 
@@ -427,7 +423,7 @@ def test_a_file_is_written_read_and_written_again(tmp_path: Path) -> None:
     replies.write_text("".join(json.dumps(line) + "\n" for line in given), encoding="utf-8")
     with pytest.raises(EngineError, match="2 requests without a reply"):
         run(engine, requests(6), diary)
-    assert len(diary.answered) == 4
+    assert len(diary.done) == 4
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     replies.write_text("".join(json.dumps(answer(line)) + "\n" for line in lines), encoding="utf-8")
     assert texts(run(engine, requests(6), diary)) == {key: ALL[key] for key in ("row-4", "row-5")}

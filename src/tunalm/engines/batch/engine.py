@@ -59,10 +59,6 @@ class BatchEngine:
             jobs = Jobs(self._settings, server, self._reader, journal, self._dialect)
             yield from jobs.answers(units)
 
-    def read(self, unit: Sequence[Request], status: int, body: bytes) -> list[Completion]:
-        """Completions of a unit from the body of a reply that was kept."""
-        return self._reader.completions(unit, status, body)
-
     def probe(self, request: Request) -> Completion:
         """Answer one small request at once and not in a job, if there is a server (see `Probed`)."""
         settings = self._settings
@@ -81,8 +77,9 @@ class BatchEngine:
                     if reply.executed:
                         unit = left.pop(name)
                         journal.sending(unit)
-                        journal.received(unit, reply.status, reply.body)
-                        yield self.read(unit, reply.status, reply.body)
+                        completions = self._reader.completions(unit, reply.status, reply.body)
+                        journal.answered(unit, completions)
+                        yield completions
         if not left:
             replies.replace(path.with_suffix(f".replies-{time.time_ns()}.jsonl"))  # its failures are asked for anew
             return

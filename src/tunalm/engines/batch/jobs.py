@@ -89,9 +89,10 @@ class Jobs:
                         why[name] = f"http-{reply.status}: {self._reader.explanation(reply.body)}"
                     self._journal.refused(unit, why[name])
                 else:
-                    self._journal.received(unit, reply.status, reply.body)
                     del left[name]
-                    yield self._reader.completions(unit, reply.status, reply.body)
+                    completions = self._reader.completions(unit, reply.status, reply.body)
+                    self._journal.answered(unit, completions)
+                    yield completions
             if self._stop:
                 raise self._stop
             if not left:

@@ -1,6 +1,6 @@
 """Makes the calls of one run to a server: at once as many as the server bears, again where that is worth it.
 
-    unit --> limit lets it go --> journal: sending --> wire --> journal: received | lost | refused --> completions
+    unit --> limit lets it go --> journal: sending --> wire --> journal: answered | lost | refused --> completions
                  `-- another attempt, if `retries` says so <---------------------------'
 
 When the run must stop, what is in flight is seen to its end, because it is paid for; only who leaves the run (Ctrl-C)
@@ -34,7 +34,6 @@ from tunalm.engines.endpoint.retries import (
     may_pass,
     silence_retries,
 )
-from tunalm.engines.endpoint.scribe import Scribe
 from tunalm.engines.endpoint.stops import Stops
 from tunalm.engines.endpoint.wire import Answer, Fleet, UnusableError
 from tunalm.errors import EngineError
@@ -58,7 +57,8 @@ class Calls:
         limit: when they go.
         stops: which answers end the run.
         dialect: what is sent.
-        read: makes completions of a unit, in its order, of an answer; raises what ends the run.
+        read: makes completions of a unit, in its order, of an answer.
+        check: raises what ends the run, if the completions show that no other request can fare better.
         journal: told of every call.
         max_retries: per call.
     """
@@ -70,11 +70,12 @@ class Calls:
         stops: Stops,
         dialect: Dialect,
         read: Callable[[Unit, int, bytes], list[Completion]],
+        check: Callable[[Unit, list[Completion]], None],
         journal: Journal,
         max_retries: int,
     ) -> None:
         self._fleet, self._limit, self._stops, self._dialect = fleet, limit, stops, dialect
-        self._read, self._journal, self._max_retries = read, journal, max_retries
+        self._read, self._check, self._journal, self._max_retries = read, check, journal, max_retries
         self._done: SimpleQueue[list[Completion] | None] = SimpleQueue()
         self._error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,7 +92,7 @@ class Calls:
             Exception: what ended the run, after the units that were in flight have been yielded.
         """
         silence_retries()
-        with Scribe(self._journal) as self._scribe, start_blocking_portal() as portal:
+        with start_blocking_portal() as portal:
             work = portal.start_task_soon(self._answer_all, units)
             try:
                 while (answered := self._done.get()) is not None:
@@ -161,42 +162,29 @@ class Calls:
         raise AssertionError("stamina raises the last error itself")
 
     async def _call(self, unit: Unit) -> list[Completion]:
-        """Make one call, whose place in the limit has been taken."""
+        """Make one call, whose place in the limit has been taken; it is given back once the answer is on record."""
         task = asyncio.current_task()
         self._in_flight.add(task)
         try:
-            answer, kept = await self._ask(unit)
-            await kept
-            if isinstance(answer, UnusableError):
-                return failed(unit, str(answer))
-            completions = self._read(unit, answer.status, answer.body)
-            if used := (completions[0].prompt_tokens or 0) + (completions[0].completion_tokens or 0):
-                self._limit.correct(used - self._cost(unit))
-            return completions
-        finally:
-            self._in_flight.discard(task)
-
-    async def _ask(self, unit: Unit) -> tuple[Answer | UnusableError, asyncio.Future[None]]:
-        """Send a unit, as soon as that is on record; returns what came back, and what to wait for before it is read.
-
-        Another call may take the place of this one before the reply is on record: the journal is told of the reply
-        first, so never more calls than have a place are on record without one.
-        """
-        try:
-            await self._scribe.tell(self._journal.sending, unit)
             if isinstance(self._error, EngineError):
-                await self._scribe.tell(self._journal.refused, unit, "the run ended before it was sent")
                 raise self._error
+            self._journal.sending(unit)
             try:
                 answer = await self._exchange(unit)
+                completions = self._read(unit, answer.status, answer.body)
             except UnusableError as error:
-                return error, self._scribe.tell(self._journal.received, unit, error.status, error.start)
-            return answer, self._scribe.tell(self._journal.received, unit, answer.status, answer.body)
+                completions = failed(unit, str(error))
+            self._journal.answered(unit, completions)
+            if used := (completions[0].prompt_tokens or 0) + (completions[0].completion_tokens or 0):
+                self._limit.correct(used - self._cost(unit))
+            self._check(unit, completions)
+            return completions
         except (NotSentError, RefusedError, ServerError):
             self._limit.correct(-self._cost(unit))
             raise
         finally:
             self._limit.leave()
+            self._in_flight.discard(task)
 
     async def _exchange(self, unit: Unit) -> Answer:
         """Send a unit and get an answer that is not worth another attempt.
@@ -212,12 +200,12 @@ class Calls:
             if answer.status in UNCERTAIN:
                 raise LostError(self._stops.failure(answer), asked_pause(answer.headers), overload=True)
         except NotSentError as error:
-            await self._scribe.tell(self._journal.refused, unit, error.failure)
+            self._journal.refused(unit, error.failure)
             raise
         except LostError as error:
             if error.overload:
                 self._limit.timed_out(sent_at)
-            error.may_repeat = await self._scribe.tell(self._journal.lost, unit, error.failure)
+            error.may_repeat = self._journal.lost(unit, error.failure)
             raise
         if answer.status in NO_ROOM:
             self._limit.refused(sent_at)
@@ -234,7 +222,7 @@ class Calls:
             stop = RefusedError(failure)
         if not stop and not may_pass(answer.status):
             return answer
-        await self._scribe.tell(self._journal.refused, unit, failure)
+        self._journal.refused(unit, failure)
         raise stop or (RefusedError if answer.status in NO_ROOM else ServerError)(failure, asked_pause(answer.headers))
 
     def _learned(self, unit: Unit, sent: bytes, failure: str) -> bool:

@@ -86,15 +86,14 @@ class EndpointEngine:
             Quota(settings.tokens_per_minute) if settings.tokens_per_minute else None,
         )
         fleet = Fleet([Wire(url, self._key, settings.timeout) for url in self._urls])
-        calls = Calls(fleet, limit, self._stops, self._dialect, self._read, journal, settings.max_retries)
+        calls = Calls(fleet, limit, self._stops, self._dialect, self._read, self._check, journal, settings.max_retries)
         watch = SeedWatch(batches)
         for unit in calls.results(batches):
             watch.see(unit)
             yield unit
         watch.say()
 
-    def read(self, unit: Sequence[Request], status: int, body: bytes) -> list[Completion]:
-        """Completions of a unit from the body of a reply that was kept."""
+    def _read(self, unit: Unit, status: int, body: bytes) -> list[Completion]:
         if not unit[0].given or not 200 <= status < 300:
             return self._reader.completions(unit, status, body)
         return [self._reader.scored(unit[0], *self._dialect.given(unit[0]), body)]
@@ -104,12 +103,10 @@ class EndpointEngine:
         ((completion,),) = self.generate([[request]], NoJournal())
         return completion
 
-    def _read(self, unit: Unit, status: int, body: bytes) -> list[Completion]:
-        """The same, and the end of the run if the server gives no log-probabilities at all."""
-        completions = self.read(unit, status, body)
+    def _check(self, unit: Unit, completions: list[Completion]) -> None:
+        """End the run if the server gives no log-probabilities at all."""
         self._gives_logprobs |= any(completion.token_logprobs for completion in completions)
         if not self._gives_logprobs and any(
             (completion.failure or "").startswith(Fault.MISSING_LOGPROBS) for completion in completions
         ):
             raise self._stops.without_echo() if unit[0].given else self._stops.without_logprobs()
-        return completions
