@@ -11,9 +11,10 @@ from tunalm.engines.base import Completion
 from tunalm.ranking.base import unranked, with_scores
 from tunalm.ranking.judge.canaries import passed
 from tunalm.ranking.judge.consensus import Consensus, consensus
+from tunalm.ranking.judge.paper_replies import read_paper
 from tunalm.ranking.judge.prompts import own_label
 from tunalm.ranking.judge.questions import Inquiry, Question
-from tunalm.ranking.judge.replies import Reading, read_audited, read_paper
+from tunalm.ranking.judge.replies import Reading, read_audited
 from tunalm.recipe import Rank
 from tunalm.records import UNKNOWN, Ranking
 

@@ -1,4 +1,7 @@
-"""What a judge is asked in the two protocols, and the form of its reply. The words are those of tunalm."""
+"""What a judge is asked in the two protocols, and the form of its reply.
+
+A prompt begins with what is the same for all lists, so that a server reads it once and keeps it (prefix caching).
+"""
 
 from __future__ import annotations
 
@@ -16,50 +19,44 @@ CRITERIA = ("accuracy", "detail", "relevance_or_clarity")
 EVIDENCE = "evidence"
 EVIDENCE_WORDS = 25
 
-_MATERIAL = f"""\
-{{material}}
+_TEXTS = f"""\
+You are given an instruction and several responses to it, labelled R1, R2 and so on, each written as one JSON string. \
+{NOTICE}"""
 
-Above are an instruction and {{count}} responses to it, each written as one JSON string. {NOTICE}"""
-
-_STEPS = """\
-1. Decide of which kind the instruction is: "open-ended" if many different responses can be good (advice, creative \
-writing, explanations), "close-ended" if one answer, or very few, can be right (facts, sums, labels, extraction).
-2. Write your own response to it, as short as a complete answer allows. It is your yardstick."""
-
-_MARKS = """\
-three whole marks from 0 (worthless) to 5 (faultless):
-   - if open-ended: relevance; level of detail and justification; accuracy.
-   - if close-ended: accuracy; level of detail and justification; clarity.
-   Length, tone and position earn nothing."""
-
-AUDITED = f"""\
-{_MATERIAL}
+_AUDITED_STEPS = f"""\
+{_TEXTS}
 
 Take these steps:
-{_STEPS}
+1. Decide of which kind the instruction is: "open-ended" if many different responses can be good (advice, creative \
+writing, explanations), "close-ended" if one answer, or very few, can be right (facts, sums, labels, extraction).
+2. Write your own response to it, as short as a complete answer allows. It is your yardstick.
 3. Hold each response against your yardstick. First write down the evidence: what is right, wrong or missing in it, in \
-at most {EVIDENCE_WORDS} words. Then give it {_MARKS} Equally good responses get equal marks.
+at most {EVIDENCE_WORDS} words. Then give it three whole marks from 0 (worthless) to 5 (faultless):
+   - if open-ended: relevance; level of detail and justification; accuracy.
+   - if close-ended: accuracy; level of detail and justification; clarity.
+   Length, tone and position earn nothing. Equally good responses get equal marks.
 4. Order the responses by the sum of their marks, from the highest to the lowest.
 
 Answer with one JSON object and nothing else. Its keys, in this order:
 - "kind": the word from step 1;
 - "reference": your own response from step 2;
-- "scores": for each of {{labels}} an object with your "{EVIDENCE}" and then the marks as "accuracy", "detail" and \
+- "scores": for each label an object with your "{EVIDENCE}" and then the marks as "accuracy", "detail" and \
 "relevance_or_clarity" (relevance if open-ended, clarity if close-ended);
-- "ranking": a list of the labels, best first.
+- "ranking": a list of the labels, best first."""
 
-Now assess {{labels}} and answer with the JSON object."""
-
-PAPER = f"""\
-{_MATERIAL}
+_PAPER_STEPS = f"""\
+{_TEXTS}
 
 Take these steps:
-{_STEPS} It is called {{own}} from here on.
-3. If several of the responses {{labels}} say the same, keep only the first of them and leave the others out of all \
-that follows.
-4. Give each response that is left, and {{own}}, {_MARKS}
-5. Order all of them, {{own}} included, by the sum of their marks, from the highest to the lowest. Decide between \
-equal sums yourself.
+1. Decide whether the instruction is open-ended (for instance to write a story) or close-ended (for instance to solve \
+a mathematical problem).
+2. Write your own response to it as a reference. Its label is R with the number after that of the last response.
+3. If several responses say the same, keep only the first of them and leave the others out of all that follows.
+4. Compare each response that is left with the reference and score it, and the reference too, on three criteria, each \
+with a whole number from 0 to 5:
+   - if open-ended: relevance; level of detail and justification; accuracy.
+   - if close-ended: accuracy; level of detail and justification; clarity.
+5. Rank all of them, the reference included, in descending order of the sums of their scores.
 
 Answer in exactly this form, without a word before or after it:
 kind: open-ended or close-ended
@@ -67,10 +64,24 @@ reference: your own response, on as many lines as it needs
 duplicates: none, or for each one left out its label = the label of the one kept, such as R2=R1, R3=R1
 marks:
 R1: accuracy detail relevance-or-clarity, three digits with spaces between them; one such line for each response that \
-is left and one for {{own}}, in the order of their numbers
-rank: all labels that have marks, best first, such as R2 > {{own}} > R1
+is left and one for your own, in the order of their numbers
+rank: all labels that have marks, best first, such as R2 > R3 > R1"""
 
-Now assess {{labels}} and answer in that form."""
+AUDITED = f"""\
+{_AUDITED_STEPS}
+
+{{material}}
+
+Now assess {{labels}} and answer with the JSON object."""
+
+PAPER = f"""\
+{_PAPER_STEPS}
+
+{{material}}
+
+Now assess {{labels}}, with your own response as {{own}}, and answer in that form."""
+"""The steps of section 2.3, in its order and without a criterion that it does not have; step 3 is that of the prompt
+which the authors have released. Around them stand the form of the reply and what keeps a response from being obeyed."""
 
 
 def own_label(labels: Sequence[str]) -> str:
@@ -81,7 +92,7 @@ def own_label(labels: Sequence[str]) -> str:
 def prompt(protocol: Protocol, material: str, labels: Sequence[str]) -> str:
     """The prompt of a protocol about the texts in `material`, of which those of `labels` are to be ranked."""
     template = AUDITED if protocol == "audited" else PAPER
-    return template.format(material=material, count=len(labels), labels=", ".join(labels), own=own_label(labels))
+    return template.format(material=material, labels=", ".join(labels), own=own_label(labels))
 
 
 def reply_schema(labels: Sequence[str]) -> dict[str, Any]:

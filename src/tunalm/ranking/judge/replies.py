@@ -15,20 +15,30 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import json_repair
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from tunalm.ranking.judge.prompts import CRITERIA, HIGHEST_MARK, KINDS, own_label
+from tunalm.engines.reasoning import split_thoughts
+from tunalm.ranking.judge.prompts import CRITERIA, HIGHEST_MARK
 
 LONGEST_REPAIR = 20_000
 """Characters of a reply that is still repaired: the time that it takes grows faster than the text."""
 
 _CLOSING_FENCE = "` \n\r\t"
-_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _BRACKETS = re.compile(r"[{}\[\]]")
 """Outside of an object they may be those of a second one, and inside a repaired text those of a part that it has
 swallowed: what counts would be a guess."""
 
-Mark = Annotated[int, Field(ge=0, le=HIGHEST_MARK, strict=True)]
+_WHOLE = re.compile(r"[0-9]\.?0*", re.ASCII)
+
+
+def _whole(value: object) -> object:
+    """A whole number however it is written: 4, 4.0, "4"."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()) and not value.strip().endswith("."):
+        return int(float(value))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Mark = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=HIGHEST_MARK, strict=True)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, strict=True)]
 
 
@@ -60,6 +70,18 @@ class Reading:
         return ordered == sorted(ordered, reverse=True)
 
 
+def after_thoughts(text: str) -> str:
+    """What a judge answers once it has thought.
+
+    Raises:
+        ValueError: it was cut inside its thoughts.
+    """
+    answer = split_thoughts(text).answer
+    if answer is None:
+        raise ValueError("the judge's reply was cut inside its thoughts")
+    return answer
+
+
 class _Scores(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -89,7 +111,7 @@ def read_audited(text: str, labels: Sequence[str], *, whole: bool = True) -> Rea
     Raises:
         ValueError: it is not a ranking of exactly these responses; the message says what is wrong.
     """
-    value, salvaged = _object(text, whole, len(labels) + 2)
+    value, salvaged = _object(after_thoughts(text), whole, len(labels) + 2)
     try:
         reply = _Audited.model_validate(value)
     except ValidationError as error:
@@ -119,7 +141,6 @@ def _object(text: str, whole: bool, objects: int) -> tuple[Any, bool]:
     except (ValueError, RecursionError):
         if not whole:
             raise ValueError("the judge's reply was cut") from None
-    text = _THOUGHTS.sub("", text)
     start, end = text.find("{"), text.rfind("}") + 1
     if start < 0:
         raise ValueError("the judge's reply has no JSON object")
@@ -181,52 +202,3 @@ def _leaves(value: Any) -> Iterator[str]:
             yield from _leaves(item)
     else:
         yield value if isinstance(value, str) else json.dumps(value)
-
-
-_PAPER = re.compile(
-    rf"kind: (?P<kind>{'|'.join(KINDS)})\n"
-    r"reference: (?P<reference>.+?)\n"
-    r"duplicates: (?P<duplicates>none|R\d+=R\d+(?:, R\d+=R\d+)*)\n"
-    r"marks:\n"
-    rf"(?P<marks>(?:R\d+: [0-{HIGHEST_MARK}] [0-{HIGHEST_MARK}] [0-{HIGHEST_MARK}]\n)+)"
-    r"rank: (?P<rank>R\d+(?: > R\d+)+)",
-    re.DOTALL | re.ASCII,
-)
-_SECTION = re.compile(r"^(?:kind|reference|duplicates|marks|rank):", re.MULTILINE)
-
-
-def read_paper(text: str, labels: Sequence[str]) -> Reading:
-    """Read a reply to the paper's prompt; the judge's own response has the mark and the place of `own_label(labels)`.
-
-    Raises:
-        ValueError: it departs from the form that was asked for, or its order is not that of its marks.
-    """
-    found = _PAPER.fullmatch(text.strip())
-    if found is None or len(_SECTION.findall(text)) != 5 or not found["reference"].strip():
-        raise ValueError("the judge's reply is not in the form asked for")
-    pairs = re.findall(r"(R\d+)=(R\d+)", found["duplicates"])
-    duplicates: dict[str, str] = dict(pairs)
-    expected = [label for label in (*labels, own_label(labels)) if label not in duplicates]
-    if len(duplicates) != len(pairs) or not all(
-        _keeps_first(left_out, kept, labels, expected) for left_out, kept in pairs
-    ):
-        raise ValueError("the judge's reply names duplicates that are none")
-    lines = [line.split(": ") for line in found["marks"].splitlines()]
-    if [label for label, _ in lines] != expected:
-        raise ValueError("the judge's reply does not mark every response once")
-    reading = Reading(
-        kind=found["kind"],
-        reference=found["reference"].strip(),
-        marks={label: dict(zip(CRITERIA, map(int, digits.split()), strict=True)) for label, digits in lines},
-        ranking=tuple(found["rank"].split(" > ")),
-        duplicates=duplicates,
-    )
-    if sorted(reading.ranking) != sorted(expected):
-        raise ValueError("the judge's reply does not rank every response once")
-    if not reading.agrees:
-        raise ValueError("the judge's reply states an order that is not that of its marks")
-    return reading
-
-
-def _keeps_first(left_out: str, kept: str, labels: Sequence[str], expected: Sequence[str]) -> bool:
-    return left_out in labels and kept in labels and kept in expected and labels.index(kept) < labels.index(left_out)

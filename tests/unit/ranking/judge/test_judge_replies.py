@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.judges import marking
+from tunalm.ranking.judge.paper_replies import read_paper
 from tunalm.ranking.judge.prompts import CRITERIA, KINDS, reply_schema
-from tunalm.ranking.judge.replies import LONGEST_REPAIR, Reading, read_audited, read_paper
+from tunalm.ranking.judge.replies import LONGEST_REPAIR, Reading, read_audited
 
 LABELS = ["R1", "R2"]
 GOOD: dict[str, list[Any]] = {"R1": [5, 0, 3], "R2": [1, 2, 3]}
@@ -48,7 +49,8 @@ def marks_of(reading: Reading) -> list[list[int]]:
         marking({**GOOD, "R2": [1, 2]}),
         marking({**GOOD, "R2": [1, 2, 6]}),
         marking({**GOOD, "R2": [1, 2, -1]}),
-        marking({**GOOD, "R2": [1, 2, "3"]}),
+        marking({**GOOD, "R2": [1, 2, "3.5"]}),
+        marking(GOOD).replace(": 5,", ': "five",'),
         marking({**GOOD, "R2": [1.5, 2, 3]}),
         marking({**GOOD, "R2": [True, 2, 3]}),
         marking({**GOOD, "R2": [math.nan, 2, 3]}),
@@ -114,7 +116,6 @@ def test_the_schema_is_plain_and_closed_and_puts_evidence_first() -> None:
 
 SHAPES = [
     f"Sure! Here it is:\n```json\n{SOUND}\n```",
-    f"<think>R1 is [maybe] right: {{}}</think>\n{SOUND}",
     SOUND.replace("}", ",}"),
     SOUND.replace('", "', '" "').replace(', "scores"', ' "scores"'),
     SOUND.replace('"', "'"),
@@ -134,6 +135,22 @@ def test_a_reply_with_broken_signs_is_salvaged_and_says_so(reply: str) -> None:
     assert marks_of(reading) == list(GOOD.values())
     assert reading.ranking == ("R1", "R2")
     assert reading.salvaged
+
+
+@pytest.mark.parametrize("written", ["4.0", '"4"', '"4.0"', " 4"])
+def test_a_whole_number_is_one_however_it_is_written(written: str) -> None:
+    reading = read_audited(marking({"R1": [4, 0, 3], "R2": [1, 2, 3]}).replace(": 4,", f": {written},"), LABELS)
+    assert marks_of(reading) == [[4, 0, 3], [1, 2, 3]]
+    assert not reading.salvaged
+
+
+@pytest.mark.parametrize("thoughts", ["<think>R1 is [maybe] right: {}</think>\n", "R1 {} is best.</think>"])
+def test_what_a_judge_thought_is_no_part_of_its_reply(thoughts: str) -> None:
+    assert read_audited(thoughts + SOUND, LABELS) == read_audited(SOUND, LABELS)
+    assert read_paper(thoughts + PAPER, PAPER_LABELS) == read_paper(PAPER, PAPER_LABELS)
+    for read in (read_audited, read_paper):
+        with pytest.raises(ValueError, match="cut inside its thoughts"):
+            read("<think>R1 is", LABELS)
 
 
 @pytest.mark.parametrize("reply", [SOUND[:-1], SOUND[:-2], f"So: {SOUND}"])
@@ -297,24 +314,68 @@ def test_a_reply_in_the_papers_form_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind: open-ended": "Kind: Open-ended."},
+        {"kind: open-ended": "Kind: open ended"},
+        {"kind:": "Here it is.\nkind:"},
+        {"kind:": "**Kind:**", "reference:": "**Reference:**", "marks:": "**Marks:**", "rank:": "**Rank:**"},
+        {"kind:": "## kind:", "rank:": "Ranking:"},
+        {"duplicates:": "\nduplicates:", "marks:\n": "\nmarks:\n\n", "R2: 1": "\nR2: 1", "rank:": "\nrank:"},
+        {"duplicates: R3=R1": "Duplicates: R3 = R1."},
+        {"5 0 3": "5, 0, 3", "1 2 3": "1,2,3"},
+        {"5 0 3": "5.0 0 3.00", "1 2 3": "1/5 2/5 3/5"},
+        {"R1: 5 0 3": "R1: 5 0 3 = 8", "R2: 1 2 3": "R2: 1 2 3 (6)", "R4: 2 2 2": "R4: 2 2 2 total: 6/15"},
+        {"R1: 5 0 3": "- **R1**: 5 0 3", "R2: 1 2 3": "R2 - 1 2 3", "R4: 2 2 2": "Response R4: 2 2 2"},
+        {"R1: 5 0 3": "| R1 | 5 | 0 | 3 |"},
+        {"R1: 5 0 3\nR2: 1 2 3": "R2: 1 2 3\nR1: 5 0 3"},
+        {"R1 > R4 > R2": "R1 > R4 > R2."},
+        {"R1 > R4 > R2": "**R1 > R4 > R2**"},
+        {"R1 > R4 > R2": "r1>r4>r2"},
+        {"R1 > R4 > R2": "R1, R4, R2"},
+        {"rank: R1 > R4 > R2": "rank:\nR1 > R4 > R2\n\nR1 is the most thorough; I hope this helps!"},
+    ],
+    ids=lambda changes: " ".join(changes.values()).replace("\n", "/"),
+)
+def test_a_reply_that_any_reader_would_understand_is_understood(changes: dict[str, str]) -> None:
+    reply = PAPER
+    for written, instead in changes.items():
+        assert written in reply
+        reply = reply.replace(written, instead)
+    assert read_paper(reply, PAPER_LABELS) == read_paper(PAPER, PAPER_LABELS)
+
+
+@pytest.mark.parametrize("said", ["duplicates: none", "Duplicates: None.", "duplicates: no", "duplicates:", ""])
+def test_there_may_be_no_duplicates(said: str) -> None:
+    reply = PAPER.replace("duplicates: R3=R1", said).replace("R4: 2 2 2", "R3: 1 1 1\nR4: 2 2 2")
+    assert read_paper(reply.replace("R4 > R2", "R4 > R2 > R3"), PAPER_LABELS).duplicates == {}
+
+
+@pytest.mark.parametrize(
     ("written", "instead"),
     [
-        ("kind: open-ended", "Kind: open-ended"),
         ("kind: open-ended", "kind: both"),
-        ("kind:", "Here it is.\nkind:"),
-        ("R1 > R4 > R2", "R1 > R4 > R2\nDone."),
-        ("R1 > R4 > R2", "R1, R4, R2"),
+        ("kind: open-ended", "kind: open-ended or close-ended"),
+        ("kind: open-ended\n", ""),
+        ("R1 > R4 > R2", "R1 > R4 > R2\nOn second thought: R4 > R1 > R2"),
+        ("R1 > R4 > R2", "R1 > R4 > R2\nrank: R4 > R1 > R2"),
         ("R1 > R4 > R2", "R1 > R4"),
         ("R1 > R4 > R2", "R1 > R4 > R2 > R3"),
         ("R1 > R4 > R2", "R1 > R4 > R4"),
         ("R1 > R4 > R2", "R1 > R4 = R2"),
+        ("R1 > R4 > R2", "R1 > R4 > R2 or R1 > R2 > R4"),
         ("R1 > R4 > R2", "R2 > R1 > R4"),
+        ("R1 > R4 > R2", "R2 < R4 < R1"),
         ("R1 > R4 > R2", "1 > 4 > 2"),
         ("R1 > R4 > R2", "R1 > R4 > R5"),
         ("R1: 5 0 3", "R1: 5 0"),
         ("R1: 5 0 3", "R1: 5 0 6"),
-        ("R1: 5 0 3", "R1: 5 0 3 = 8"),
-        ("R1: 5 0 3", "R1: 5.0 0 3"),
+        ("R1: 5 0 3", "R1: 5 0 3.5"),
+        ("R1: 5 0 3", "R1: 5 0 3 = 9"),
+        ("R1: 5 0 3", "R1: 5 0 3 2"),
+        ("R1: 5 0 3", "R1: 5 0 3/4"),
+        ("R1: 5 0 3", "R1: 5 0 -3"),
+        ("R1: 5 0 3", "R1: 503"),
         ("R1: 5 0 3", "R1: 5 0 \u0663"),
         ("R1: 5 0 3", "R1: 5 0 3\nR1: 5 0 3"),
         ("R2: 1 2 3\n", ""),
@@ -325,13 +386,14 @@ def test_a_reply_in_the_papers_form_is_read_whole() -> None:
         ("duplicates: R3=R1", "duplicates: R3=R1, R3=R2"),
         ("duplicates: R3=R1", "duplicates: R3=R4"),
         ("duplicates: R3=R1", "duplicates: R4=R3"),
-        ("duplicates: R3=R1", "duplicates:"),
+        ("duplicates: R3=R1", "duplicates: R3=R1, perhaps"),
+        ("duplicates: R3=R1", "duplicates: R3 is like R1"),
         ("duplicates: R3=R1\n", ""),
         ("First line.\n\nAnother line.", " "),
         ("Another line.", "rank: R2 > R1"),
     ],
 )
-def test_a_reply_that_departs_from_the_papers_form_is_refused(written: str, instead: str) -> None:
+def test_a_reply_that_leaves_something_to_guess_is_refused(written: str, instead: str) -> None:
     assert written in PAPER
     with pytest.raises(ValueError, match=r"^the judge's reply"):
         read_paper(PAPER.replace(written, instead), PAPER_LABELS)
@@ -347,12 +409,12 @@ def test_mishaps_never_change_the_papers_order_unseen() -> None:
             assert reading.startswith("the judge's reply"), (number, reply)
             continue
         accepted += 1
-        lines = reply.strip().splitlines()
-        stated = re.fullmatch(r"rank: (.*)", lines[-1])
-        assert stated, reply
-        assert stated[1].split(" > ") == list(reading.ranking)
-        for label, marks in reading.marks.items():
-            assert f"{label}: {' '.join(map(str, marks.values()))}" in lines
+        marks, rank = re.split(r"\brank\W*:", re.split(r"\bmarks\W*:", reply)[-1])
+        assert tuple(re.findall(r"R\d+", rank)[: len(reading.ranking)]) == reading.ranking, reply
+        for label, read in reading.marks.items():
+            (line,) = [line for line in marks.splitlines() if label in line]
+            written = re.findall(r"\d(?:\.0+)?", line.partition(label)[2])
+            assert [int(mark[0]) for mark in written[:3]] == [*read.values()]
         totals = [reading.totals[label] for label in reading.ranking]
         assert all(better >= worse for better, worse in pairwise(totals))
     assert 0 < accepted < 1500
