@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tunalm.calls.budget import Budget
-from tunalm.calls.context import Calls, StageContext
+from tunalm.calls.context import Calls
 from tunalm.calls.prices import load_prices
 from tunalm.calls.spending import spent
 from tunalm.data import load
 from tunalm.data.files import RawRow
 from tunalm.data.shapes import to_instructions
-from tunalm.engines.templates import check_templates
+from tunalm.engines.checking import check_templates, check_weights
 from tunalm.errors import DataError, RecipeError
 from tunalm.progress import console
 from tunalm.recipe import Data, Evaluate, Rank, Sample, Stage, Train
@@ -111,7 +111,7 @@ def sample(
     from tunalm import sampling
 
     rows = _instructions(instructions, limit)
-    settings = _settings(Sample, "sample", {"engine": engine, "data": IN_MEMORY, **knobs})
+    settings = _settings(Sample, "sample", {"engine": engine, "data": IN_MEMORY, **knobs}, trust_remote_code)
     with _calls(cache, max_cost, trust_remote_code) as calls:
         lists = sampling.sample(rows, settings, calls)
     _say_failures("responses", [response.failure for row in lists for response in row.responses])
@@ -153,7 +153,7 @@ def rank(
     function = by if callable(by) else None
     named = "judge" if isinstance(by, Judge) else by if isinstance(by, str) else IN_MEMORY
     engine = {"engine": by} if isinstance(by, Judge) else {}
-    settings = _settings(Rank, "rank", {"by": named, "responses": IN_MEMORY, **engine, **knobs})
+    settings = _settings(Rank, "rank", {"by": named, "responses": IN_MEMORY, **engine, **knobs}, trust_remote_code)
     with _calls(cache, max_cost, trust_remote_code) as calls:
         ranked = ranking.rank(rows, settings, calls, function=function)
     _say_failures("lists", [row.failure for row in ranked])
@@ -193,7 +193,7 @@ def train(
     if "mle_weight" not in knobs and rows and all(row.reference is None for row in rows):
         knobs["mle_weight"] = 0
         console().print("no list has a reference: only the ranking is learned (mle_weight=0)", markup=False)
-    settings = _settings(Train, "train", {"start": start, "rankings": IN_MEMORY, **knobs})
+    settings = _settings(Train, "train", {"start": start, "rankings": IN_MEMORY, **knobs}, trust_remote_code)
     from tunalm import training
 
     training.train(rows, settings, Path(out), trust_remote_code=trust_remote_code)
@@ -229,13 +229,18 @@ def evaluate(
     """
     from tunalm import evaluation
 
-    settings = _settings(Evaluate, "evaluate", {"models": models, "benchmarks": benchmarks, **knobs}, limit)
-    with _calls(cache, max_cost, trust_remote_code) as calls, tempfile.TemporaryDirectory() as folder:
-        evaluation.run(settings, StageContext(Path(folder), calls.ledger, trust_remote_code, calls.budget))
-        return ScoreTable.model_validate_json((Path(folder) / "results.json").read_text(encoding="utf-8"))
+    settings = _settings(
+        Evaluate, "evaluate", {"models": models, "benchmarks": benchmarks, **knobs}, trust_remote_code, limit
+    )
+    with _calls(cache, max_cost, trust_remote_code) as calls:
+        found = evaluation.evaluate(settings, calls)
+    _say_failures("answers", [prediction.failure for prediction in found.predictions])
+    return ScoreTable.model_validate(found.results.model_dump())
 
 
-def _settings(kind: type[AnyStage], name: str, knobs: dict[str, Any], limit: int | None = None) -> AnyStage:
+def _settings(
+    kind: type[AnyStage], name: str, knobs: dict[str, Any], trust_remote_code: bool, limit: int | None = None
+) -> AnyStage:
     """Knobs as the settings of a stage, checked as those of a recipe are."""
     where = f"tunalm.{name}()"
     tree = {"name": "python", "stages": {name: {"kind": name, **_plain(knobs)}}}
@@ -247,6 +252,7 @@ def _settings(kind: type[AnyStage], name: str, knobs: dict[str, Any], limit: int
         raise RecipeError(place, found=error.found, expected=error.expected, fix=fix) from error
     assert isinstance(settings, kind)
     check_templates(settings, where)
+    check_weights(settings, trust_remote_code=trust_remote_code)
     return settings
 
 

@@ -103,7 +103,6 @@ def test_every_stage_exports_what_it_asks_and_how_it_runs(stage: str) -> None:
     assert {"requests", "run"} <= set(dir(import_module(f"tunalm.{stage}")))
 
 
-@pytest.mark.xfail(strict=True, reason="no flow is drawn yet")
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_opens_with_a_drawing_of_its_data_flow(stage: str) -> None:
     text = ast.get_docstring(tree(SOURCE / stage / "__init__.py")) or ""
