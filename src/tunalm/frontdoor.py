@@ -21,7 +21,6 @@ from pydantic import BaseModel, ValidationError
 from tunalm.calls.budget import Budget
 from tunalm.calls.context import Calls
 from tunalm.calls.prices import load_prices
-from tunalm.calls.spending import spent
 from tunalm.data import load
 from tunalm.data.files import RawRow
 from tunalm.data.shapes import to_instructions
@@ -275,7 +274,7 @@ def _calls(cache: str | PathLike[str] | None, max_cost: float | None, trust_remo
     with tempfile.TemporaryDirectory() as folder:
         ledger = Path(folder) / "ledger.sqlite" if cache is None else Path(cache)
         ledger.parent.mkdir(parents=True, exist_ok=True)
-        budget = None if max_cost is None else Budget(max_cost, load_prices(None), spent=spent(ledger))
+        budget = None if max_cost is None else Budget(max_cost, load_prices(None))
         yield Calls(ledger, trust_remote_code, budget)
 
 
