@@ -28,9 +28,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 from benchmarks.measure import Spread, interleaved, machine, ratios, show, write_json
 from tunalm.engines import open_engine
 from tunalm.engines.base import Completion, Engine, NoJournal, Request
-from tunalm.engines.models import EMBEDDED, embedded_folder
+from tunalm.engines.models import embedded_folder
 from tunalm.errors import ModelError
 from tunalm.recipe import HuggingFaceSettings, VllmSettings
+from tunalm.recipe.models import EMBEDDED
 from tunalm.records import Message
 
 RESPONSES = 4

@@ -12,7 +12,8 @@ import signal
 
 import xllamacpp
 
-from tunalm.engines.models import EMBEDDED, embedded_folder
+from tunalm.engines.models import embedded_folder
+from tunalm.recipe.models import EMBEDDED
 
 MODEL = "embedded:smollm2"
 

@@ -21,9 +21,9 @@ from tunalm.engines import open_engine
 from tunalm.engines.base import NoJournal, Request
 from tunalm.engines.endpoint.probe import examine
 from tunalm.engines.huggingface import hardware, load_tokenizer
-from tunalm.engines.models import EMBEDDED, embedded_version
 from tunalm.errors import DataError, ModelError
 from tunalm.recipe import Data, EndpointSettings, HuggingFaceSettings, PromptTemplate
+from tunalm.recipe.models import EMBEDDED, embedded_version
 from tunalm.records import Message, Ranking
 from tunalm.store import read_rows
 from tunalm.training.preview import preview

@@ -137,12 +137,11 @@ def _place(output: Path, ledger: Path | None, judge: Any, max_cost: float | None
     from tunalm.calls.budget import Budget
     from tunalm.calls.context import Calls
     from tunalm.calls.prices import load_prices
-    from tunalm.engines.models import engine_identity
 
     kept = ledger or output.parent / "ledger.sqlite"
     kept.parent.mkdir(parents=True, exist_ok=True)
     budget = Budget(max_cost, load_prices(None if prices is None else str(prices)))
-    budget.check([engine_identity(judge)])
+    budget.check([judge.identity()])
     return Calls(kept, budget=budget)
 
 

@@ -16,7 +16,6 @@ from typing import Self
 
 from tunalm.engines.base import Capabilities, Completion, Journal, Request
 from tunalm.recipe import ScriptedSettings
-from tunalm.store import digest
 
 UNIT = 16
 """Requests that are answered, and kept, together."""
@@ -31,7 +30,7 @@ class ScriptedEngine:
     """
 
     def __init__(self, settings: ScriptedSettings, *, trust_remote_code: bool = False) -> None:
-        self.identity = f"scripted {digest(settings.replies)[:16]}"
+        self.identity = settings.identity()
         self.capabilities = Capabilities(logprobs=True, seeded=True, raw=True, scores=True)
         self._unit = UNIT
         self._function: Callable[[Request], Completion | str] = partial(_reply, replies=settings.replies)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from tunalm.engines.models import model_identity
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.products import MADE, Condition
 from tunalm.recipe import Found, Recipe, Settings, Source, Stage, map_sources, replaced, settings_in
+from tunalm.recipe.models import model_identity
 from tunalm.store import digest, file_digest
 
 

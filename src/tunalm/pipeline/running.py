@@ -6,20 +6,18 @@ import os
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import cast
 
 from tunalm.calls.budget import Budget
 from tunalm.calls.context import StageContext
 from tunalm.calls.prices import load_prices
 from tunalm.calls.spending import Account, accounts, accounts_since
-from tunalm.engines.models import engine_identity
 from tunalm.errors import RecipeError
 from tunalm.pipeline.checks import check, runner
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.manifest import dump_recipe, publish, states, write_manifest
 from tunalm.pipeline.resolving import ResolvedStage, resolve
 from tunalm.progress import console, is_main_process
-from tunalm.recipe import EndpointSettings, Recipe, Served, settings_in
+from tunalm.recipe import Recipe, Served, settings_in
 from tunalm.records import StageState
 from tunalm.reporting.cards import write_card
 from tunalm.store import write_text
@@ -106,7 +104,7 @@ def _budget(recipe: Recipe, steps: list[ResolvedStage], run: RunFolder) -> Budge
     """
     budget = Budget(recipe.max_cost, load_prices(recipe.prices))
     asked = [engine for step in steps if not step.done for engine in settings_in(step.settings, Served)]
-    budget.check(engine_identity(cast(EndpointSettings, engine)) for engine in asked)
+    budget.check(engine.identity() for engine in asked)
     return budget
 
 

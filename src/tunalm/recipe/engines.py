@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from tunalm.extensions import OBJECT, is_object, object_identity
 from tunalm.recipe.base import ModelSource, Prompting, Settings
+from tunalm.recipe.models import model_identity
+from tunalm.store import canonical, digest
 
 
 class Local(Prompting):
     """What is said of a model that runs on this machine, whatever runs it."""
 
+    answering: ClassVar[frozenset[str]] = frozenset()
+    """Further fields that change what is answered."""
+    if TYPE_CHECKING:
+        kind: str
     model: ModelSource
     """A stage that trains a model, a Hugging Face folder, a hub id `owner/name`, or `embedded:smollm2`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto` is bf16 where the hardware computes it fast, else fp32."""
+
+    def identity(self) -> str:
+        """Names the model, its version and how it is asked: answers are kept under it.
+
+        Raises:
+            ModelError: there is no such model.
+        """
+        known = f"{self.kind} {model_identity(self.model)} {self.precision}"
+        others = self.model_dump(include={"template", "template_args", *self.answering}, exclude_defaults=True)
+        asked = {**others, **others.pop("template_args", {})}
+        return known if asked in ({}, {"template": "chat"}) else f"{known} {canonical(asked)}"
 
 
 class HuggingFaceSettings(Local):
@@ -34,6 +51,7 @@ class VllmSettings(Local):
     not_hashed: ClassVar[frozenset[str]] = frozenset(
         {"batch_size", "gpu_memory_utilization", "tensor_parallel", "replicas", "start_timeout", "timeout"}
     )
+    answering = frozenset({"command", "keep_reasoning"})
 
     kind: Literal["vllm"] = "vllm"
     batch_size: int = Field(256, ge=1)
@@ -113,6 +131,23 @@ class Served(Settings):
     patience: float = Field(600.0, gt=0)
     """Seconds for which the server may refuse everything, or ask to be left alone, before the run stops."""
 
+    if TYPE_CHECKING:
+        kind: str
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where the model is asked; the first names the engine. None for a file."""
+        raise NotImplementedError
+
+    def identity(self) -> str:
+        """Names the address, the model and how it is asked: answers are kept under it."""
+        identity = f"{self.kind} {(self.addresses or ['file'])[0].rstrip('/')} {self.model}"
+        if self.protocol != "chat":
+            identity += f" {self.protocol}"
+        changes = {"omit", "reasoning_effort", "extra_body", "always_thinks", "keep_reasoning"}
+        changed = self.model_dump(include=changes, exclude_defaults=True)
+        return f"{identity} {digest(changed)[:16]}" if changed else identity
+
 
 class EndpointSettings(Served):
     """A server that speaks the OpenAI protocol (OpenAI, vLLM, SGLang, llama.cpp)."""
@@ -133,7 +168,7 @@ class EndpointSettings(Served):
 
     @property
     def addresses(self) -> list[str]:
-        """All of `base_url`; the first names the engine."""
+        """All of `base_url`."""
         return [self.base_url] if isinstance(self.base_url, str) else self.base_url
 
 
@@ -155,6 +190,11 @@ class BatchSettings(Served):
     poll_seconds: float = Field(60.0, gt=0)
     """Longest pause between two looks at a job; the first is two seconds."""
 
+    @property
+    def addresses(self) -> list[str]:
+        """`base_url`, if there is one."""
+        return [self.base_url] if self.base_url else []
+
     @model_validator(mode="after")
     def _one_place(self) -> BatchSettings:
         if (self.base_url is None) == (self.file is None):
@@ -171,6 +211,10 @@ class ScriptedSettings(Settings):
     replies: list[str] = Field(default_factory=list)
     """Answers to choose from; empty means that the instruction's own words are shuffled."""
 
+    def identity(self) -> str:
+        """Names the replies."""
+        return f"scripted {digest(self.replies)[:16]}"
+
 
 class CustomSettings(Settings):
     """An engine of your own, as FILE.py:NAME or package.module:NAME: a class, or a function that makes it."""
@@ -183,6 +227,14 @@ class CustomSettings(Settings):
     def identities(self) -> list[str]:
         """The content of its module."""
         return [object_identity(self.kind, "engine")]
+
+    def identity(self) -> str:
+        """Names the code and its options.
+
+        Raises:
+            RecipeError: there is no such code.
+        """
+        return f"custom {object_identity(self.kind, 'engine')[:16]} {digest(self.options)[:16]}"
 
 
 def _tag(value: Any) -> Any:

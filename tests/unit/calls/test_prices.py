@@ -9,7 +9,6 @@ import pytest
 
 from tunalm.calls.prices import Price, Prices, Usage, load_prices, place_of
 from tunalm.engines.endpoint.engine import EndpointEngine
-from tunalm.engines.models import engine_identity
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import RecipeError
 from tunalm.recipe import EndpointSettings, ScriptedSettings
@@ -134,6 +133,6 @@ def test_an_engine_has_the_identity_that_is_found_without_opening_it(protocol: s
     settings = EndpointSettings.model_validate(
         {"base_url": "http://127.0.0.1:1/v1/", "model": "a/b", "protocol": protocol}
     )
-    assert EndpointEngine(settings).identity == engine_identity(settings)
+    assert EndpointEngine(settings).identity == settings.identity()
     scripted = ScriptedSettings(replies=["a"])
-    assert ScriptedEngine(scripted).identity == engine_identity(scripted)
+    assert ScriptedEngine(scripted).identity == scripted.identity()

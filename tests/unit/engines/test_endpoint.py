@@ -192,7 +192,7 @@ def test_a_prompt_that_a_server_refuses_is_its_own_failure(
     got = {one.key: one for unit in made.generate(made.batches([*map(request, keys)]), witness) for one in unit}
     assert got["bad"].failure == f"http-{status}: Input was flagged"
     assert all(got[key].text == "Green." for key in keys if key != "bad")
-    assert witness.told == [f"{what} {key}" for key in keys for what in ("sending", "received")]
+    assert witness.told == [f"{what} {key}" for key in keys for what in ("sending", "answered")]
     assert len(httpserver.log) <= len(keys) + 1
 
 

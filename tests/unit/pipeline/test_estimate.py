@@ -16,7 +16,6 @@ from tunalm.calls.asking import complete
 from tunalm.calls.prices import Price, Prices
 from tunalm.data import load
 from tunalm.engines.base import Completion
-from tunalm.engines.models import engine_identity
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.pipeline.estimate import estimate
 from tunalm.pipeline.estimate.figures import Amount, Estimate, StageEstimate
@@ -202,7 +201,7 @@ def answer(tmp_path: Path, stages: dict[str, Any], count: int, text: str, prompt
     counts = {"prompt_tokens": prompt_tokens, "completion_tokens": tokens, "num_tokens": tokens}
     engine = ScriptedEngine.from_function(
         lambda request: Completion(key=request.key, text=f"{text} {request.key}", **counts),
-        engine_identity(settings.engine),
+        settings.engine.identity(),
     )
     (tmp_path / "run").mkdir(exist_ok=True)
     complete(engine, requests, tmp_path / "run" / "ledger.sqlite", "answering")

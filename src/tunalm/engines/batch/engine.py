@@ -15,7 +15,6 @@ from tunalm.engines.endpoint.bodies import Dialect, siblings
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.engines.endpoint.replies import ReplyReader
 from tunalm.engines.endpoint.stops import Stops
-from tunalm.engines.models import engine_identity
 from tunalm.errors import EngineError
 from tunalm.recipe import BatchSettings, EndpointSettings, Served
 from tunalm.store import write_text
@@ -30,7 +29,7 @@ class BatchEngine:
 
     def __init__(self, settings: BatchSettings, *, trust_remote_code: bool = False) -> None:
         self._settings = settings
-        self.identity = engine_identity(settings)
+        self.identity = settings.identity()
         self.max_duplicates = settings.max_duplicates
         self.capabilities = Capabilities(logprobs=True, json_schema=True, n=settings.max_n > 1, resumes=True)
         host = checked_host(settings.base_url) if settings.base_url else ""

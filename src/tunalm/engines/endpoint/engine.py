@@ -18,7 +18,6 @@ from tunalm.engines.endpoint.replies import ReplyReader
 from tunalm.engines.endpoint.seeds import SeedWatch
 from tunalm.engines.endpoint.stops import Stops
 from tunalm.engines.endpoint.wire import Fleet, Wire
-from tunalm.engines.models import engine_identity
 from tunalm.errors import EngineError
 from tunalm.recipe import EndpointSettings
 
@@ -49,7 +48,7 @@ class EndpointEngine:
             )
         self._key = find_key(settings.api_key_env, host)
         self._reader = ReplyReader(settings, self._key)
-        self.identity = engine_identity(settings)
+        self.identity = settings.identity()
         self.max_duplicates = settings.max_duplicates
         self._stops = Stops(self.identity, settings, host, self._reader)
         self._dialect = Dialect(settings, openai=host == OPENAI_HOST, prompts=prompts)

@@ -15,7 +15,6 @@ from tunalm.engines.huggingface.grouping import by_beginning
 from tunalm.engines.huggingface.reading import read_prompts
 from tunalm.engines.huggingface.scoring import Text, batches, token_logprobs
 from tunalm.engines.huggingface.weights import device, fast_bf16, load_model, load_tokenizer
-from tunalm.engines.models import engine_identity
 from tunalm.engines.tokens import NOT_FINITE, completion, given_ids, prompt_ids
 from tunalm.recipe import HuggingFaceSettings
 from tunalm.store import canonical
@@ -38,7 +37,7 @@ class HuggingFaceEngine:
         self._encoder: PromptEncoder | None = None
         self._positions = UNLIMITED
         """Most tokens of a prompt and its response."""
-        self.identity = engine_identity(settings)
+        self.identity = settings.identity()
         self.capabilities = Capabilities(logprobs=True, seeded=True, scores=True, raw=True)
 
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from tunalm.engines.models import EMBEDDED, converted_folder, embedded_folder
+from tunalm.engines.models import converted_folder, embedded_folder
 from tunalm.errors import ModelError
 from tunalm.progress import console
+from tunalm.recipe.models import EMBEDDED
 
 _LFS = b"version https://git-lfs"
 

@@ -20,8 +20,8 @@ from tunalm.engines.huggingface.files import (
     require_no_quantisation,
     require_whole_files,
 )
-from tunalm.engines.models import model_identity
 from tunalm.errors import ModelError
+from tunalm.recipe.models import model_identity
 
 _TENSORS_NAMED = 3
 _HEAD = "score.weight"

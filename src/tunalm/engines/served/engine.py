@@ -16,7 +16,6 @@ from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.base import Capabilities, Completion, Journal, NoJournal, Request
 from tunalm.engines.endpoint.bodies import Prompt
 from tunalm.engines.endpoint.engine import EndpointEngine
-from tunalm.engines.models import engine_identity
 from tunalm.engines.served.children import Children
 from tunalm.engines.tokens import given_ids, prompt_ids
 from tunalm.errors import EngineError
@@ -42,7 +41,7 @@ class ServedEngine:
     """
 
     def __init__(self, settings: VllmSettings, *, trust_remote_code: bool = False) -> None:
-        self.identity = engine_identity(settings)
+        self.identity = settings.identity()
         if settings.command is None and which("vllm") is None:
             raise EngineError(
                 self.identity,

@@ -20,7 +20,6 @@ from tunalm.calls.prices import Prices, place_of
 from tunalm.calls.spending import answers_in
 from tunalm.data import imitated, load
 from tunalm.engines.base import Request
-from tunalm.engines.models import engine_identity
 from tunalm.errors import ModelError
 from tunalm.extensions import is_object
 from tunalm.pipeline.estimate.calls import Asked, Desk
@@ -222,7 +221,7 @@ class _Estimator:
         """An engine, what it is asked, and what it has answered."""
         origin = self._origin(unresolved.model) if isinstance(unresolved, Local) else ""
         try:
-            identity = engine_identity(engine)
+            identity = engine.identity()
             answers = answers_in(self._run.ledger, identity, requests[: REQUESTS_COMPARED if step.done else None])
         except ModelError:  # an earlier stage will make it
             identity, answers = f"{engine.kind} {getattr(unresolved, 'model', '')}", {}

@@ -10,8 +10,9 @@ from typing import Any
 
 from tunalm.data.files import stream_raw
 from tunalm.data.sources import is_hub_dataset
-from tunalm.engines.models import EMBEDDED, is_hub_id, local_folder
+from tunalm.engines.models import local_folder
 from tunalm.recipe import Data, EngineSettings, Local, Recipe, ScriptedSettings, Settings, Source
+from tunalm.recipe.models import EMBEDDED, is_hub_id
 from tunalm.redaction import without_keys
 from tunalm.store import CARD
 
