@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,17 +67,12 @@ def _print(found: Scan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    screen = Console()
     table = Table("beta", "characters by rank", "tokens by rank", "tau", "other best", "tau with length")
     for row in found.betas:
-        table.add_row(
-            f"{row.beta:g}",
-            _lengths(row.characters_by_rank),
-            _lengths(row.tokens_by_rank),
-            _number(row.tau),
-            f"{row.top1_changed:.1%}",
-            _number(row.length_correlation),
-        )
+        lengths = (" ".join(f"{mean:.0f}" for mean in means) for means in (row.characters_by_rank, row.tokens_by_rank))
+        taus = ("-" if tau is None else f"{tau:+.2f}" for tau in (row.tau, row.length_correlation))
+        table.add_row(f"{row.beta:g}", *lengths, next(taus), f"{row.top1_changed:.1%}", next(taus))
+    screen = Console()
     screen.print(table)
     skipped = f", {found.skipped} without two responses to rank left out" if found.skipped else ""
     screen.print(
@@ -88,36 +82,23 @@ def _print(found: Scan) -> None:
     )
 
 
-def _lengths(means: Sequence[float]) -> str:
-    return " ".join(f"{mean:.0f}" for mean in means)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}"
-
-
 def _write(found: Scan, out: Path) -> None:
     from matplotlib.figure import Figure
 
     from tunalm.store import write_json
 
     write_json(out / "beta_scan.json", found.as_json())
-    figure = Figure(figsize=(8.4, 3.2), layout="constrained")
-    lengths, orders = figure.subplots(1, 2)
+    lines: dict[str, list[float | None]] = {
+        "tau with the chosen beta": [row.tau for row in found.betas],
+        "tau with length": [row.length_correlation for row in found.betas],
+        "share with another best": [row.top1_changed for row in found.betas],
+    }
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
     betas = [row.beta for row in found.betas]
-    for rank in range(max(len(row.characters_by_rank) for row in found.betas)):
-        means = [row.characters_by_rank[rank : rank + 1] or [float("nan")] for row in found.betas]
-        lengths.plot(betas, [mean[0] for mean in means], marker="o", label=f"rank {rank}")
-    lengths.set_ylabel("characters, mean")
-    orders.plot(betas, [_or_nan(row.tau) for row in found.betas], marker="o", label="tau with the chosen beta")
-    orders.plot(betas, [_or_nan(row.length_correlation) for row in found.betas], marker="s", label="tau with length")
-    orders.plot(betas, [row.top1_changed for row in found.betas], marker="^", label="share with another best")
-    for axes in (lengths, orders):
-        axes.axvline(found.compared_with, color="grey", linestyle=":")
-        axes.set_xlabel("beta")
-        axes.legend(fontsize=8)
+    for label, values in lines.items():
+        axes.plot(betas, [float("nan") if value is None else value for value in values], "o-", label=label)
+    axes.axvline(found.compared_with, color="grey", linestyle=":")
+    axes.set_xlabel("beta")
+    axes.legend(fontsize=8)
     figure.savefig(out / "beta_scan.png", dpi=150)
-
-
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from tunalm.measures.means import CONFIDENCE
 
-Codes = NDArray[np.int64]
+CountTable = NDArray[np.float64]
+"""[categories, categories], how often the first rater says the one and the second the other."""
 
 
 def agreement(one: Sequence[Hashable], other: Sequence[Hashable]) -> float:
@@ -23,20 +24,11 @@ def cohen_kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> float | N
     Returns:
         Kappa, or None where chance alone would already agree on everything, or there is no item.
     """
-    codes = _coded(one, other)
-    kappa = float(_kappas(codes, np.ones((1, codes.shape[1])))[0]) if codes.size else float("nan")
-    return None if np.isnan(kappa) else kappa
+    return kappa_of_table(_counts(one, other))
 
 
-def kappa_of_table(table: NDArray[np.float64]) -> float | None:
-    """Cohen's kappa of counts.
-
-    Args:
-        table: [categories, categories], how often the first rater says the one and the second the other.
-
-    Returns:
-        Kappa, or None where chance alone would already agree on everything, or there is no item.
-    """
+def kappa_of_table(table: CountTable) -> float | None:
+    """Cohen's kappa of counts; None as in `cohen_kappa`."""
     items = float(table.sum())
     if not items:
         return None
@@ -49,34 +41,19 @@ def kappa_interval(
     one: Sequence[Hashable], other: Sequence[Hashable], samples: int, seed: int
 ) -> tuple[float, float] | None:
     """Percentile bootstrap interval of Cohen's kappa over items, with 95 % confidence; None where kappa is None."""
-    if cohen_kappa(one, other) is None:
+    table = _counts(one, other)
+    if kappa_of_table(table) is None:
         return None
-    codes = _coded(one, other)
-    items = codes.shape[1]
-    weights = np.random.default_rng(seed).multinomial(items, np.full(items, 1 / items), size=samples)
-    kappas = _kappas(codes, weights.astype(np.float64))
+    drawn = np.random.default_rng(seed).multinomial(len(one), table.ravel() / len(one), size=samples)
+    kappas = [kappa_of_table(each.reshape(table.shape)) for each in drawn]
     outside = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(kappas, [outside, 1 - outside])
+    low, high = np.quantile([each for each in kappas if each is not None], [outside, 1 - outside])
     return float(low), float(high)
 
 
-def _coded(one: Sequence[Hashable], other: Sequence[Hashable]) -> Codes:
-    """Both raters' categories as numbers, [2, items]."""
-    numbers = {name: number for number, name in enumerate(dict.fromkeys([*one, *other]))}
-    return np.array([[numbers[name] for name in rater] for rater in (one, other)], dtype=np.int64)
-
-
-def _kappas(codes: Codes, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Kappa for every set of item weights.
-
-    Args:
-        codes: [2, items].
-        weights: [sets, items].
-    """
-    says = codes[:, :, None] == np.arange(codes.max() + 1)
-    shares = np.stack([weights @ rater for rater in says]) / weights.sum(axis=1)[None, :, None]
-    expected = (shares[0] * shares[1]).sum(axis=1)
-    observed = weights @ (codes[0] == codes[1]) / weights.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        kappas: NDArray[np.float64] = np.where(expected < 1, (observed - expected) / (1 - expected), np.nan)
-    return kappas
+def _counts(one: Sequence[Hashable], other: Sequence[Hashable]) -> CountTable:
+    places = {name: place for place, name in enumerate(dict.fromkeys([*one, *other]))}
+    table = np.zeros((len(places), len(places)))
+    for a, b in zip(one, other, strict=True):
+        table[places[a], places[b]] += 1
+    return table

@@ -89,8 +89,9 @@ def kendall_w(orders: Sequence[Sequence[float]]) -> float | None:
     if scores.ndim != 2 or scores.shape[0] < 2 or scores.shape[1] < 2:
         return None
     judges, things = scores.shape
-    spread = np.square(_ranks_of(scores).sum(axis=0) - judges * (things + 1) / 2).sum()
-    ties = sum(float((counts**3 - counts).sum()) for counts in map(_tie_counts, scores))
+    spread = np.square(stats.rankdata(scores, axis=1).sum(axis=0) - judges * (things + 1) / 2).sum()
+    sharing = [np.unique(order, return_counts=True)[1].astype(np.float64) for order in scores]
+    ties = sum(float((counts**3 - counts).sum()) for counts in sharing)
     largest = judges**2 * (things**3 - things) - judges * ties
     return float(min(1.0, 12 * spread / largest)) if largest > 0 else None
 
@@ -181,14 +182,3 @@ def _finite(numbers: Sequence[Any]) -> Values:
 def _signs(ranks: Values) -> Values:
     """For every pair whether the first is behind (1), ahead (-1) or tied (0), [things, things]."""
     return np.sign(ranks[:, None] - ranks[None, :])
-
-
-def _ranks_of(scores: Values) -> Values:
-    """Ranks from 1 of every judge's scores, tied things sharing the mean of their places; [judges, things]."""
-    ranks: Values = stats.rankdata(scores, axis=1)
-    return ranks
-
-
-def _tie_counts(scores: Values) -> NDArray[np.int64]:
-    """How many things share each different score of one judge."""
-    return np.unique(scores, return_counts=True)[1].astype(np.int64)

@@ -5,7 +5,7 @@ Tables are lists of rows, in the columns of the card's templates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +21,8 @@ from tunalm.recipe import (
     Reinforce,
     Sample,
     Sft,
-    Source,
-    map_sources,
     settings_in,
+    sources_in,
 )
 from tunalm.records import EvaluationResults, Interval, Result, StageState
 from tunalm.reporting.cards import public
@@ -49,15 +48,10 @@ class Origin:
 def ancestors(recipe: Recipe, name: str) -> list[str]:
     """Stages that a stage was made from, itself included, in the order in which they ran."""
     wanted, waiting = {name}, [name]
-
-    def note(source: str, _: Source, __: str) -> str:
-        if source in recipe.stages and source not in wanted:
-            wanted.add(source)
-            waiting.append(source)
-        return source
-
     while waiting:
-        map_sources(recipe.stages[waiting.pop()], note, "")
+        new = recipe.stages.keys() & set(sources_in(recipe.stages[waiting.pop()])) - wanted
+        wanted |= new
+        waiting += new
     return [each for each in recipe.stages if each in wanted]
 
 
@@ -91,7 +85,7 @@ def _start(recipe: Recipe, name: str) -> str:
 def instructions(recipe: Recipe, names: list[str]) -> list[TableRow]:
     """Name, part and licence of the sources of instructions of some stages, each once."""
     found: dict[tuple[object, ...], None] = {}
-    for data in _data_of(recipe, names):
+    for data in settings_in([recipe.stages[name] for name in names], Data):
         rows = "" if data.rows == ":" else f"rows {data.rows}"
         limit = "" if data.limit is None else f"at most {data.limit}"
         part = ", ".join(filter(None, [rows, limit])) or "all"
@@ -101,12 +95,8 @@ def instructions(recipe: Recipe, names: list[str]) -> list[TableRow]:
 
 def hub_datasets(recipe: Recipe, names: list[str]) -> list[str]:
     """Ids of data sets of the hub that some stages read."""
-    return list(dict.fromkeys(data.source for data in _data_of(recipe, names) if is_hub_dataset(data.source)))
-
-
-def _data_of(recipe: Recipe, names: list[str]) -> Iterator[Data]:
-    for name in names:
-        yield from settings_in(recipe.stages[name], Data)
+    read = settings_in([recipe.stages[name] for name in names], Data)
+    return list(dict.fromkeys(data.source for data in read if is_hub_dataset(data.source)))
 
 
 def origin(recipe: Recipe, name: str) -> Origin:
