@@ -27,8 +27,7 @@ class CheckableBenchmark:
         if missing:
             raise DataError(
                 self._data.source,
-                found=f"{len(missing)} of {len(rows)} rows without a checker (ids {', '.join(missing[:3])})",
-                expected="a checker in every row of the benchmark 'checkable'",
+                found=f"{len(missing)} of {len(rows)} rows have no checker (ids {', '.join(missing[:3])})",
                 fix="Use the benchmark 'reference', or instructions that have checkers, such as checkable:heldout.",
             )
         return rows

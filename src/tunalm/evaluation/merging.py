@@ -53,9 +53,7 @@ def merge(evaluations: Mapping[str, Evaluated], name_of: Callable[[str, str], st
     benchmarks = {name: metric for name, metric in seen.items() if all((name, metric) in each for each in metrics)}
     if not benchmarks:
         had = "; ".join(f"{run}: {', '.join(_metrics(evaluated))}" for run, evaluated in evaluations.items())
-        raise DataError(
-            "runs", found=had, expected="a benchmark in common", fix="Compare runs that evaluate on the same."
-        )
+        raise DataError("runs", found=f"no benchmark in common ({had})", fix="Compare runs that evaluate on the same.")
     models: dict[str, ModelResults] = {}
     names: dict[str, dict[str, str]] = {}
     points: Points = {}
@@ -121,12 +119,8 @@ def _points(evaluated: Evaluated, names: Mapping[str, str], benchmarks: Mapping[
     verdicts = iterate_rows(evaluated.folder / "rows.jsonl", Verdict)
     for prediction, verdict in zip_longest(predictions, verdicts):
         if prediction is None or verdict is None or prediction.id != verdict.id:
-            raise DataError(
-                evaluated.folder,
-                found="rows.jsonl and predictions.jsonl that do not belong together",
-                expected="one verdict per prediction, in the same order",
-                fix="Run the evaluation of that run again.",
-            )
+            said = "rows.jsonl and predictions.jsonl do not belong together"
+            raise DataError(evaluated.folder, found=said, fix="Run the evaluation of that run again.")
         if verdict.model in names and verdict.benchmark in benchmarks:
             row = found[names[verdict.model], verdict.benchmark]
             row[verdict.id] = counted(prediction.failure is not None, verdict)

@@ -27,21 +27,13 @@ def read_predictions(path: Path, benchmark: str, model: str | None) -> list[RawR
         raise other_benchmarks(path, everything, benchmark)
     models = dict.fromkeys(name for row in rows if (name := _field(row, "model", None)) is not None)
     if model is None and len(models) > 1:
-        raise DataError(
-            path,
-            found=f"predictions of {len(models)} models ({', '.join(map(str, models))})",
-            expected="predictions of one model",
-            fix="Choose one with --model.",
-        )
+        names = ", ".join(map(str, models))
+        raise DataError(path, found=f"predictions of {len(models)} models ({names})", fix="Choose one with --model.")
     if model is not None:
         rows = [row for row in rows if row.value.get("model") == model]
     if not rows:
-        raise DataError(
-            path,
-            found=f"no prediction for {benchmark}" + (f" by '{model}'" if model else ""),
-            expected="at least one",
-            fix=did_you_mean(model, map(str, models)) if model else "Check the file.",
-        )
+        found = f"no prediction for {benchmark}" + (f" by '{model}'" if model else "")
+        raise DataError(path, found=found, fix=did_you_mean(model, map(str, models)) if model else "Check the file.")
     for row in rows:
         text(row, "id")
         text(row, "prediction", empty=True)
@@ -85,21 +77,13 @@ def require_distinct(rows: Sequence[RawRow], key: Callable[[RawRow], Hashable]) 
     for row in rows:
         name = key(row)
         if name in seen:
-            raise DataError(
-                row.where,
-                found=f"a second prediction for {name} (the first is at {seen[name]})",
-                expected="one prediction per question",
-                fix="Remove one of them.",
-            )
+            found = f"a second prediction for {name} (the first is at {seen[name]})"
+            raise DataError(row.where, found=found, fix="Remove one of them.")
         seen[name] = row.where
 
 
 def _field(row: RawRow, name: str, default: Any) -> Any:
     if not isinstance(row.value, dict):
-        raise DataError(
-            row.where,
-            found=f"{type(row.value).__name__}",
-            expected="an object with a prediction",
-            fix="Correct the row.",
-        )
+        found = type(row.value).__name__
+        raise DataError(row.where, found=found, expected="an object with a prediction", fix="Correct the row.")
     return row.value.get(name, default)

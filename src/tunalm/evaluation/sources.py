@@ -19,12 +19,9 @@ def whole_folder(settings: BenchmarkSettings) -> Path:
         DataError: they select a slice of rows, which for a benchmark with tasks says nothing.
     """
     if settings.data.rows != ":":
-        raise DataError(
-            f"benchmark {settings.name}",
-            found=f"rows '{settings.data.rows}'",
-            expected="all rows, or a `limit` of rows that are taken from all tasks in turn",
-            fix="Remove `rows`.",
-        )
+        found = f"it cannot take a slice of rows ('{settings.data.rows}')"
+        fix = "Set `limit` instead: it takes rows from all tasks in turn."
+        raise DataError(f"benchmark {settings.name}", found=found, fix=fix)
     return Path(settings.data.source).expanduser()
 
 

@@ -32,17 +32,15 @@ def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Publish
         published: numbers to stand beside those of the runs.
 
     Raises:
-        StoreError: there are not two runs, a folder is not one, or its evaluation has not finished; or nothing can be
-            written to `out`, or it is a run itself.
+        StoreError: there are not two runs, a folder is none, or its evaluation has not finished; or `out` cannot be
+            written, or is a run itself.
         DataError: the runs have no benchmark in common.
     """
     folders = list(dict.fromkeys(folder.resolve() for folder in folders))
     if len(folders) < 2:
-        raise StoreError(
-            "tunalm compare", found="one run", expected="two or more", fix="Name the folders of several runs."
-        )
+        raise StoreError("tunalm compare", found="only one run is named", fix="Name the folders of two or more.")
     if (out / "config.yaml").exists():
-        raise StoreError(out, found="a run", expected="a folder of its own", fix="Give another --out.")
+        raise StoreError(out, found="it is a run itself", fix="Give another --out.")
     named = dict(zip(_names(folders), folders, strict=True))
     recipes = {name: stored_recipe(RunFolder(folder)) for name, folder in named.items()}
     evaluated = {name: _evaluated(folder, recipes[name]) for name, folder in named.items()}
@@ -50,11 +48,6 @@ def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Publish
     runs = {
         name: Run(folder, recipes[name], states(recipes[name], RunFolder(folder))) for name, folder in named.items()
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        found = f"'{error.strerror}'"
-        raise StoreError(out, found=found, expected="a folder to write to", fix="Give another --out.") from error
     write_json(out / "results.json", merged.results.model_dump(mode="json"))
     sources = [Answers(each.folder, merged.names[name]) for name, each in evaluated.items()]
     write_comparison(out / "report.html", runs, merged.results, sources, published, merged.notes)
@@ -93,6 +86,4 @@ def _evaluated(folder: Path, recipe: Recipe) -> Evaluated:
         results = read_record(path, EvaluationResults) if recipe.stages[name].produces == "results" else None
         if results is not None:
             return Evaluated(path.parent, results)
-    raise StoreError(
-        folder, found="no results", expected="a run whose evaluation has finished", fix="Finish it with tunalm run."
-    )
+    raise StoreError(folder, found="its evaluation has not finished", fix="Finish it with `tunalm run`.")

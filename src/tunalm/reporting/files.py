@@ -30,12 +30,8 @@ def read_results(path: Path) -> EvaluationResults:
     """
     results = read_record(path, EvaluationResults)
     if results is None:
-        raise DataError(
-            path,
-            found="no results that this version of tunalm can read",
-            expected="what an evaluation writes",
-            fix="Run the evaluation again.",
-        )
+        found = "this version of tunalm cannot read these results"
+        raise DataError(path, found=found, fix="Run the evaluation again.")
     return results
 
 

@@ -37,13 +37,10 @@ def read_published(path: Path) -> list[Published]:
     fix = "Write entries such as: - {benchmark: lmentry, model: tuna, value: 12.3, source: 'the paper, Table 2'}."
     try:
         return _ROWS.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(path, found=error.strerror or str(error), expected="a file", fix=fix) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        found = str(error).splitlines()[0]
-        raise DataError(path, found=found, expected="YAML", fix=fix) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "file"
-        found = f"{first['msg'].lower()} at {place}"
-        raise DataError(path, found=found, expected="a list of published numbers", fix=fix) from error
+        raise DataError(path, found=f"{first['msg'].lower()} at {place}", fix=fix) from error
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        found = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise DataError(path, found=found, fix=fix) from error

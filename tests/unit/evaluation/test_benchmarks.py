@@ -49,7 +49,7 @@ def test_an_answer_that_is_nearly_right_is_not_right(monkeypatch: pytest.MonkeyP
 
 def test_checkable_wants_a_checker_in_every_row(tmp_path: Path) -> None:
     benchmark = opened({"name": "checkable", "data": alpaca_file(tmp_path, "a")})
-    with pytest.raises(DataError, match="1 of 1 rows without a checker"):
+    with pytest.raises(DataError, match="1 of 1 rows have no checker"):
         benchmark.rows()
 
 

@@ -63,21 +63,21 @@ def test_folders_of_one_name_are_told_apart(tmp_path: Path, data: Path) -> None:
 
 def test_one_run_cannot_be_compared(tmp_path: Path, data: Path) -> None:
     one = run(tmp_path / "one", data, "b")
-    with pytest.raises(StoreError, match="two or more"):
+    with pytest.raises(StoreError, match="only one run"):
         compare_runs([one, one], tmp_path / "out")
 
 
 def test_a_run_without_results_is_refused(tmp_path: Path, data: Path) -> None:
     runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "c")]
     (runs[1] / "scores" / "results.json").unlink()
-    with pytest.raises(StoreError, match="other: found no results"):
+    with pytest.raises(StoreError, match="other: its evaluation has not finished"):
         compare_runs(runs, tmp_path / "out")
 
 
 def test_a_run_is_not_written_over(tmp_path: Path, data: Path) -> None:
     runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "c")]
     before = (runs[0] / "results.json").read_bytes()
-    with pytest.raises(StoreError, match="found a run"):
+    with pytest.raises(StoreError, match="it is a run itself"):
         compare_runs(runs, runs[0])
     assert (runs[0] / "results.json").read_bytes() == before
 

@@ -71,12 +71,8 @@ def _files(source: Path) -> list[tuple[Path, str]]:
             return [(source / name, "")]
     found = sorted(source.rglob("dataset.json"))
     if not found:
-        raise DataError(
-            source,
-            found=f"none of {', '.join(FILES)}, and no dataset.json in any folder",
-            expected="a clone of LLMBar, a folder with such a file, or a file of pairs",
-            fix="Give one of them as --data.",
-        )
+        said = f"none of {', '.join(FILES)} in it, and no dataset.json in any folder"
+        raise DataError(source, found=said, fix="Give a clone of LLMBar, or a file of pairs, as --data.")
     return [(path, path.parent.relative_to(source).as_posix()) for path in found]
 
 

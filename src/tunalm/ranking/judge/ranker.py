@@ -38,10 +38,10 @@ class JudgeRanker:
                 outcomes.append(conclude(inquiry, answers, self._settings, self.name))
                 advance(1)
         self._outcomes += outcomes
-        for alarm in health(outcomes)["alarms"]:
+        for alarm in health(outcomes, self._settings.protocol).alarms:
             console().print(f"      warning: {alarm}", markup=False, soft_wrap=True)
         return [outcome.row for outcome in outcomes]
 
     def figures(self) -> dict[str, Any]:
         """How the judge did, as `health.health` puts it."""
-        return {"judge": {"protocol": self._settings.protocol, **health(self._outcomes)}}
+        return {"judge": health(self._outcomes, self._settings.protocol).model_dump(mode="json")}
