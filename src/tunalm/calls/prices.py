@@ -14,12 +14,10 @@ import platformdirs
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
-from tunalm.engines.endpoint.addresses import is_loopback
 from tunalm.errors import RecipeError
 from tunalm.recipe import Settings
+from tunalm.recipe.places import IN_PROCESS, Place
 
-IN_PROCESS = "in-process"
-LOOPBACK = "loopback"
 USER_TABLE = "prices.yaml"
 """In the folder where the user's settings of tunalm lie."""
 
@@ -33,26 +31,6 @@ class Usage(NamedTuple):
     """Of those of the prompt: read before, by the server's prefix cache."""
     reasoning: int = 0
     """Of those of the completion: the model's thoughts."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a model answers."""
-
-    host: str
-    """With its port, if the address names one; `in-process` for a model without a server."""
-    model: str
-    kind: str
-    """First word of the identity: `endpoint`, `batch` ..."""
-
-    def __str__(self) -> str:
-        return f"{self.model} at {self.host}"
-
-    @property
-    def hosts(self) -> tuple[str, ...]:
-        """What a table may call the host."""
-        bare = urlsplit(f"//{self.host}").hostname or self.host
-        return (self.host, bare, LOOPBACK) if is_loopback(bare) else (self.host, bare)
 
 
 def place_of(identity: str) -> Place:

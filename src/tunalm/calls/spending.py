@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tunalm.calls.ledger import VERSION, address, explained, portions
-from tunalm.engines.base import Completion, Request
+from tunalm.engines.base import COME_AGAIN, Completion, Request
 
 Ask = Callable[..., list[tuple[Any, ...]]]
 """A query and its values to rows."""
@@ -103,6 +103,19 @@ def answers_in(ledger: Path, identity: str, requests: Sequence[Request]) -> dict
             for some in portions([*key_of])
             for place, completion in ask(query, some)
         }
+
+
+def retry_may_help(ledger: Path) -> bool:
+    """Whether asking again may give answers: requests are of unknown outcome, or failed in a way that may pass.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    with _reading(ledger) as ask:
+        failed = ask("SELECT completion FROM requests WHERE state = 'failed'")
+        unknown = ask("SELECT 1 FROM requests WHERE state IN ('unknown', 'sent') LIMIT 1")
+    reasons = [Completion.model_validate_json(completion).failure or "" for (completion,) in failed]
+    return bool(unknown) or not all(reason.startswith(COME_AGAIN) for reason in reasons)
 
 
 @contextmanager

@@ -225,6 +225,7 @@ def _print_knobs(kind: str) -> None:
 
 
 def _execute(recipe: Any, run_dir: Path | None, dry_run: bool, retry_failed: bool, trust_remote_code: bool) -> None:
+    from tunalm.calls.spending import retry_may_help
     from tunalm.pipeline.running import run_recipe
 
     if dry_run:
@@ -238,7 +239,12 @@ def _execute(recipe: Any, run_dir: Path | None, dry_run: bool, retry_failed: boo
     folder = run_dir or Path("runs") / recipe.name
     _print_outcome(folder, states)
     if any(state.failed or state.unknown for state in states.values()):
-        print("tunalm: the same command with --retry-failed asks again for what failed", file=sys.stderr)
+        advice = (
+            "the same command with --retry-failed asks again for what failed"
+            if retry_may_help(folder / "ledger.sqlite")
+            else "what failed would fail again; the report names the reasons, change what they name"
+        )
+        print(f"tunalm: {advice}", file=sys.stderr)
         raise typer.Exit(EXIT_FAILED_ROWS)
 
 

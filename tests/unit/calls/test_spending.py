@@ -12,7 +12,7 @@ import pytest
 from tunalm.calls.asking import complete
 from tunalm.calls.budget import Budget
 from tunalm.calls.prices import Price, Prices
-from tunalm.calls.spending import Account, accounts, accounts_since, answers_in
+from tunalm.calls.spending import Account, accounts, accounts_since, answers_in, retry_may_help
 from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import StoreError
@@ -119,6 +119,24 @@ def test_a_ledger_in_use_can_be_read(ledger: Path) -> None:
 
     complete(Curious.from_function(lambda request: "", PAID), requests("a", "b"), ledger, "asking")
     assert seen == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("failures", "helps"),
+    [
+        (["timeout: no reply"], True),
+        (["http-400: no seed", "http-503: busy"], True),
+        (["http-400: no seed", "refusal: I cannot"], False),
+        ([], False),
+    ],
+)
+def test_asking_again_is_advised_only_where_it_may_help(ledger: Path, failures: list[str], helps: bool) -> None:
+    told = dict(zip("ab", failures, strict=False))
+    failing = ScriptedEngine.from_function(lambda request: Completion(key=request.key, failure=told.get(request.key)))
+    complete(failing, requests("a", "b"), ledger, "asking")
+    assert retry_may_help(ledger) is helps
+    complete(engine(), requests("lost"), ledger, "asking")
+    assert retry_may_help(ledger), "of unknown outcome"
 
 
 def test_a_file_that_is_no_ledger_is_an_error_or_empty(ledger: Path) -> None:

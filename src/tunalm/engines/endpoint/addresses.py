@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from urllib.parse import urlsplit
 
 from tunalm.errors import EngineError
+from tunalm.recipe.places import is_loopback
 from tunalm.redaction import names_variable, remember
 
 OPENAI_HOST = "api.openai.com"
 OPENAI_KEY = "OPENAI_API_KEY"
 ALLOW_HTTP = "TUNALM_ALLOW_HTTP"
 """Environment variable that `--allow-http` on the command line sets."""
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def checked_host(url: str) -> str:

@@ -23,9 +23,9 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from tunalm.engines.base import Request
-from tunalm.engines.endpoint.addresses import is_loopback
 from tunalm.engines.endpoint.faults import Fault
 from tunalm.engines.endpoint.retries import LostError, NotSentError
+from tunalm.recipe.places import is_loopback
 from tunalm.redaction import without_secret_bytes
 
 LONGEST_CONNECT = 10.0
