@@ -201,7 +201,7 @@ class Result(Record):
     cut: float | None = None
     """Share (0-1) of the answers that reached the token limit."""
     template: str = ""
-    """How the model was asked: its template, or the protocol of its server."""
+    """How the model was asked: its template if one was named, or the protocol of its server."""
     note: str = ""
     """How the questions were asked and how many: what the value must not be quoted without."""
     totals: dict[str, Any] = Field(default_factory=dict)

@@ -7,6 +7,6 @@
 `evaluate` is the function, `run` is the stage, and `requests` says what a model will be asked.
 """
 
-from tunalm.evaluation.runner import evaluate, open_benchmarks, requests, run
+from tunalm.evaluation.runner import check, evaluate, open_benchmarks, requests, run
 
-__all__ = ["evaluate", "open_benchmarks", "requests", "run"]
+__all__ = ["check", "evaluate", "open_benchmarks", "requests", "run"]

@@ -1,9 +1,12 @@
 """What every benchmark looks like to the evaluation: instructions to answer, and a score for every answer.
 
-To add one, write a class that is made from its settings and has the three members of `Benchmark`, give it a row in
-`tunalm.recipe.BENCHMARKS`; one of the user's own needs no row: a recipe names it as `name: FILE.py:NAME` or
-`name: package.module:NAME`. One that scores answers beside those of another model is a
-`Comparing` instead; one whose headline is more than a mean over rows has the members of `WithTotals` as well.
+To add one, write a class that is made from its settings and has the three members of `Benchmark`, and give it a row in
+`tunalm.recipe.BENCHMARKS`. One of your own needs no row: a recipe names it as `name: FILE.py:NAME` or
+`name: package.module:NAME`. One that scores answers beside those of another model is a `Comparing` instead; one whose
+headline is more than a mean over rows has the members of `WithTotals` as well.
+
+Three members are optional: `check(models)` refuses, before any model is asked, what could not be scored later;
+`max_new_tokens` is the longest answer as published; `headline` names the total by which the benchmark is quoted.
 """
 
 from __future__ import annotations

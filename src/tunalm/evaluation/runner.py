@@ -96,6 +96,14 @@ def evaluate(settings: Evaluate, calls: Calls, folder: Path | None = None) -> Ev
     return Evaluation(predictions, verdicts, results)
 
 
+def check(settings: Evaluate) -> None:
+    """Refuse an evaluation that would fail after all models were asked: benchmarks say what they miss."""
+    for benchmark in open_benchmarks(settings).values():
+        own = getattr(benchmark, "check", None)
+        if own is not None:
+            own(settings.models)
+
+
 def open_benchmarks(settings: Evaluate) -> Benchmarks:
     """The benchmarks of an evaluation, by label."""
     return {each.label: open_benchmark(each) for each in settings.benchmarks}

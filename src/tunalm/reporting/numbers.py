@@ -25,7 +25,7 @@ def numbers_table(benchmark: str, by_model: By, against_first: Mapping[str, Diff
             str(result.failed),
             number(result.mean_tokens),
             percent(result.cut),
-            result.template,
+            result.template or "its own",
         ]
         for model, result in by_model.items()
     ]

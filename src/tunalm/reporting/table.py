@@ -12,6 +12,8 @@ from tunalm.records import EvaluationResults
 from tunalm.reporting.formats import MOST_TOLD, SIGNIFICANT, interval, number, signed
 
 LONGEST_NAME = 22
+TOTALS_TOLD = 4
+"""The first ones of a benchmark; the report has all."""
 
 
 def results_table(results: EvaluationResults) -> Table:
@@ -64,5 +66,5 @@ def _caption(results: EvaluationResults) -> Iterator[str]:
             yield f"{benchmark}: {note}."
         for model, result in by_model.items():
             if len(by_model) <= MOST_TOLD and (totals := result.official_totals):
-                told = ", ".join(f"{name} {number(value)}" for name, value in totals.items())
+                told = ", ".join(f"{name} {number(value)}" for name, value in list(totals.items())[:TOTALS_TOLD])
                 yield f"{benchmark}, {model}: {told}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -82,8 +82,14 @@ class PairwiseBenchmark:
         """Answers to compare with, by question."""
         other = self._settings.against or predictions[0].model
         own = {answer.id: answer for answer in predictions if answer.model == other}
-        if own:
-            return own
+        return own or self._stored(other)
+
+    def check(self, models: Collection[str]) -> None:
+        """Read the other model's answers, if they are in a file: raises as `read_answers` and `check_answers`."""
+        if self._settings.against is not None and self._settings.against not in models:
+            self._stored(self._settings.against)
+
+    def _stored(self, other: str) -> dict[str, Prediction]:
         found = read_answers(*split_name(other), self._settings.label)
         check_answers(other, found, self.rows())
         return found

@@ -15,7 +15,7 @@ from tunalm.cli.app import app
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EXIT_FAILED_ROWS, DataError
-from tunalm.evaluation import run
+from tunalm.evaluation import check, run
 from tunalm.recipe import Evaluate
 
 QUESTIONS = [
@@ -205,3 +205,10 @@ def test_reviews_without_scores_are_counted_and_end_with_their_exit_code(tmp_pat
     code, output, results = scored(tmp_path, "--reviews", jsonl(tmp_path / "reviews.jsonl", reviews))
     assert (code, results["vicuna"]["unjudged"], results["vicuna"]["win"]) == (EXIT_FAILED_ROWS, 50.0, 50.0)
     assert "1 of 2 without a verdict; the first: the review has no two scores on its first line" in output
+
+
+def test_stored_answers_that_do_not_fit_are_found_before_any_model_is_asked(tmp_path: Path) -> None:
+    rows = [{"id": "1", "output": "x"}]
+    with pytest.raises(DataError, match=r"no answer to \d+ of \d+ questions"):
+        check(evaluation(tmp_path, "base", against=jsonl(tmp_path / "one.jsonl", rows)))
+    check(evaluation(tmp_path, "base", "tuna", against="tuna"))
