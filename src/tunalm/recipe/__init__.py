@@ -36,7 +36,7 @@ from tunalm.recipe.engines import (
     VllmSettings,
 )
 from tunalm.recipe.evaluation import BENCHMARKS, Benchmark, Evaluate
-from tunalm.recipe.feedback import RANKERS, Rank, Sample
+from tunalm.recipe.feedback import RANKERS, Rank, Sample, SimulatedJudge
 from tunalm.recipe.training import FromLists, Ppo, Proxy, Reinforce, Sft, Train, Training
 from tunalm.recipe.walking import Found, map_sources, replaced, settings_in, sources_in, walk
 
@@ -112,6 +112,7 @@ __all__ = [
     "Served",
     "Settings",
     "Sft",
+    "SimulatedJudge",
     "Source",
     "Stage",
     "Train",

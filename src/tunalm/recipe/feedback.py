@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tunalm.errors import did_you_mean
 from tunalm.extensions import is_object, object_identity
-from tunalm.recipe.base import Data, Produces, Prompting, ProxySource, ResponsesSource, Sliced, Stage
+from tunalm.recipe.base import Data, Produces, Prompting, ProxySource, ResponsesSource, Settings, Sliced, Stage
 from tunalm.recipe.engines import EngineSettings, spelled_out
 
 
@@ -48,9 +48,25 @@ RANKERS = {
     "likelihood": "tunalm.ranking.likelihood:LikelihoodRanker",
     "judge": "tunalm.ranking.judge.ranker:JudgeRanker",
     "proxy": "tunalm.ranking.proxy:ProxyRanker",
+    "simulated": "tunalm.ranking.simulated:SimulatedRanker",
     "verifier": "tunalm.ranking.verifier:VerifierRanker",
 }
 """`by` in a recipe -> module:class; one row adds a ranker. The module is imported when the stage runs, not before."""
+
+
+class SimulatedJudge(Settings):
+    """One judge of a pool that stands for people."""
+
+    engine: EngineSettings
+    """Who answers."""
+    style: Literal["plain", "strict", "helpful", "detailed", "brief"] = "plain"
+    """What it is told to look at."""
+    prompt: str | None = None
+    """What it is told, in place of the words of `style`."""
+    temperature: float = Field(1.0, ge=0)
+    """Of its answers."""
+
+    _short = field_validator("engine", mode="before")(spelled_out)
 
 
 class Rank(Stage, Sliced, Prompting):
@@ -60,8 +76,8 @@ class Rank(Stage, Sliced, Prompting):
     kind: Literal["rank"] = "rank"
     by: str
     """`likelihood`: Eq. 3 (section 2.2); `judge`: a model scores them in context (section 2.3); `proxy`: a small model
-    that has learned from a judge scores them; `verifier`: a program checks them; or a ranker of your own, as
-    FILE.py:NAME or package.module:NAME."""
+    that has learned from a judge scores them; `verifier`: a program checks them; `simulated`: a pool of judges stands
+    for people (AlpacaFarm); or a ranker of your own, as FILE.py:NAME or package.module:NAME."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What a ranker of your own is told; it checks them itself."""
     responses: ResponsesSource
@@ -109,7 +125,11 @@ class Rank(Stage, Sliced, Prompting):
     """Share of the lists with which the judge is tested by one more call: with a response beside the others that is
     certainly the worst, or that is there twice. The result is in the report and has no influence on the ranks."""
     max_new_tokens: int = Field(1024, ge=1)
-    """Room for the judge's reply (`by: judge`)."""
+    """Room for the judge's reply (`by: judge`, `by: simulated`)."""
+    pool: list[SimulatedJudge] = Field(default_factory=list)
+    """The judges of `by: simulated`; each pair is shown to one of them."""
+    flip: float = Field(0.25, ge=0, le=1)
+    """Probability that the label of a pair is turned round, as people's noise (`by: simulated`)."""
 
     _short = field_validator("engine", mode="before")(spelled_out)
 
@@ -141,6 +161,8 @@ class Rank(Stage, Sliced, Prompting):
             raise ValueError(f"fallback needs a ranker that says how sure it is (by: proxy), not by: {self.by}")
         if self.by != "proxy" and (self.template or self.template_args):
             raise ValueError(f"template is that of a proxy (by: proxy); by: {self.by} has none")
+        if (self.by == "simulated") != bool(self.pool):
+            raise ValueError("by: simulated and pool: [{engine: ...}, ...] go together")
         if (self.by == "proxy") != (self.model is not None):
             raise ValueError("by: proxy and model: ... go together")
         if self.options and not is_object(self.by):
