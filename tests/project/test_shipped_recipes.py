@@ -30,6 +30,7 @@ SYSTEMS = {
     "tuna": {"alpaca", "tuna_p", "tuna"},
     "tuna_cp": {"tuna_cp_13k", "tuna_cp_39k", "tuna_cp_52k"},
     "mix_tuna": {"mix_tuna_52k", "mix_tuna_104k"},
+    "ppo_sim": {"ppo_sim", "ppo_sim_gpt4_20k"},
 }
 """Models of the paper by the recipe that makes them."""
 
