@@ -27,7 +27,7 @@ QUICK = {
     "evaluate": ["max_new_tokens=8", "bootstrap_samples=100"],
 }
 """What the stages of a kind are given."""
-PARTS = ("alpaca", "alpaca_mul", "tuna_p", "tuna_c", "tuna_c_prm", "tuna_cp", "mix_tuna")
+PARTS = ("alpaca", "alpaca_mul", "tuna_p", "tuna_c", "tuna_c_prm", "tuna_cp", "mix_tuna", "ppo_sim")
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,8 @@ def reply_to(prompt: str) -> str:
     """What the judge says."""
     if PAIR in prompt:
         return "Both were read.\n[[C]]"
+    if "Which response is better?" in prompt:
+        return "1"
     if PUBLISHED_PAIR in " ".join(prompt.split()):
         return "8 8\nBoth were read."
     return (by_length if AUDITED in prompt else paper_reply)(responses_shown(prompt))
