@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.measure import machine, show, write_json
 from tunalm.calls.context import Calls, StageContext
-from tunalm.data.lists.base import dense_ranks
+from tunalm.data.lists.shapes import dense_ranks
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.huggingface import load_tokenizer
 from tunalm.ranking.proxy import ProxyRanker

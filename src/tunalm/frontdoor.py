@@ -23,6 +23,7 @@ from tunalm.calls.context import Calls
 from tunalm.calls.prices import load_prices
 from tunalm.data import load
 from tunalm.data.files import RawRow
+from tunalm.data.lists import load_lists
 from tunalm.data.shapes import to_instructions
 from tunalm.engines.checking import check_templates, check_weights
 from tunalm.errors import DataError, RecipeError
@@ -30,7 +31,6 @@ from tunalm.progress import console
 from tunalm.recipe import Data, Evaluate, Rank, Sample, Stage, Train
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import EvaluationResults, Instruction, Ranking
-from tunalm.store import read_rows
 
 Engine = str | PathLike[str] | Mapping[str, Any] | BaseModel
 """A model folder, a hub id, `embedded:smollm2`, or the settings of an engine, such as {base_url: ..., model: ...}."""
@@ -288,7 +288,7 @@ def _instructions(given: Instructions, limit: int | None) -> list[Instruction]:
         found = [row for row in rows if isinstance(row, Instruction)]
     else:
         raw = [RawRow(f"instructions[{number}]", _row(row)) for number, row in enumerate(rows)]
-        found = to_instructions(raw)
+        found = to_instructions(raw, "instructions")
     return found[:limit]
 
 
@@ -302,7 +302,7 @@ def _row(given: Any) -> Any:
 
 def _lists(given: Lists) -> list[Ranking]:
     if isinstance(given, str | PathLike):
-        return read_rows(Path(given), Ranking)
+        return load_lists(Path(given))
     lists = []
     for number, row in enumerate(given):
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from scipy.stats import rankdata
 
 from tunalm.data.files import existing_file
-from tunalm.data.lists import stream_rankings
+from tunalm.data.lists import stream_lists
 from tunalm.errors import DataError
 from tunalm.records import Ranking
 
@@ -59,7 +59,7 @@ def read_lists(path: Path) -> list[Ranking]:
     Raises:
         DataError: it cannot be read, or no list in it has ranks.
     """
-    rows = list(stream_rankings(existing_file(str(path))))
+    rows = list(stream_lists(existing_file(str(path))))
     if not any(map(is_ranked, rows)):
         reasons = Counter(row.failure or "no two responses with a rank" for row in rows)
         reason = reasons.most_common(1)[0][0] if rows else "no list at all"

@@ -16,16 +16,17 @@ from rich.table import Table
 from rich.text import Text
 
 from tunalm.data import load
+from tunalm.data.files import existing_file, stream_raw
+from tunalm.data.lists import load_lists
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines import open_engine
 from tunalm.engines.base import NoJournal, Request
 from tunalm.engines.endpoint.probe import examine
 from tunalm.engines.huggingface import hardware, load_tokenizer
-from tunalm.errors import DataError, ModelError
+from tunalm.errors import ModelError
 from tunalm.recipe import Data, EndpointSettings, HuggingFaceSettings, PromptTemplate
 from tunalm.recipe.models import EMBEDDED, embedded_version
 from tunalm.records import Message, Ranking
-from tunalm.store import read_rows
 from tunalm.training.preview import preview
 
 PACKAGES = ("tunalm", "torch", "transformers", "accelerate", "peft", "datasets", "aiohttp", "pydantic")
@@ -51,10 +52,10 @@ def print_preview(rows: Path, model: str, template: PromptTemplate | None, max_l
 
 
 def _ranked_or_plain(path: Path) -> list[Ranking]:
-    try:
-        return read_rows(path, Ranking)
-    except DataError:
-        return [row.with_responses([]) for row in load(Data(source=str(path)))]
+    first = next(stream_raw(existing_file(str(path)))).value
+    if isinstance(first, dict) and "responses" in first:
+        return load_lists(path)
+    return [row.with_responses([]) for row in load(Data(source=str(path)))]
 
 
 def visible(text: str) -> str:

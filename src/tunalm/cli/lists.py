@@ -47,14 +47,14 @@ def convert(
         typer.Option("--pairs", help="Which pairs of a list; best-worst by default, for nemo-rl the whole list."),
     ] = None,
     shape: Annotated[
-        Literal["auto", "tunalm", "lmops", "ultrafeedback", "nectar"],
-        typer.Option("--from", help="Whose shape the rows have; auto goes by the fields of the first one."),
+        Literal["auto", "tunalm", "pairs", "lmops", "ultrafeedback", "nectar"],
+        typer.Option("--from", help="Whose shape the rows have; auto goes by the fields of each."),
     ] = "auto",
 ) -> None:
-    """Turn ranked lists into the formats of TRL and NeMo-RL, and lists of others into those of tunalm."""
+    """Turn ranked lists into the formats of TRL and NeMo-RL, and pairs and lists of others into lists of tunalm."""
     from tunalm.data.exports import Exporter
     from tunalm.data.files import existing_file
-    from tunalm.data.lists import stream_rankings
+    from tunalm.data.lists import stream_lists
     from tunalm.data.streaming import write_stream
     from tunalm.progress import progress
 
@@ -71,7 +71,7 @@ def convert(
         raise DataError(target, found="the file that is read", expected="another one to write", fix="Name another OUT.")
     exporter = Exporter(to, pairs)
     with progress("converting", None) as advance:
-        rankings = stream_rankings(path, None if shape == "auto" else shape)
+        rankings = stream_lists(path, None if shape == "auto" else shape)
         write_stream(target, _some(path, exporter, exporter.rows(_counted(rankings, advance))))
     print(f"{target}: {_said(exporter)}")
 

@@ -1,15 +1,18 @@
 """Raw rows out of a local file: a JSON array, JSONL or Parquet, gzipped or not.
 
-The format is told from the content, not from the name: a `.json` file with one object per line is JSONL.
+The format is told from the content, not from the name: a `.json` file with one object per line is JSONL. JSONL and
+Parquet are read a few rows at a time.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -22,7 +25,11 @@ _LINES = "one JSON object per line, or a JSON array, or Parquet"
 _GZIP = b"\x1f\x8b"
 _START = 4096
 _ROWS_AT_ONCE = 1000
-_UNREADABLE = (OSError, EOFError, zlib.error)
+_LONGEST_LINE = 1 << 26
+"""Bytes of a row in JSONL; a file that unpacks to more without end is no data."""
+_MOST_AT_ONCE = 1 << 30
+"""Bytes, unpacked, of a file that can only be read whole."""
+_MOST_COLUMNS = 1000
 _FORMATS = "a JSON array, JSONL or Parquet file of instructions (.json and .jsonl also gzipped)"
 
 
@@ -60,37 +67,45 @@ def read_raw(path: Path) -> list[RawRow]:
     """Read all rows of a file, with the place of each.
 
     Raises:
-        DataError: the file cannot be read, is broken (the line is named), or has no rows.
+        DataError: as `stream_raw`.
     """
-    content = _content(path)
-    if content.startswith(b"PAR1"):
-        rows = _parquet_rows(path, content)
-    else:
-        text = _decode(path, content)
-        rows = _array_rows(path, text) if text.lstrip().startswith("[") else _line_rows(path, text)
-    if not rows:
-        raise _no_rows(path)
-    return rows
+    return list(stream_raw(path))
 
 
-def stream_raw(path: Path) -> Iterator[RawRow]:
-    """Yield what `read_raw` reads, a few rows at a time where the format allows it: a JSON array is read whole.
+def stream_raw(path: Path, *, lenient: bool = False) -> Iterator[RawRow]:
+    """Yield the rows of a file one after the other, with the place of each.
+
+    Args:
+        path: of the file.
+        lenient: yield the error of a line that is no JSON as its value, and go on.
 
     Raises:
-        DataError: as `read_raw`, but what is wrong further down is met only there.
+        DataError: the file cannot be read, is broken (the line is named when it is reached), or has no rows.
     """
-    start = _start(path)
-    if start.startswith(b"PAR1") and not _is_compressed(path):
-        rows = _parquet_stream(path)
-    elif start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        rows = _line_stream(path)
-    else:
-        rows = iter(read_raw(path))
-    first = next(rows, None)
-    if first is None:
-        raise _no_rows(path)
-    yield first
-    yield from rows
+    try:
+        rows = _rows(path)
+        first = next(rows, None)
+        if first is None:
+            raise DataError(path, found="no rows", expected="at least one", fix="Check the file.")
+        for row in chain([first], rows):
+            if isinstance(row.value, DataError) and not lenient:
+                raise row.value
+            yield row
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            path,
+            found=f"a file that cannot be read ({getattr(error, 'strerror', None) or error})",
+            fix="Check the file's permissions, or fetch it again: it may be cut short.",
+        ) from error
+
+
+def _rows(path: Path) -> Iterator[RawRow]:
+    with _open(path) as file:
+        start = file.read(_START)
+    if start.startswith(b"PAR1"):
+        return _parquet_rows(path)
+    array = start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    return _array_rows(path, _decode(path, _whole(path))) if array else _line_rows(path)
 
 
 def _names(folder: Path) -> list[str]:
@@ -100,44 +115,19 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _content(path: Path) -> bytes:
-    """Bytes of the file, decompressed."""
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(_GZIP) else content
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
-
-
-def _start(path: Path) -> bytes:
-    """The first bytes of the file, decompressed."""
-    try:
-        with _open(path) as file:
-            return file.read(_START)
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
-
-
 def _open(path: Path) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path)) if _is_compressed(path) else open(path, "rb")
-
-
-def _is_compressed(path: Path) -> bool:
+    """The file, unpacked."""
     with open(path, "rb") as file:
-        return file.read(len(_GZIP)) == _GZIP
+        packed = file.read(len(_GZIP)) == _GZIP
+    return cast(BinaryIO, gzip.open(path)) if packed else open(path, "rb")
 
 
-def _no_rows(path: Path) -> DataError:
-    return DataError(path, found="no rows", expected="at least one instruction", fix="Check the file.")
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(
-        path,
-        found=f"a file that cannot be read ({getattr(error, 'strerror', None) or error})",
-        expected=_FORMATS,
-        fix="Check the file's permissions, or fetch it again: it may be cut short.",
-    )
+def _whole(path: Path) -> bytes:
+    with _open(path) as file:
+        content = file.read(_MOST_AT_ONCE + 1)
+    if len(content) > _MOST_AT_ONCE:
+        raise DataError(path, found="more than 1 GiB that can only be read whole", fix="Write it as plain JSONL.")
+    return content
 
 
 def _decode(path: Path, content: bytes, first_line: int = 1) -> str:
@@ -149,7 +139,6 @@ def _decode(path: Path, content: bytes, first_line: int = 1) -> str:
         raise DataError(
             f"{path}:{line}",
             found=f"byte 0x{error.object[error.start]:02x}, which is not UTF-8",
-            expected=_FORMATS,
             fix="Save the file as UTF-8.",
         ) from error
 
@@ -170,31 +159,26 @@ def _parse(text: str, path: Path, first_line: int, expected: str) -> Any:
         ) from error
 
 
-def _line_rows(path: Path, text: str) -> list[RawRow]:
+def _line_rows(path: Path) -> Iterator[RawRow]:
     # Not str.splitlines: JSON strings may hold U+2028 and its like, which end no line here.
-    return [
-        RawRow(f"{path}:{number}", _parse(line, path, number, _LINES))
-        for number, line in enumerate(text.split("\n"), start=1)
-        if line.strip()
-    ]
-
-
-def _line_stream(path: Path) -> Iterator[RawRow]:
-    try:
-        with _open(path) as file:
-            for number, content in enumerate(file, start=1):
+    with _open(path) as file:
+        number = 0
+        while content := file.readline(_LONGEST_LINE + 1):
+            number += 1
+            if len(content) > _LONGEST_LINE:
+                raise DataError(f"{path}:{number}", found="a line of more than 64 MiB", fix="Check the file.")
+            try:
                 line = _decode(path, content, number)
                 if line.strip():
-                    yield RawRow(f"{path}:{number}", _parse(line, path, number, _LINES))
-    except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+                    yield RawRow(f"{path}:{number}", _parse(line.rstrip("\r\n"), path, number, _LINES))
+            except DataError as error:
+                yield RawRow(f"{path}:{number}", error)
 
 
-def _array_rows(path: Path, text: str) -> list[RawRow]:
+def _array_rows(path: Path, text: str) -> Iterator[RawRow]:
     count = len(_parse(text, path, 1, "a JSON array of objects"))
     # The whole is known to be right, so what is left to find out is the line on which each element begins.
     decoder = json.JSONDecoder()
-    rows: list[RawRow] = []
     end = text.index("[") + 1
     line = 1 + text.count("\n", 0, end)
     for number in range(1, count + 1):
@@ -203,32 +187,28 @@ def _array_rows(path: Path, text: str) -> list[RawRow]:
             start += 1
         line += text.count("\n", end, start)
         value, end = decoder.raw_decode(text, start)
-        rows.append(RawRow(f"{path}:{line}, row {number}", value))
+        yield RawRow(f"{path}:{line}, row {number}", value)
         line += text.count("\n", start, end)
-    return rows
 
 
-def _parquet_rows(path: Path, content: bytes) -> list[RawRow]:
-    import pyarrow
-
-    return list(_parquet_stream(path, pyarrow.BufferReader(content)))
-
-
-def _parquet_stream(path: Path, source: Any = None) -> Iterator[RawRow]:
-    """Rows of a Parquet file, or of the `source` that has its content."""
+def _parquet_rows(path: Path) -> Iterator[RawRow]:
     import pyarrow
     import pyarrow.parquet
 
     number = 0
-    try:
-        for batch in pyarrow.parquet.ParquetFile(source or path).iter_batches(_ROWS_AT_ONCE):
-            for value in batch.to_pylist():
-                number += 1
-                yield RawRow(f"{path}, row {number}", value)
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            path,
-            found=f"Parquet that cannot be read ({str(error).splitlines()[0]})",
-            expected=_FORMATS,
-            fix="Fetch or write the file again.",
-        ) from error
+    with _open(path) as file:
+        source = io.BytesIO(_whole(path)) if isinstance(file, gzip.GzipFile) else file
+        try:
+            parquet = pyarrow.parquet.ParquetFile(source)
+            if (columns := len(parquet.schema_arrow)) > _MOST_COLUMNS:
+                raise DataError(path, found=f"{columns} columns", fix="Check the file.")
+            for batch in parquet.iter_batches(_ROWS_AT_ONCE):
+                for value in batch.to_pylist():
+                    number += 1
+                    yield RawRow(f"{path}, row {number}", value)
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            raise DataError(
+                path,
+                found=f"Parquet that cannot be read ({str(error).splitlines()[0]})",
+                fix="Fetch or write the file again.",
+            ) from error

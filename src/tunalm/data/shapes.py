@@ -1,92 +1,142 @@
 """The shapes that a row of instruction data may have, one model each, and how each becomes an `Instruction`.
 
-    Alpaca         {instruction, input, output}, or in Dolly's words {instruction, context, response}
+    plain          {instruction, input, output}, in Dolly's words {instruction, context, response}, or in those of
+                   tunalm {instruction, input, reference, history, task, checker}; a ranked row is one of these
     messages       {messages: [{role, content}, ...]}
     ShareGPT       {conversations: [{from, value}, ...]}
     self-instruct  {instruction, instances: [{input, output}, ...]}    only the first instance is taken
     FastChat       {question_id, category, turns: [text, ...] or text}    only the first turn is taken
-    tunalm         {instruction, input, reference, history, task, checker}    a ranked row is one of these
 
-Every shape may carry an `id`. To add one, write a model with `pattern` and `fields` and give it a row in `SHAPES`.
+Every shape may carry an `id`, and the first three a `system` message. A field that is not read is kept under its name,
+or refused if it would change what the row means (see `rows.MATTERS`). To add a shape, write a model with `pattern` and
+`fields` and give it a row in `SHAPES`.
 """
 
 from __future__ import annotations
 
-import reprlib
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    AliasChoices,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from tunalm.data.files import RawRow
+from tunalm.data.rows import (
+    Faults,
+    NotBlank,
+    RowId,
+    Shape,
+    checked,
+    list_fields,
+    mapping,
+    require_storable,
+    text_or_none,
+    validate,
+)
 from tunalm.errors import DataError
-from tunalm.progress import progress
-from tunalm.records import Instruction, Message
+from tunalm.records import Instruction, Message, Ranking
+
+_OF_A_RANKING = frozenset(Ranking.model_fields) - frozenset(Instruction.model_fields)
+_OF_TURNS = frozenset(
+    {"tool_calls", "function_call", "tool_call_id", "reasoning_content", "thinking", "images", "loss"}
+)
+"""Fields of a turn that matter to other tools, and are refused."""
+_SPEAKERS = {"human": "user", "gpt": "assistant"}
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is empty")
-    return text
-
-
-def _number_as_text(value: object) -> object:
-    """An id may be a whole number."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _reference(text: str | None) -> str | None:
-    """A response without any text is no response."""
-    return text if text and text.strip() else None
-
-
-NotBlank = Annotated[str, AfterValidator(_not_blank)]
-
-
-class Shape(BaseModel):
-    """Base of the shapes. Fields that a shape does not name are ignored."""
-
-    model_config = ConfigDict(strict=True)
-    pattern: ClassVar[str]
-    """How a row looks, for error messages."""
-
-    id: Annotated[NotBlank | None, BeforeValidator(_number_as_text)] = None
+class InstructionShape(Shape):
+    """Base of the shapes of instructions."""
 
     def to_instruction(self, default_id: str) -> Instruction:
         """Return the row as an instruction; `default_id` is for a row that brings no id."""
-        return Instruction(id=default_id if self.id is None else self.id, **self.fields())
+        kept = self.kept({*Instruction.model_fields, *_OF_A_RANKING})
+        return Instruction(id=default_id if self.id is None else self.id, **kept, **self.fields())
 
     @abstractmethod
     def fields(self) -> dict[str, Any]:
-        """All fields of the instruction but its id."""
+        """All fields of the instruction but its id.
+
+        Raises:
+            ValueError: they make none.
+        """
+
+    @model_validator(mode="after")
+    def _makes_one(self) -> Self:
+        self.fields()
+        return self
 
 
-AnyShape = TypeVar("AnyShape", bound=Shape)
+class TurnShape(BaseModel):
+    """One turn of a conversation, as in `Message`."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+    input: str | None = None
+    weight: Literal[0, 1, None] = None
+    """0 keeps an assistant's turn from being learned."""
+
+    @model_validator(mode="after")
+    def _reads_what_matters(self) -> Self:
+        for name, value in (self.model_extra or {}).items():
+            if name in _OF_TURNS and value:
+                raise ValueError(f"the field '{name}' of a turn, which is not read")
+        return self
+
+    def to_message(self) -> Message:
+        """Return the turn as a record."""
+        return Message(role=self.role, content=self.content, input=self.input or "")
 
 
-class Alpaca(Shape):
-    """A row as in the Alpaca data."""
+def _pairs_as_turns(value: object) -> object:
+    """Earlier turns that are given as [[question, answer], ...]."""
+    if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+        return value
+    roles = ("user", "assistant")
+    return [{"role": role, "content": text} for pair in value for role, text in zip(roles, pair, strict=True)]
 
-    pattern = "an Alpaca row {instruction, input, output}"
+
+def sharegpt_turn(value: object) -> object:
+    """A turn of ShareGPT in the words of `Message`."""
+    if not isinstance(value, dict) or "from" not in value:
+        return value
+    others = {name: each for name, each in value.items() if name not in ("from", "value")}
+    speaker = value["from"]
+    role = _SPEAKERS.get(speaker, speaker) if isinstance(speaker, str) else speaker
+    return {**others, "role": role, "content": value.get("value")}
+
+
+class Plain(InstructionShape):
+    """One instruction, in one of three vocabularies."""
+
+    pattern = "a row {instruction, input, output} or {instruction, input, reference, history, task, checker}"
 
     instruction: NotBlank
     input: str | None = Field(None, validation_alias=AliasChoices("input", "context"))
-    output: str | None = Field(validation_alias=AliasChoices("output", "response"))
+    output: str | None = Field(None, validation_alias=AliasChoices("output", "response", "reference"))
+    system: str | None = None
+    history: Annotated[list[TurnShape] | None, BeforeValidator(_pairs_as_turns)] = None
+    task: str | None = None
+    checker: dict[str, Any] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ranked_row(cls, row: Any) -> Any:
+        """What only a ranked row has says nothing of its instruction."""
+        ranked = isinstance(row, dict) and "responses" in row
+        return {name: value for name, value in row.items() if name not in _OF_A_RANKING} if ranked else row
 
     def fields(self) -> dict[str, Any]:
-        """See `Shape`."""
-        return {"instruction": self.instruction, "input": self.input or "", "reference": _reference(self.output)}
+        """See `InstructionShape`."""
+        return {
+            "instruction": self.instruction,
+            "input": self.input or "",
+            "reference": text_or_none(self.output),
+            "history": with_system(self.system, [turn.to_message() for turn in self.history or []]),
+            "task": self.task,
+            "checker": self.checker,
+        }
 
 
 class Instance(BaseModel):
@@ -96,7 +146,7 @@ class Instance(BaseModel):
     output: str | None
 
 
-class SelfInstruct(Shape):
+class SelfInstruct(InstructionShape):
     """A seed task of self-instruct."""
 
     pattern = "a self-instruct row {instruction, instances: [{input, output}]}"
@@ -105,17 +155,17 @@ class SelfInstruct(Shape):
     instances: list[Instance] = Field(min_length=1)
 
     def fields(self) -> dict[str, Any]:
-        """See `Shape`."""
+        """See `InstructionShape`."""
         first = self.instances[0]
-        return {"instruction": self.instruction, "input": first.input or "", "reference": _reference(first.output)}
+        return {"instruction": self.instruction, "input": first.input or "", "reference": text_or_none(first.output)}
 
 
-class FastChat(Shape):
+class FastChat(InstructionShape):
     """A question of Vicuna QA or MT-bench."""
 
     pattern = "a FastChat row {question_id, category, turns} or {question_id, category, text}"
 
-    id: Annotated[NotBlank, BeforeValidator(_number_as_text)] = Field(validation_alias="question_id")
+    id: RowId = Field(validation_alias="question_id")
     turns: list[NotBlank] = Field(min_length=1, validation_alias=AliasChoices("turns", "text"))
     category: str | None = None
     reference: list[str | None] | None = None
@@ -126,216 +176,93 @@ class FastChat(Shape):
         return [value] if isinstance(value, str) else value
 
     def fields(self) -> dict[str, Any]:
-        """See `Shape`."""
+        """See `InstructionShape`."""
         first = self.reference[0] if self.reference else None
-        return {"instruction": self.turns[0], "task": self.category, "reference": _reference(first)}
+        return {"instruction": self.turns[0], "task": self.category, "reference": text_or_none(first)}
 
 
-class Turn(BaseModel):
-    """One turn of a conversation, as in `Message`."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-    input: str | None = None
-
-    def to_message(self) -> Message:
-        """Return the turn as a record."""
-        return Message(role=self.role, content=self.content, input=self.input or "")
-
-
-class Conversation(Shape):
-    """Base of the shapes that are lists of turns: the last user turn is the instruction, what follows the reference."""
-
-    @abstractmethod
-    def turns(self) -> list[Message]:
-        """The turns in order."""
-
-    @model_validator(mode="after")
-    def _has_instruction(self) -> Self:
-        asked = [turn for turn in self._prompt() if turn.role == "user"]
-        if not asked or self._prompt()[-1].role != "user":
-            raise ValueError("the turns do not end with a user turn, or a user turn and the assistant's reply")
-        if not all(turn.content.strip() for turn in asked):
-            raise ValueError("a user turn is empty")
-        return self
-
-    def _prompt(self) -> list[Message]:
-        """The turns without the final reply."""
-        turns = self.turns()
-        return turns[:-1] if turns and turns[-1].role == "assistant" else turns
-
-    def fields(self) -> dict[str, Any]:
-        """See `Shape`."""
-        *history, asked = self._prompt()
-        last = self.turns()[-1]
-        reference = _reference(last.content) if last.role == "assistant" else None
-        return {"instruction": asked.content, "input": asked.input, "history": history, "reference": reference}
-
-
-class Messages(Conversation):
-    """A conversation as chat models take it."""
+class Messages(InstructionShape):
+    """A conversation as chat models take it: the last user turn is the instruction, a reply to it the reference."""
 
     pattern = "a messages row {messages: [{role, content}]}"
+    ignored = frozenset({"prompt"})
 
-    messages: list[Turn]
+    turns: list[TurnShape] = Field(validation_alias="messages")
+    system: str | None = None
 
-    def turns(self) -> list[Message]:
-        """See `Conversation`."""
-        return [turn.to_message() for turn in self.messages]
-
-
-_SPEAKERS: dict[str, Literal["system", "user", "assistant"]] = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-}
+    def fields(self) -> dict[str, Any]:
+        """See `InstructionShape`."""
+        reply = self.turns[-1] if self.turns and self.turns[-1].role == "assistant" else None
+        asked = [turn.to_message() for turn in (self.turns[:-1] if reply else self.turns)]
+        reference = text_or_none(reply.content) if reply and reply.weight != 0 else None
+        return {**from_turns(asked, self.system), "reference": reference}
 
 
-class ShareGptTurn(BaseModel):
-    """One turn of a ShareGPT row."""
-
-    speaker: Literal["system", "human", "user", "gpt", "assistant"] = Field(alias="from")
-    value: str
-
-
-class ShareGpt(Conversation):
+class ShareGpt(Messages):
     """A conversation as in the ShareGPT data."""
 
     pattern = "a ShareGPT row {conversations: [{from, value}]}"
 
-    conversations: list[ShareGptTurn]
-
-    def turns(self) -> list[Message]:
-        """See `Conversation`."""
-        return [Message(role=_SPEAKERS[turn.speaker], content=turn.value) for turn in self.conversations]
+    turns: list[Annotated[TurnShape, BeforeValidator(sharegpt_turn)]] = Field(validation_alias="conversations")
 
 
-class Tunalm(Shape):
-    """The fields of `Instruction` itself."""
-
-    pattern = "a row {instruction, input, reference, history, task, checker}"
-
-    instruction: NotBlank
-    input: str | None = None
-    reference: str | None = None
-    history: list[Turn] | None = None
-    task: str | None = None
-    checker: dict[str, Any] | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """See `Shape`."""
-        return {
-            "instruction": self.instruction,
-            "input": self.input or "",
-            "reference": _reference(self.reference),
-            "history": [turn.to_message() for turn in self.history or []],
-            "task": self.task,
-            "checker": self.checker,
-        }
-
-
-SHAPES: dict[str, type[Shape]] = {
+SHAPES: dict[str, type[InstructionShape]] = {
     "messages": Messages,
     "conversations": ShareGpt,
     "instances": SelfInstruct,
-    "output": Alpaca,
-    "response": Alpaca,
-    "instruction": Tunalm,
+    "instruction": Plain,
+    "output": Plain,
+    "response": Plain,
     "question_id": FastChat,
 }
 """A field that gives a shape away -> the shape; the first that is there decides."""
 
 
-def to_instructions(rows: Sequence[RawRow]) -> list[Instruction]:
-    """Turn the rows of one file into instructions. The first row decides the shape; a row without an id gets its index.
+def from_turns(turns: list[Message], system: str | None = None) -> dict[str, Any]:
+    """Instruction, input and history of a conversation that ends with what is asked.
 
     Raises:
-        DataError: a row is not of that shape or cannot be stored, or an id is used twice; the place is named.
+        ValueError: it does not, or a turn that asks is empty.
     """
-    shape = _shape(rows[0])
-    instructions = []
-    places: dict[str, str] = {}
-    with progress("Checking rows", len(rows)) as advance:
-        for index, row in enumerate(rows):
-            instruction = validate(shape, row).to_instruction(str(index))
-            _check_storable(instruction, row.where)
-            if instruction.id in places:
-                raise DataError(
-                    row.where,
-                    found=f"id {instruction.id!r} for the second time (first at {places[instruction.id]})",
-                    expected="every id once",
-                    fix="Give each row an id of its own, or remove all ids to have the rows numbered.",
-                )
-            places[instruction.id] = row.where
-            instructions.append(instruction)
-            advance(1)
-    return instructions
+    if not turns or turns[-1].role != "user":
+        raise ValueError("the turns do not end with a user turn, or a user turn and the assistant's reply")
+    if not all(turn.content.strip() for turn in turns if turn.role == "user"):
+        raise ValueError("a user turn is empty")
+    *history, asked = turns
+    return {"instruction": asked.content, "input": asked.input, "history": with_system(system, history)}
 
 
-def _shape(row: RawRow) -> type[Shape]:
+def with_system(system: str | None, history: list[Message]) -> list[Message]:
+    """Earlier turns with a system message in front.
+
+    Raises:
+        ValueError: there is one already.
+    """
+    if not system:
+        return history
+    if history and history[0].role == "system":
+        raise ValueError("a system message beside one among the turns")
+    return [Message(role="system", content=system), *history]
+
+
+def to_instructions(rows: Iterable[RawRow], source: object) -> list[Instruction]:
+    """Turn the rows of one source into instructions. A row without an id gets its index.
+
+    Raises:
+        DataError: rows are of no shape or cannot be stored, or an id is used twice; the places are named.
+    """
+    return list(checked(rows, _to_instruction, Faults(source)))
+
+
+def _to_instruction(row: RawRow, number: int) -> Instruction:
     for field, shape in SHAPES.items():
         if field in mapping(row):
-            return shape
+            instruction = validate(shape, row).to_instruction(str(number))
+            require_storable(instruction, row.where)
+            return instruction
     raise DataError(
         row.where,
         found=list_fields(mapping(row)),
         expected=", or ".join(dict.fromkeys(shape.pattern for shape in SHAPES.values())),
         fix="Rename the fields.",
     )
-
-
-def mapping(row: RawRow) -> dict[str, Any]:
-    """The fields of a row.
-
-    Raises:
-        DataError: it is no object.
-    """
-    if isinstance(row.value, dict):
-        return row.value
-    raise DataError(
-        row.where,
-        found=f"{reprlib.repr(row.value)}, which is no object",
-        expected="a row such as {instruction, input, output} or {messages}",
-        fix="Write every row as a JSON object.",
-    )
-
-
-def list_fields(value: dict[str, Any]) -> str:
-    """The names of the fields, for an error message."""
-    names = [reprlib.repr(name) for name in value]
-    return f"the fields {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}" if names else "no fields"
-
-
-def validate(shape: type[AnyShape], row: RawRow) -> AnyShape:
-    """Check a row of a file against a shape.
-
-    Raises:
-        DataError: it is not of that shape; the first field that is wrong is named.
-    """
-    value = mapping(row)
-    try:
-        return shape.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "missing" and len(first["loc"]) == 1:
-            found = f"no '{field}' among {list_fields(value)}"
-        else:
-            reason = first["msg"].removeprefix("Value error, ")
-            found = f"{field}: {reason} ({reprlib.repr(first['input'])})" if field else reason
-        raise DataError(row.where, found=found, expected=shape.pattern, fix="Correct or remove the row.") from error
-
-
-def _check_storable(instruction: Instruction, where: str) -> None:
-    """Refuse what JSON can spell and we cannot write: half a surrogate pair, or nesting without end."""
-    try:
-        instruction.model_dump_json()
-    except ValueError as error:
-        raise DataError(
-            where,
-            found=f"what no file can hold ({str(error).removeprefix('Error serializing to JSON: ')})",
-            expected="text that can be written as UTF-8, not nested too deep",
-            fix="Correct or remove the row.",
-        ) from error

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from tunalm.data.files import SUFFIXES, RawRow, existing_file, read_raw
+from tunalm.data.files import SUFFIXES, RawRow, existing_file, stream_raw
 from tunalm.data.shapes import to_instructions
 from tunalm.errors import DataError, did_you_mean
 from tunalm.recipe import Data
@@ -68,8 +68,8 @@ def _all_rows(settings: Data) -> list[Instruction]:
     if (split := _checkable_split(settings.source)) is not None:
         return _generate(split)
     if is_hub_dataset(settings.source):
-        return to_instructions(_hub_rows(settings.source, settings.split))
-    return to_instructions(read_raw(existing_file(settings.source)))
+        return to_instructions(_hub_rows(settings.source, settings.split), settings.source)
+    return to_instructions(stream_raw(existing_file(settings.source), lenient=True), settings.source)
 
 
 def _checkable_split(source: str) -> CheckableSplit | None:
@@ -125,5 +125,5 @@ def imitated(lists: Sequence[Ranking]) -> list[Ranking]:
         row.model_copy(update={"id": f"{row.id}/{number}", "reference": response.text, "responses": []})
         for row in lists
         for number, response in enumerate(row.responses)
-        if response.failure is None and response.text
+        if response.failure is None and response.text.strip()
     ]

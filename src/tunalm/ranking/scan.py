@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tunalm.data.lists import load_lists
 from tunalm.errors import DataError
 from tunalm.measures.ranks import kendall_tau, top1_agrees
 from tunalm.progress import progress
@@ -20,7 +21,6 @@ from tunalm.ranking.base import assign_ranks
 from tunalm.ranking.equation3 import LengthUnit, Likelihoods
 from tunalm.ranking.likelihood import kept_likelihoods, list_scores, stored_likelihoods
 from tunalm.records import Ranking
-from tunalm.store import read_rows
 
 FILES = ("rankings.jsonl", "responses.jsonl")
 """What is read of the folder of a stage."""
@@ -81,7 +81,7 @@ def scan(
         DataError: the rows cannot be read, or lack log-probabilities.
     """
     path = next((source / name for name in FILES if (source / name).is_file()), source)
-    lists = [_likelihoods(row, path) for row in read_rows(path, Ranking)[rows]]
+    lists = [_likelihoods(row, path) for row in load_lists(path)[rows]]
     able = [found for found in lists if len(found.known) > 1]
     if not able:
         raise DataError(

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from tunalm.calls.context import Calls, StageContext
+from tunalm.data.lists import load_lists
 from tunalm.engines.base import Request
 from tunalm.errors import DataError
 from tunalm.ranking.base import REASONS_SHOWN, Ranker, unranked
@@ -20,7 +21,7 @@ from tunalm.ranking.likelihood import score_requests, with_reference
 from tunalm.ranking.verifier import Function
 from tunalm.recipe import Rank, Served
 from tunalm.records import Ranking
-from tunalm.store import Summary, read_rows, write_rows
+from tunalm.store import Summary, write_rows
 
 TOO_FEW = "fewer than two responses"
 LEFT_OUT = "the ranker left this list out"
@@ -34,7 +35,7 @@ def run(settings: Rank, context: StageContext) -> Summary:
         EngineError: the judge or the teacher cannot be asked.
     """
     path = Path(settings.responses)
-    lists = read_rows(path, Ranking)
+    lists = load_lists(path)
     rows = lists[settings.select()]
     if lists and not rows:
         raise DataError(path, found=f"none of its {len(lists)} lists in rows '{settings.rows}'", fix="Correct rows.")

@@ -29,13 +29,14 @@ from transformers.utils import logging as transformers_logging
 
 from tunalm.calls.context import StageContext
 from tunalm.data import imitated, load, require_references
+from tunalm.data.lists import load_lists
 from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer
 from tunalm.errors import DataError, StoreError
 from tunalm.progress import console, is_main_process, progress
 from tunalm.recipe import Lists, Sft, Train, Training
 from tunalm.recipe.training import BETAS
 from tunalm.records import Instruction, Ranking
-from tunalm.store import Summary, digest, read_rows, sync_folder, write_json
+from tunalm.store import Summary, digest, sync_folder, write_json
 from tunalm.training.batches import optimizer_steps
 from tunalm.training.checkpoints import CheckpointTimes, full_disk_explained, sync_tree
 from tunalm.training.encoding import Encoded, Imitate
@@ -123,7 +124,7 @@ def run_sft(settings: Sft, context: StageContext) -> Summary:
     require_references(instructions, settings.data.source)
     rows = _as_lists(instructions)
     if settings.responses is not None:
-        rows += imitated(read_rows(Path(settings.responses), Ranking))
+        rows += imitated(load_lists(settings.responses))
     return run_training(settings, settings.model, rows, {}, context.folder, trust_remote_code=context.trust_remote_code)
 
 
@@ -192,7 +193,7 @@ def read_lists(sources: Sequence[Lists]) -> tuple[list[Ranking], list[int]]:
     """
     parts = []
     for lists in sources:
-        part = read_rows(Path(lists.source), Ranking)[lists.select()]
+        part = load_lists(lists.source)[lists.select()]
         _require_lists(part, lists.source)
         parts.append(part)
     rows = parts[0] if len(parts) == 1 else [_renamed(row, number) for number, part in enumerate(parts) for row in part]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tunalm.cli.app import main
-from tunalm.data.lists import stream_rankings
+from tunalm.data.lists import stream_lists
 from tunalm.records import Ranking, Response
 from tunalm.store import write_rows
 
@@ -86,7 +86,7 @@ def test_lists_of_others_become_ours_and_go_on(lists: Path, monkeypatch: pytest.
     source.write_text(json.dumps([{"instruction": "Go.", "completions": completions}]), encoding="utf-8")
     ours = lists.parent / "ours.jsonl"
     assert tunalm(monkeypatch, "convert", source, ours, "--to", "tunalm", "--from", "ultrafeedback") == 0
-    assert [[response.rank for response in row.responses] for row in stream_rankings(ours)] == [[1, 0]]
+    assert [[response.rank for response in row.responses] for row in stream_lists(ours)] == [[1, 0]]
     assert tunalm(monkeypatch, "convert", ours, lists.parent / "pairs.jsonl", "--to", "trl-pairs") == 0
     (pair,) = (lists.parent / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(pair)["chosen"] == [{"role": "assistant", "content": "b"}]

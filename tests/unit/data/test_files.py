@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tunalm.data import files
 from tunalm.data.files import existing_file, read_raw, stream_raw
 from tunalm.errors import DataError
 
@@ -138,7 +139,7 @@ def test_a_broken_file_is_refused_in_one_line_that_names_the_place(
     tmp_path: Path, content: bytes, place: str, reason: str
 ) -> None:
     line = refusal(tmp_path, content)
-    assert line.startswith(f"{place}: found ")
+    assert line.startswith(f"{place}: ")
     assert reason in line
 
 
@@ -205,3 +206,19 @@ def test_a_stream_gives_rows_before_it_meets_what_is_wrong(tmp_path: Path) -> No
     assert [next(rows).value, next(rows).value] == ROWS
     with pytest.raises(DataError, match="rows:3"):
         next(rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (gzip.compress(b"{" + b" " * 5000), "more than"),
+        (gzip.compress(b"[" + b" " * 5000), "more than"),
+        (parquet([{f"c{number}": 1 for number in range(1001)}]), "1001 columns"),
+    ],
+)
+def test_a_file_that_unpacks_without_end_is_one_line(
+    tmp_path: Path, content: bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_LONGEST_LINE", 1000)
+    monkeypatch.setattr(files, "_MOST_AT_ONCE", 1000 if reason == "more than" else 1 << 30)
+    assert reason in refusal(tmp_path, content)

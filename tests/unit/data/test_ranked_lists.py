@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunalm.data.lists import Source, stream_rankings
-from tunalm.data.lists.base import dense_ranks
+from tunalm.data.exports import Exporter
+from tunalm.data.lists import Source, load_lists, stream_lists
+from tunalm.data.lists.shapes import dense_ranks
 from tunalm.data.prompts import alpaca_text
+from tunalm.data.streaming import write_stream
 from tunalm.errors import DataError
-from tunalm.records import Instruction, Ranking, Response
+from tunalm.records import Instruction, Message, Ranking, Response
 
 ULTRAFEEDBACK = {
     "source": "evol_instruct",
@@ -68,7 +70,7 @@ TRAINING = {
 
 def read(folder: Path, rows: Sequence[Any], source: Source | None = None, name: str = "lists.jsonl") -> list[Ranking]:
     (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return list(stream_rankings(folder / name, source))
+    return list(stream_lists(folder / name, source))
 
 
 def ranks(row: Ranking) -> list[int | None]:
@@ -136,14 +138,14 @@ def test_lists_as_the_authors_train_on_them_are_ranked_by_score(tmp_path: Path) 
 def test_a_file_of_the_authors_is_one_array(tmp_path: Path) -> None:
     path = tmp_path / "gpt-4-ranking.json"
     path.write_text(json.dumps([JUDGED, JUDGED | {"id": 8}], indent=4), encoding="utf-8")
-    assert [row.id for row in stream_rankings(path)] == ["7", "8"]
+    assert [row.id for row in stream_lists(path)] == ["7", "8"]
 
 
 def test_our_own_lists_are_read_as_they_are(tmp_path: Path) -> None:
     row = Ranking(id="a", instruction="Go.", responses=[Response(text="x", rank=0, note="kept")], task="t", mine=1)
     path = tmp_path / "lists.jsonl.gz"
     path.write_bytes(gzip.compress(row.model_dump_json().encode()))
-    assert list(stream_rankings(path)) == [row]
+    assert list(stream_lists(path)) == [row]
 
 
 @pytest.mark.parametrize(
@@ -160,19 +162,19 @@ def test_our_own_lists_are_read_as_they_are(tmp_path: Path) -> None:
         (SAMPLED | {"length": [1]}, None, "not of one length"),
         (TRAINING | {"score": [1.0]}, None, "not of one length"),
         (JUDGED | {"rank": ["0"]}, None, "rank.0"),
-        ({"id": "a", "responses": []}, None, "instruction: Field required"),
+        ({"id": "a", "responses": []}, None, "no 'instruction' among"),
     ],
     ids=str,
 )
 def test_a_wrong_row_is_one_line_that_names_it(tmp_path: Path, row: Any, source: Source | None, found: str) -> None:
     with pytest.raises(DataError) as caught:
         read(tmp_path, [row], source)
-    assert str(caught.value).startswith(f"{tmp_path}/lists.jsonl:1: found ")
+    assert str(caught.value).startswith(f"{tmp_path}/lists.jsonl:1: ")
     assert found in str(caught.value)
 
 
 def test_an_id_comes_once(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"lists\.jsonl:2: found id '7' for the second time"):
+    with pytest.raises(DataError, match=r"lists\.jsonl:2: id '7' for the second time"):
         read(tmp_path, [JUDGED, JUDGED])
 
 
@@ -183,3 +185,121 @@ def test_dense_ranks_keep_order_ties_and_gaps(values: list[float | None]) -> Non
     assert [rank is None for rank in found] == [value is None for value in values]
     assert all((a < b) == (ra < rb) for a, ra in known for b, rb in known)
     assert {rank for _, rank in known} == set(range(len({value for value, _ in known})))
+
+
+PAIR = {"prompt": "Hi.", "chosen": "Hello.", "rejected": "No."}
+ASKED = {"role": "user", "content": "Hi."}
+SAID = [{"role": "assistant", "content": text} for text in ("Hello.", "No.")]
+LFACTORY = {"chosen": {"from": "gpt", "value": "Hello."}, "rejected": {"from": "gpt", "value": "No."}}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        PAIR,
+        {"prompt": [ASKED], "chosen": SAID[:1], "rejected": SAID[1:]},
+        {"prompt": "Hi.", "chosen": [ASKED, SAID[0]], "rejected": [ASKED, SAID[1]], "messages": [ASKED, SAID[0]]},
+        {"chosen": [ASKED, SAID[0]], "rejected": [ASKED, SAID[1]]},
+        {"chosen": "\n\nHuman: Hi.\n\nAssistant: Hello.", "rejected": "\n\nHuman: Hi.\n\nAssistant: No."},
+        {"instruction": "Hi.", "input": "", "chosen": "Hello.", "rejected": "No."},
+        {"conversations": [{"from": "human", "value": "Hi."}], **LFACTORY},
+    ],
+    ids=str,
+)
+def test_pairs_are_lists_of_two(tmp_path: Path, row: dict[str, Any]) -> None:
+    (found,) = read(tmp_path, [row])
+    assert [(turn.role, turn.text) for turn in found.messages()] == [("user", "Hi.")]
+    assert [(each.text, each.rank) for each in found.responses] == [("Hello.", 0), ("No.", 1)]
+
+
+def test_what_pairs_carry_is_kept_and_what_is_no_pair_is_named(tmp_path: Path) -> None:
+    scored = PAIR | {"score_chosen": 8.5, "score_rejected": 3.0, "system": "Be kind.", "source": "x", "id": "a"}
+    first, second = read(tmp_path, [scored, scored | {"rejected": "Never."}])
+    assert [turn.text for turn in first.history] == ["Be kind."]
+    assert [each.score for each in first.responses] == [8.5, 3.0]
+    assert (extra(first), first.id, second.id) == ({"source": "x"}, "a", "a/1"), "several pairs of one list"
+    (tie,) = read(tmp_path, [PAIR | {"rejected": "Hello."}])
+    assert ranks(tie) == [0, 0]
+    (empty,) = read(tmp_path, [PAIR | {"chosen": " "}])
+    assert ranks(empty) == [None, 0]
+    other = [{"role": "user", "content": "Bye."}, SAID[1]]
+    for row, reason in (
+        (PAIR | {"tools": [{"name": "f"}]}, "the field 'tools'"),
+        ({"chosen": [ASKED, SAID[0]], "rejected": other}, "the same prompt"),
+        ({"chosen": "a", "rejected": "b"}, "do not end with a user turn"),
+        ({"prompt": "Hi.", "chosen": "a"}, "no 'rejected'"),
+    ):
+        with pytest.raises(DataError, match=reason):
+            read(tmp_path, [row])
+
+
+@pytest.mark.parametrize("to", ["trl-pairs", "trl-tpo"])
+def test_pairs_that_were_written_are_read_again(tmp_path: Path, to: Any) -> None:
+    row = Ranking(
+        id="a",
+        instruction="Add.",
+        input="1 2",
+        reference="3",
+        history=[Message(role="system", content="Be short.")],
+        responses=[Response(text=text, rank=rank) for rank, text in enumerate(["3", "4", "5"])],
+    )
+    found = read(tmp_path, list(Exporter(to, "all").rows([row])))
+    assert [[each.text for each in pair.responses] for pair in found] == [["3", "4"], ["3", "5"], ["4", "5"]]
+    assert [pair.id for pair in found] == ["a", "a/1", "a/2"]
+    assert {pair.reference for pair in found} == {None if to == "trl-pairs" else "3"}
+    assert found[0].history == row.history
+    assert found[0].instruction == "Add.\n\n1 2"
+
+
+def test_ranks_are_made_dense_and_empty_texts_have_none(tmp_path: Path) -> None:
+    responses = [
+        {"text": text, "rank": rank} for text, rank in (("a", 70), (" \n", 0), ("b", 10), ("c", 70), ("d", None))
+    ]
+    (row,) = read(tmp_path, [{"id": "x", "instruction": "Go.", "reference": " ", "responses": responses}])
+    assert ranks(row) == [1, None, 0, 1, None]
+    assert row.reference is None
+    (feedback,) = read(tmp_path, [ULTRAFEEDBACK | {"completions": [{"response": "", "overall_score": 9.0}]}])
+    assert ranks(feedback) == [None]
+
+
+OURS = [{"id": 7, "instruction": "Schön?", "responses": [{"text": "好", "rank": 0}, {"text": "لا", "rank": 1}]}]
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in OURS).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("lists.jsonl", b"\xef\xbb\xbf" + LINES.replace(b"\n", b"\r\n")),
+        ("lists.jsonl.gz", gzip.compress(LINES)),
+        ("lists.json", json.dumps(OURS, indent=1).encode()),
+        ("lists.parquet", None),
+    ],
+)
+def test_stages_read_lists_in_every_format(tmp_path: Path, name: str, content: bytes | None) -> None:
+    path = tmp_path / name
+    if content is None:
+        write_stream(path, OURS)
+    else:
+        path.write_bytes(content)
+    (row,) = load_lists(path)
+    assert (row.id, row.instruction, [each.text for each in row.responses]) == ("7", "Schön?", ["好", "لا"])
+
+
+def test_rows_of_others_are_not_trained_on_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(PAIR), encoding="utf-8")
+    with pytest.raises(DataError, match=r"a row of pairs.*tunalm convert"):
+        load_lists(path)
+
+
+def test_bad_rows_are_reported_together(tmp_path: Path) -> None:
+    path = tmp_path / "lists.jsonl"
+    good = json.dumps(OURS[0] | {"id": None})
+    bad = ['{"id": "a", "instruction": 3, "responses": []}', "rubbish", '"text"', "{}", "[]", "1", "2"]
+    path.write_text("\n".join([good, *bad, good]), encoding="utf-8")
+    with pytest.raises(DataError, match="7 rows that are wrong") as caught:
+        load_lists(path)
+    said = str(caught.value)
+    assert [f"lists.jsonl:{line}: " in said for line in range(1, 10)] == [False, *[True] * 5, False, False, False]
+    assert "and 2 more" in said
+    assert "\n" not in said

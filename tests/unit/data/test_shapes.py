@@ -19,7 +19,7 @@ ALPACA = {"instruction": "Add.", "input": "1 2", "output": "3"}
 
 
 def read(*values: Any) -> list[Instruction]:
-    return to_instructions([RawRow(f"file:{number}", value) for number, value in enumerate(values, start=1)])
+    return to_instructions([RawRow(f"file:{number}", value) for number, value in enumerate(values, start=1)], "file")
 
 
 def refusal(*values: Any) -> str:
@@ -42,7 +42,7 @@ def refusal(*values: Any) -> str:
         ({"instruction": "Add.", "output": " 3\n"}, {"instruction": "Add.", "reference": " 3\n"}),
         (
             {"instruction": "Add.", "context": "1 2", "response": "3", "category": "sums"},
-            {"instruction": "Add.", "input": "1 2", "reference": "3"},
+            {"instruction": "Add.", "input": "1 2", "reference": "3", "category": "sums"},
         ),
         (
             {"instruction": "Add.", "instances": [{"input": "1 2", "output": "3"}, {"input": "4", "output": "5"}]},
@@ -65,7 +65,7 @@ def refusal(*values: Any) -> str:
             {"instruction": "Add.", "reference": "3", "task": "sums", "checker": {"name": "equals", "value": 3}},
             {"instruction": "Add.", "reference": "3", "task": "sums", "checker": {"name": "equals", "value": 3}},
         ),
-        ({"instruction": "Add.", "outputs": {"one model": "3"}}, {"instruction": "Add."}),
+        ({"instruction": "Add.", "outputs": {"m": "3"}}, {"instruction": "Add.", "outputs": {"m": "3"}}),
         ({"instruction": "Null \x00, half moon \U0001f313."}, {"instruction": "Null \x00, half moon \U0001f313."}),
     ],
 )
@@ -126,19 +126,18 @@ def test_other_ids_are_refused(given_id: object) -> None:
 @pytest.mark.parametrize(("first", "second"), [("a", "a"), ("1", 1), (None, "0")])
 def test_an_id_that_is_used_twice_is_refused(first: object, second: object) -> None:
     line = refusal({**ALPACA, "id": first}, {**ALPACA, "id": second})
-    assert line.startswith("file:2: found id '")
+    assert line.startswith("file:2: id '")
     assert "(first at file:1)" in line
 
 
 def test_a_duplicate_is_found_where_places_are_the_same() -> None:
     with pytest.raises(DataError, match="second time"):
-        to_instructions([RawRow("same", {**ALPACA, "id": 1})] * 2)
+        to_instructions([RawRow("same", {**ALPACA, "id": 1})] * 2, "file")
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"instruction": "Add."}, "no 'output' among the fields 'instruction'"),
         ({"output": "3"}, "no 'instruction' among"),
         ({}, "no fields"),
         ({"instruction": " ", "output": "3"}, "instruction: is empty"),
@@ -157,7 +156,7 @@ def test_a_duplicate_is_found_where_places_are_the_same() -> None:
 )
 def test_a_row_that_is_not_like_the_first_is_named(row: object, reason: str) -> None:
     line = refusal(ALPACA, row)
-    assert line.startswith("file:2: found ")
+    assert line.startswith("file:2: ")
     assert reason in line
 
 
@@ -179,8 +178,8 @@ TURNS_REASON = "the turns do not end with a user turn, or a user turn and the as
         ({"messages": [{"role": "user", "content": None}]}, "messages.0.content: "),
         ({"messages": [{"role": "user"}]}, "messages.0.content: "),
         ({"messages": ["Hi."]}, "messages.0: "),
-        ({"conversations": [{"from": "bing", "value": "Hi."}]}, "conversations.0.from: "),
-        ({"conversations": [{"role": "user", "content": "Hi."}]}, "conversations.0.from: "),
+        ({"conversations": [{"from": "bing", "value": "Hi."}]}, "conversations.0.role: "),
+        ({"conversations": [{"from": ["human"], "value": "Hi."}]}, "conversations.0.role: "),
         ({"instruction": "Add.", "instances": []}, "instances: "),
         ({"instruction": "Add.", "instances": [{"input": "1 2"}]}, "instances.0.output: "),
         ({"instruction": "Add.", "history": [{"role": "user"}]}, "history.0.content: "),
@@ -208,7 +207,7 @@ def test_a_first_row_that_is_wrong_is_named(row: object, reason: str) -> None:
     ],
 )
 def test_half_a_surrogate_pair_is_refused_before_it_fails_to_be_written(row: object) -> None:
-    assert refusal(row).startswith("file:1: found ")
+    assert refusal(row).startswith("file:1: ")
 
 
 def test_a_checker_that_is_nested_without_end_is_refused() -> None:
@@ -218,9 +217,58 @@ def test_a_checker_that_is_nested_without_end_is_refused() -> None:
     assert "depth" in refusal({"instruction": "Add.", "checker": {"value": nested}})
 
 
-@pytest.mark.parametrize("extra", ["\ud800", float("nan"), None, {"a": [1]}])
-def test_fields_of_no_shape_are_ignored_whatever_they_hold(extra: object) -> None:
-    assert read({**ALPACA, "subsets": extra}) == read(ALPACA)
+@pytest.mark.parametrize("extra", [None, 3, "x", {"a": [1]}])
+def test_fields_of_no_shape_are_kept_and_counted(extra: object, capsys: pytest.CaptureFixture[str]) -> None:
+    found = read(ALPACA, {**ALPACA, "subsets": extra, "more": 1}, {**ALPACA, "subsets": 2})
+    assert [row.model_extra for row in found] == [{}, {"subsets": extra, "more": 1}, {"subsets": 2}]
+    assert "subsets (2), more (1)" in capsys.readouterr().err
+
+
+TURNS = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
+SHARED = [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "yo"}]
+
+
+@pytest.mark.parametrize(
+    ("row", "conversation", "reference"),
+    [
+        ({**ALPACA, "system": "Be rude."}, ["Be rude.", "Add.\n\n1 2"], "3"),
+        ({**ALPACA, "history": [["Hi", "Hello"], ["And?", "Yes"]]}, ["Hi", "Hello", "And?", "Yes", "Add.\n\n1 2"], "3"),
+        ({**ALPACA, "system": "", "history": [], "tools": "[]", "weight": None}, ["Add.\n\n1 2"], "3"),
+        ({"messages": TURNS, "system": "Be rude."}, ["Be rude.", "hi"], "yo"),
+        ({"conversations": SHARED, "system": "Be rude.", "tools": "[]"}, ["Be rude.", "hi"], "yo"),
+        ({"conversations": TURNS}, ["hi"], "yo"),
+        ({"messages": [TURNS[0], {**TURNS[1], "weight": 0}]}, ["hi"], None),
+        ({"messages": [TURNS[0], {**TURNS[1], "weight": 1}]}, ["hi"], "yo"),
+    ],
+)
+def test_context_beside_a_known_shape_is_read(row: Any, conversation: list[str], reference: str | None) -> None:
+    (found,) = read(row)
+    assert [turn.text for turn in found.messages()] == conversation
+    assert found.reference == reference
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ({**ALPACA, "tools": '[{"name": "f"}]'}, "'tools'"),
+        ({**ALPACA, "weight": 0.5}, "'weight'"),
+        ({**ALPACA, "images": ["a.png"]}, "'images'"),
+        ({**ALPACA, "chosen": "3", "rejected": "4"}, "'chosen'"),
+        ({**ALPACA, "response": "4"}, "'response'"),
+        ({"messages": TURNS, "history": [["a", "b"]]}, "'history'"),
+        ({"messages": TURNS, "tools": [{"name": "f"}]}, "'tools'"),
+        ({"messages": [TURNS[0], {**TURNS[1], "weight": 0.5}]}, "messages.1.weight"),
+        ({"messages": [TURNS[0], {**TURNS[1], "tool_calls": [1]}]}, "'tool_calls'"),
+        ({"messages": [{"role": "system", "content": "Be kind."}, *TURNS], "system": "Be rude."}, "system message"),
+    ],
+)
+def test_context_that_is_not_read_is_refused_by_name(row: Any, named: str) -> None:
+    assert named in refusal(row)
+
+
+def test_every_row_decides_its_own_shape() -> None:
+    found = read({"instruction": "a"}, {"instruction": "b", "output": "B"}, {"messages": TURNS})
+    assert [row.reference for row in found] == [None, "B", "yo"]
 
 
 FIELDS = ["id", "instruction", "input", "output", "response", "reference", "task", "checker", "history", "instances"]

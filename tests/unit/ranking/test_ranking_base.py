@@ -135,5 +135,5 @@ def test_no_rows_and_repeated_ids_are_refused(tmp_path: Path) -> None:
         run(tmp_path)
     with pytest.raises(DataError, match="none of its 1 lists in rows '5:'"):
         run(tmp_path, likelihoods(-1.0, -2.0), rows="5:")
-    with pytest.raises(DataError, match="2 rows with the id 'a'"):
+    with pytest.raises(DataError, match="id 'a' for the second time"):
         run(tmp_path, likelihoods(-1.0, -2.0, name="a"), likelihoods(-1.0, -2.0, name="a"))

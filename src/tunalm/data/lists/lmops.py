@@ -6,12 +6,13 @@ Which fields they have is what their README and their scripts say.
 from __future__ import annotations
 
 import re
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 from pydantic import BaseModel, Field, FiniteFloat, model_validator
 
-from tunalm.data.lists.base import RankedShape, dense_ranks, require_one_each
-from tunalm.data.shapes import NotBlank
+from tunalm.data.lists.shapes import RankedShape, dense_ranks
+from tunalm.data.rows import NotBlank
 from tunalm.records import Response
 
 JUDGE = "judge gpt-4"
@@ -21,6 +22,16 @@ STUDENT = "tuna_p"
 _ALPACA = re.compile(
     r".*?### Instruction:\n(?P<instruction>.*?)(?:\n\n### Input:\n(?P<input>.*?))?\n\n### Response:\s*", re.DOTALL
 )
+
+
+def _require_one_each(**lists: Sequence[Any]) -> None:
+    """Make sure that lists which belong together have one length.
+
+    Raises:
+        ValueError: they have not.
+    """
+    if len({len(values) for values in lists.values()}) > 1:
+        raise ValueError(f"{', '.join(lists)} are not of one length")
 
 
 class AlpacaRow(BaseModel):
@@ -41,13 +52,9 @@ class LmopsSampled(RankedShape):
     logprob: list[FiniteFloat]
     length: list[int]
 
-    @model_validator(mode="after")
-    def _one_each(self) -> Self:
-        require_one_each(text=self.text, logprob=self.logprob, length=self.length)
-        return self
-
     def fields(self) -> dict[str, Any]:
-        """See `Shape`."""
+        """See `RankedShape`."""
+        _require_one_each(text=self.text, logprob=self.logprob, length=self.length)
         responses = [
             Response(text=text, logprob=logprob, num_tokens=length, model=TEACHER)
             for text, logprob, length in zip(self.text, self.logprob, self.length, strict=True)
@@ -81,7 +88,7 @@ class LmopsJudged(RankedShape):
         return {**row, "rank": row["ranks"]} if isinstance(row, dict) and "ranks" in row and "rank" not in row else row
 
     def fields(self) -> dict[str, Any]:
-        """See `Shape`."""
+        """See `RankedShape`."""
         task = _from_template(self.instruct) | {
             "ranked_by": JUDGE,
             "judgement": {"reference": self.response_4, "reply": self.gpt_eval, "ranking": self.order},
@@ -105,13 +112,9 @@ class LmopsTraining(RankedShape):
     output: list[str] = Field(min_length=1)
     score: list[FiniteFloat]
 
-    @model_validator(mode="after")
-    def _one_each(self) -> Self:
-        require_one_each(output=self.output, score=self.score)
-        return self
-
     def fields(self) -> dict[str, Any]:
-        """See `Shape`."""
+        """See `RankedShape`."""
+        _require_one_each(output=self.output, score=self.score)
         ranks = dense_ranks([-score for score in self.score])
         responses = [
             Response(text=text, score=score, rank=rank)

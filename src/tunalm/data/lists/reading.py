@@ -1,4 +1,4 @@
-"""Ranked lists out of a file, whoever wrote it."""
+"""Ranked lists out of a file, whoever wrote it, for every command and stage that reads some."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from tunalm.data.files import RawRow, stream_raw
-from tunalm.data.lists.base import RankedShape
+from tunalm.data.files import RawRow, existing_file, stream_raw
 from tunalm.data.lists.lmops import LmopsJudged, LmopsSampled, LmopsTraining
-from tunalm.data.lists.nectar import Nectar
-from tunalm.data.lists.ultrafeedback import UltraFeedback
-from tunalm.data.shapes import list_fields, mapping, validate
+from tunalm.data.lists.shapes import Nectar, Pairs, RankedShape, UltraFeedback
+from tunalm.data.rows import Faults, checked, list_fields, mapping, require_storable, text_or_none, validate
 from tunalm.errors import DataError
 from tunalm.records import Ranking
 
-Source = Literal["tunalm", "lmops", "ultrafeedback", "nectar"]
+Source = Literal["tunalm", "lmops", "ultrafeedback", "nectar", "pairs"]
 
 PATTERN = "a ranked row {id, instruction, responses: [{text, rank}]}"
 
 SHAPES: dict[str, tuple[Source, type[RankedShape] | None]] = {
     "responses": ("tunalm", None),
+    "chosen": ("pairs", Pairs),
     "orig": ("lmops", LmopsSampled),
     "generation": ("lmops", LmopsJudged),
     "output": ("lmops", LmopsTraining),
@@ -32,51 +29,64 @@ SHAPES: dict[str, tuple[Source, type[RankedShape] | None]] = {
 """A field that gives a shape away -> whose it is, and the shape; None is `Ranking` itself. The first one decides."""
 
 
-def stream_rankings(path: Path, source: Source | None = None) -> Iterator[Ranking]:
-    """Yield the ranked lists of a file, one after the other. A row without an id gets its index.
+def load_lists(path: Path | str) -> list[Ranking]:
+    """Read ranked lists, or lists that are still to be ranked, with dense ranks.
+
+    Raises:
+        DataError: as `stream_lists`; or rows are pairs, or lists of others, which `tunalm convert` turns into lists.
+    """
+    rows = stream_raw(existing_file(str(path)), lenient=True)
+    return list(checked(rows, _only_ours, Faults(path), tell=False))
+
+
+def stream_lists(path: Path, source: Source | None = None) -> Iterator[Ranking]:
+    """Yield the lists of a file, one after the other. A row without an id gets its index.
+
+    Ranks become dense: 0, 1, 2 ..., equal ones stay equal. An empty reference is none, and an empty response has no
+    rank. Pairs that share an id get ids of their own.
 
     Args:
         path: JSONL, JSON or Parquet, also gzipped.
-        source: whose shape the rows have; None finds out from the first row.
+        source: whose shape the rows have; None finds out from each row.
 
     Raises:
-        DataError: a row is of no such shape, or an id comes twice; the place is named.
+        DataError: rows are of no such shape, or an id comes twice; the places are named.
     """
-    places: dict[str, str] = {}
-    shape: type[RankedShape] | None = None
-    for index, row in enumerate(stream_raw(path)):
-        if not index:
-            shape = _shape(row, source)
-        ranking = _as_ranking(row, index) if shape is None else validate(shape, row).to_ranking(str(index))
-        if ranking.id in places:
-            raise DataError(
-                row.where,
-                found=f"id {ranking.id!r} for the second time (first at {places[ranking.id]})",
-                expected="every id once",
-                fix="Give each row an id of its own, or remove all ids to have the rows numbered.",
-            )
-        places[ranking.id] = row.where
-        yield ranking
+
+    def read(row: RawRow, number: int) -> Ranking:
+        return _to_ranking(row, number, source)
+
+    return checked(stream_raw(path, lenient=True), read, Faults(path), rename=lambda row: "chosen" in mapping(row))
 
 
-def _shape(row: RawRow, source: Source | None) -> type[RankedShape] | None:
+def _only_ours(row: RawRow, number: int) -> Ranking:
+    if "responses" not in mapping(row):
+        other = next((owner for field, (owner, _) in SHAPES.items() if field in mapping(row)), None)
+        raise DataError(
+            row.where,
+            found=f"{list_fields(mapping(row))}{f', a row of {other}' if other else ''}",
+            expected=PATTERN,
+            fix="Run `tunalm convert IN OUT.jsonl --to tunalm` first." if other else "Correct or remove the row.",
+        )
+    return _to_ranking(row, number, "tunalm")
+
+
+def _to_ranking(row: RawRow, number: int, source: Source | None) -> Ranking:
+    fields = mapping(row)
     for field, (owner, shape) in SHAPES.items():
-        if field in mapping(row) and source in (None, owner):
-            return shape
+        if field in fields and source in (None, owner):
+            ranking = _ours(row, number) if shape is None else validate(shape, row).to_ranking(str(number))
+            require_storable(ranking, row.where)
+            return ranking.model_copy(update={"reference": text_or_none(ranking.reference)}).with_dense_ranks()
     wanted = [shape.pattern if shape else PATTERN for owner, shape in SHAPES.values() if source in (None, owner)]
     raise DataError(
-        row.where, found=list_fields(mapping(row)), expected=", or ".join(wanted), fix="Check the file and --from."
+        row.where, found=list_fields(fields), expected=", or ".join(wanted), fix="Check the file and --from."
     )
 
 
-def _as_ranking(row: RawRow, index: int) -> Ranking:
+def _ours(row: RawRow, number: int) -> Ranking:
     fields = mapping(row)
-    name = fields.get("id", index)
-    try:
-        return Ranking.model_validate({**fields, "id": str(name) if isinstance(name, int) else name})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise DataError(
-            row.where, found=f"{place}: {first['msg']}", expected=PATTERN, fix="Correct or remove the row."
-        ) from error
+    name = fields.get("id")
+    if name is None or (isinstance(name, int) and not isinstance(name, bool)):
+        fields = {**fields, "id": str(number if name is None else name)}
+    return validate(Ranking, RawRow(row.where, fields), PATTERN)
