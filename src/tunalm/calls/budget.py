@@ -10,9 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tunalm.calls.prices import Price, Prices, place_of
+from tunalm.calls.prices import Price, Prices
 from tunalm.engines.base import Request
 from tunalm.errors import BudgetError
+from tunalm.recipe import EngineSettings
+from tunalm.recipe.places import IN_PROCESS, Place
 from tunalm.store import canonical
 
 BYTES_PER_TOKEN = 3
@@ -34,17 +36,27 @@ class Budget:
     def __init__(self, max_cost: float | None, prices: Prices) -> None:
         self.max_cost = max_cost
         self.prices = prices
+        self._places: dict[str, Place] = {}
         self.answers: Counter[str] = Counter()
         """Requests for which there is an answer, new or old, by the identity of the engine."""
 
-    def check(self, identities: Iterable[str]) -> None:
+    def check(self, engines: Iterable[EngineSettings]) -> None:
         """Make sure that the price of every engine is known, if there is a limit to keep.
 
         Raises:
             BudgetError: it is not.
         """
-        for identity in identities:
-            self.price(identity)
+        for engine in engines:
+            self.know(engine.identity(), engine.place())
+
+    def know(self, identity: str, place: Place) -> None:
+        """Learn where an engine answers; raises as `price`. One of which nothing is known is in this process."""
+        self._places[identity] = place
+        self.price(identity)
+
+    def place(self, identity: str) -> Place:
+        """Where an engine answers."""
+        return self._places.get(identity, Place(IN_PROCESS, identity, "custom"))
 
     def price(self, identity: str) -> Price | None:
         """What the tokens of an engine cost, None if nobody knows.
@@ -52,9 +64,9 @@ class Budget:
         Raises:
             BudgetError: nobody knows, and there is a limit to keep.
         """
-        price = self.prices.find(identity)
+        place = self.place(identity)
+        price = self.prices.find(place)
         if price is None and self.max_cost is not None:
-            place = place_of(identity)
             raise BudgetError(
                 f"max_cost: {self.max_cost:g}",
                 found=f"no price for {place}",
@@ -71,7 +83,7 @@ class Budget:
         """The error for a call that may cost `worst` beside what is spent and reserved (dollars)."""
         in_flight = f" and up to {dollars(reserved)} in flight" if reserved > SMALLEST else ""
         return BudgetError(
-            place_of(identity),
+            self.place(identity),
             found=f"{dollars(spent)} spent{in_flight}, and a next call of up to {dollars(worst)}",
             expected=f"at most {dollars(self.max_cost or 0.0)} (max_cost)",
             fix="Raise max_cost; the same command then resumes from here. All answers are kept.",

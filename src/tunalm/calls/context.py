@@ -25,8 +25,12 @@ class Calls:
     """What the calls may cost; None sets no limit and counts nothing."""
 
     def open(self, settings: EngineSettings) -> Engine:
-        """The engine that `settings` describe; raises as `open_engine` does."""
-        return open_engine(settings, trust_remote_code=self.trust_remote_code)
+        """The engine that `settings` describe; raises as `open_engine` does, or `BudgetError` if its price is not known
+        and there is a limit to keep."""
+        engine = open_engine(settings, trust_remote_code=self.trust_remote_code)
+        if self.budget:
+            self.budget.know(engine.identity, settings.place())
+        return engine
 
     def complete(self, engine: Engine, requests: Sequence[Request], description: str) -> dict[str, Completion]:
         """One completion per request, by its key; arguments and errors as in `tunalm.calls.asking.complete`."""

@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple
-from urllib.parse import urlsplit
 
 import platformdirs
 import yaml
@@ -16,7 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from tunalm.errors import RecipeError
 from tunalm.recipe import Settings
-from tunalm.recipe.places import IN_PROCESS, Place
+from tunalm.recipe.places import Place
 
 USER_TABLE = "prices.yaml"
 """In the folder where the user's settings of tunalm lie."""
@@ -31,14 +30,6 @@ class Usage(NamedTuple):
     """Of those of the prompt: read before, by the server's prefix cache."""
     reasoning: int = 0
     """Of those of the completion: the model's thoughts."""
-
-
-def place_of(identity: str) -> Place:
-    """Where the model of an engine answers; an identity without an address is a model in this process."""
-    words = identity.split(" ")
-    if len(words) > 2 and "://" in words[1]:
-        return Place(urlsplit(words[1]).netloc.lower(), words[2], words[0])
-    return Place(IN_PROCESS, identity, words[0])
 
 
 class Price(Settings):
@@ -83,9 +74,8 @@ class Prices:
 
     rows: tuple[Price, ...]
 
-    def find(self, identity: str) -> Price | None:
-        """Price of the engine with this identity, or None if the table does not have it."""
-        place = place_of(identity)
+    def find(self, place: Place) -> Price | None:
+        """Price of the model at a place, or None if the table does not have it."""
         return next((row for row in self.rows if row.fits(place)), None)
 
 

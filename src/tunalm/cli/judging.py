@@ -141,7 +141,7 @@ def _place(output: Path, ledger: Path | None, judge: Any, max_cost: float | None
     kept = ledger or output.parent / "ledger.sqlite"
     kept.parent.mkdir(parents=True, exist_ok=True)
     budget = Budget(max_cost, load_prices(None if prices is None else str(prices)))
-    budget.check([judge.identity()])
+    budget.check([judge])
     return Calls(kept, budget=budget)
 
 

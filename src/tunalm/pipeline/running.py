@@ -104,7 +104,8 @@ def _budget(recipe: Recipe, steps: list[ResolvedStage], run: RunFolder) -> Budge
     """
     budget = Budget(recipe.max_cost, load_prices(recipe.prices))
     asked = [engine for step in steps if not step.done for engine in settings_in(step.settings, Served)]
-    budget.check(engine.identity() for engine in asked)
+    for engine in asked:
+        budget.know(engine.identity(), engine.place())
     return budget
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from tunalm.extensions import OBJECT, is_object, object_identity
 from tunalm.recipe.base import ModelSource, Prompting, Settings
 from tunalm.recipe.models import model_identity
+from tunalm.recipe.places import IN_PROCESS, Place
 from tunalm.store import canonical, digest
 
 
@@ -34,6 +36,10 @@ class Local(Prompting):
         others = self.model_dump(include={"template", "template_args", *self.answering}, exclude_defaults=True)
         asked = {**others, **others.pop("template_args", {})}
         return known if asked in ({}, {"template": "chat"}) else f"{known} {canonical(asked)}"
+
+    def place(self) -> Place:
+        """What a table of prices knows it by."""
+        return Place(IN_PROCESS, self.model, self.kind)
 
 
 class HuggingFaceSettings(Local):
@@ -148,6 +154,12 @@ class Served(Settings):
         changed = self.model_dump(include=changes, exclude_defaults=True)
         return f"{identity} {digest(changed)[:16]}" if changed else identity
 
+    def place(self) -> Place:
+        """What a table of prices knows it by: its first address."""
+        return Place(
+            urlsplit(self.addresses[0]).netloc.lower() if self.addresses else IN_PROCESS, self.model, self.kind
+        )
+
 
 class EndpointSettings(Served):
     """A server that speaks the OpenAI protocol (OpenAI, vLLM, SGLang, llama.cpp)."""
@@ -215,6 +227,10 @@ class ScriptedSettings(Settings):
         """Names the replies."""
         return f"scripted {digest(self.replies)[:16]}"
 
+    def place(self) -> Place:
+        """What a table of prices knows it by."""
+        return Place(IN_PROCESS, self.kind, self.kind)
+
 
 class CustomSettings(Settings):
     """An engine of your own, as FILE.py:NAME or package.module:NAME: a class, or a function that makes it."""
@@ -235,6 +251,10 @@ class CustomSettings(Settings):
             RecipeError: there is no such code.
         """
         return f"custom {object_identity(self.kind, 'engine')[:16]} {digest(self.options)[:16]}"
+
+    def place(self) -> Place:
+        """What a table of prices knows it by: the name of the code, in this process."""
+        return Place(IN_PROCESS, self.kind, "custom")
 
 
 def _tag(value: Any) -> Any:

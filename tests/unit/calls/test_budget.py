@@ -10,9 +10,10 @@ from tunalm.calls.budget import Budget, dollars, prompt_tokens_at_most
 from tunalm.calls.prices import Price, Prices
 from tunalm.engines.base import Request
 from tunalm.errors import BudgetError
+from tunalm.recipe import EndpointSettings
 from tunalm.records import Message
 
-MODEL = "endpoint https://api.example.com/v1 large"
+MODEL = EndpointSettings(base_url="https://api.example.com/v1", model="large")
 PRICES = Prices((Price(host="api.example.com", model="*", prompt=1, completion=4),))
 
 
@@ -31,11 +32,11 @@ def test_the_worst_case_is_every_token_at_its_highest_price() -> None:
 
 def test_an_unknown_price_is_refused_only_where_there_is_a_limit() -> None:
     with pytest.raises(BudgetError) as caught:
-        Budget(1.0, Prices(())).price(MODEL)
+        Budget(1.0, Prices(())).know(MODEL.identity(), MODEL.place())
     assert '{host: api.example.com, model: "large", prompt: ..., completion: ...}' in str(caught.value)
     assert "--prices" in str(caught.value)
     free = Budget(None, Prices(()))
-    assert free.price(MODEL) is None
+    assert free.price(MODEL.identity()) is None
     assert free.worst_case(None, unit()) is None
 
 

@@ -24,6 +24,7 @@ from tunalm.calls.prices import Price, Prices
 from tunalm.engines.base import Capabilities, Completion, Journal, NoJournal, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import BudgetError, EngineError, StoreError
+from tunalm.recipe.places import Place
 from tunalm.records import UNKNOWN, Message
 from tunalm.store import Summary
 
@@ -93,6 +94,13 @@ class Server:
         ]
         journal.answered(unit, completions)
         return completions
+
+
+def limited(max_cost: float | None) -> Budget:
+    """A limit for the server of these tests."""
+    budget = Budget(max_cost, Prices((PRICE,)))
+    budget.know(Server.identity, Place("localhost", "m", "endpoint"))
+    return budget
 
 
 def requests(*keys: str) -> list[Request]:
@@ -204,7 +212,7 @@ def test_facts_are_remembered_for_an_engine_alone(ledger: Path) -> None:
 def test_an_engine_that_resumes_is_told_to_go_on(ledger: Path) -> None:
     server = Server(ledger, {"a": ["kill"]})
     server.capabilities = Capabilities(resumes=True)
-    budget = Budget(100.0, Prices((PRICE,)))
+    budget = limited(100.0)
     killed(server, "a", budget=budget)
     assert state(ledger, "a") == "sent"
     assert ask(server, "a", budget=budget)["a"].text == "answer to a"
@@ -212,7 +220,7 @@ def test_an_engine_that_resumes_is_told_to_go_on(ledger: Path) -> None:
 
 
 def test_money_is_reserved_settled_and_given_back(ledger: Path) -> None:
-    budget = Budget(1000.0, Prices((PRICE,)))
+    budget = limited(1000.0)
     server = Server(ledger, {"a": ["refused"], "b": ["free"], "c": ["lost"], "d": ["kill"]})
     killed(server, "a", "b", "c", "d", budget=budget)
     worst = budget.worst_case(PRICE, requests("a")) or 0.0
@@ -225,7 +233,7 @@ def test_money_is_reserved_settled_and_given_back(ledger: Path) -> None:
 def test_the_limit_stops_before_a_call_is_made(ledger: Path) -> None:
     server = Server(ledger)
     with pytest.raises(BudgetError):
-        ask(server, "a", budget=Budget(20.0, Prices((PRICE,))))
+        ask(server, "a", budget=limited(20.0))
     assert (server.calls, states(ledger)) == ([], {})
 
 
@@ -233,14 +241,14 @@ def test_no_call_is_made_when_its_reply_could_not_be_kept(ledger: Path, monkeypa
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=5 << 20))
     server = Server(ledger)
     with pytest.raises(StoreError, match="5 MB of free space, too little to keep what is paid for"):
-        ask(server, "a", budget=Budget(1000.0, Prices((PRICE,))))
+        ask(server, "a", budget=limited(1000.0))
     assert (server.calls, rows(ledger, "SELECT * FROM calls")) == ([], [])
 
 
 def test_the_limit_counts_what_was_spent_before_and_what_is_in_flight(ledger: Path) -> None:
-    worst = Budget(None, Prices((PRICE,))).worst_case(PRICE, requests("a")) or 0.0
-    ask(Server(ledger, {"a": ["lost"]}), "a", budget=Budget(None, Prices((PRICE,))))
-    budget = Budget(3.5 * worst, Prices((PRICE,)))
+    worst = limited(None).worst_case(PRICE, requests("a")) or 0.0
+    ask(Server(ledger, {"a": ["lost"]}), "a", budget=limited(None))
+    budget = limited(3.5 * worst)
     with open_ledger(ledger, Server.identity) as kept:
         journal = LedgerJournal(Server(ledger), requests("b", "c", "d"), kept, budget)
         for one in requests("b", "c"):
@@ -260,8 +268,8 @@ def test_the_limit_counts_what_was_spent_before_and_what_is_in_flight(ledger: Pa
 
 def test_many_threads_never_exceed_the_limit_together(ledger: Path) -> None:
     threads, keys = 8, [str(number) for number in range(200)]
-    worst = Budget(None, Prices((PRICE,))).worst_case(PRICE, requests("a")) or 0.0
-    budget = Budget(40 * worst, Prices((PRICE,)))
+    worst = limited(None).worst_case(PRICE, requests("a")) or 0.0
+    budget = limited(40 * worst)
     with open_ledger(ledger, Server.identity) as kept:
         journal = LedgerJournal(Server(ledger), requests(*keys), kept, budget)
 

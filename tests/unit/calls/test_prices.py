@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
 import pytest
 
-from tunalm.calls.prices import Price, Prices, Usage, load_prices, place_of
+from tunalm.calls.prices import Price, Prices, Usage, load_prices
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import RecipeError
-from tunalm.recipe import EndpointSettings, ScriptedSettings
+from tunalm.recipe import BatchSettings, CustomSettings, EndpointSettings, HuggingFaceSettings, ScriptedSettings
+from tunalm.recipe.places import Place
 
-REMOTE = "endpoint https://api.example.com/v1 large-2"
+REMOTE = Place("api.example.com", "large-2", "endpoint")
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +34,11 @@ def table(path: Path, *rows: str) -> Path:
 
 def test_the_shipped_table_has_no_price_but_that_of_this_machine() -> None:
     prices = load_prices()
-    for address in ("http://127.0.0.1:8000/v1", "http://localhost/v1", "https://[::1]:9/v1"):
-        price = prices.find(f"endpoint {address} any")
+    for host in ("127.0.0.1:8000", "localhost", "[::1]:9"):
+        price = prices.find(Place(host, "any", "endpoint"))
         assert price is not None
         assert price.cost(1e9, 1e9) == 0
-    assert prices.find("huggingface owner/name auto") is not None
+    assert prices.find(Place("in-process", "owner/name", "huggingface")) is not None
     assert prices.find(REMOTE) is None
     assert all(row.prompt == row.completion == 0 for row in prices.rows)
 
@@ -46,7 +48,7 @@ def test_prices_are_dollars_per_million_tokens(tmp_path: Path) -> None:
     price = load_prices(path).find(REMOTE)
     assert price is not None
     assert price.cost(500_000, 250_000) == 1 + 2
-    assert load_prices(path).find("endpoint https://api.example.com/v1 small") is None
+    assert load_prices(path).find(Place("api.example.com", "small", "endpoint")) is None
 
 
 def test_tokens_from_the_cache_and_of_thoughts_may_have_prices_of_their_own() -> None:
@@ -64,21 +66,22 @@ def test_a_named_table_comes_before_the_users_and_that_before_the_shipped_one(co
         'host: loopback, model: "*", prompt: 3, completion: 3',
     )
     named = table(tmp_path / "named.yaml", 'host: "*.example.com", model: large-2, prompt: 2, completion: 2')
-    found = [load_prices(named).find(identity) for identity in (REMOTE, f"{REMOTE}-old", "endpoint http://[::1]/v1 a")]
+    places = (REMOTE, replace(REMOTE, model="large-2-old"), Place("[::1]", "a", "endpoint"))
+    found = [load_prices(named).find(place) for place in places]
     assert [price.prompt if price else None for price in found] == [2, 1, 3]
-    assert load_prices(named).find("scripted abc").prompt == 0  # type: ignore[union-attr]
+    assert load_prices(named).find(Place("in-process", "scripted", "scripted")).prompt == 0  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("host", ["api.example.com:8443", "API.Example.com", "*.example.com:*", "*"])
 def test_a_host_is_named_with_its_port_or_by_a_pattern(host: str) -> None:
     row = Price(host=host, model="*", prompt=1, completion=1)
-    assert Prices((row,)).find("endpoint https://api.example.com:8443/v1 any") is row
+    assert Prices((row,)).find(Place("api.example.com:8443", "any", "endpoint")) is row
 
 
 @pytest.mark.parametrize("host", ["example.com", "api.example.com:80", "in-process", "loopback"])
 def test_another_host_is_another_price(host: str) -> None:
     row = Price(host=host, model="*", prompt=1, completion=1)
-    assert Prices((row,)).find("endpoint https://api.example.com:8443/v1 any") is None
+    assert Prices((row,)).find(Place("api.example.com:8443", "any", "endpoint")) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_jobs_may_have_a_price_of_their_own() -> None:
     rows = [
         Price(host="a.com", model="*", prompt=cost, completion=1, kind=kind) for cost, kind in ((1, "batch"), (2, None))
     ]
-    found = [Prices(tuple(rows)).find(f"{kind} https://a.com/v1 any") for kind in ("batch", "endpoint")]
+    found = [Prices(tuple(rows)).find(Place("a.com", "any", kind)) for kind in ("batch", "endpoint")]
     assert found == rows
 
 
@@ -122,10 +125,18 @@ def test_an_empty_table_adds_nothing(tmp_path: Path) -> None:
     assert load_prices(path) == load_prices()
 
 
-def test_places_are_read_from_identities() -> None:
-    assert str(place_of(REMOTE)) == "large-2 at api.example.com"
-    assert place_of("endpoint http://127.0.0.1:80/v1 a completions").model == "a"
-    assert place_of("scripted 12").host == "in-process"
+def test_engines_say_where_they_answer() -> None:
+    batch = BatchSettings(base_url="https://API.example.com:8443/v1", model="a")
+    assert str(batch.place()) == "a at api.example.com:8443"
+    assert batch.place().kind == "batch"
+    assert EndpointSettings(base_url=["http://[::1]:8000/v1", "http://b/v1"], model="a").place().hosts[-1] == "loopback"
+    for engine in (
+        ScriptedSettings(),
+        HuggingFaceSettings(model="owner/name"),
+        CustomSettings(kind="mine.py:Mine"),
+        BatchSettings(file="asked.jsonl", model="a"),
+    ):
+        assert engine.place().host == "in-process"
 
 
 @pytest.mark.parametrize("protocol", ["chat", "completions"])

@@ -19,7 +19,7 @@ from tunalm.errors import StoreError
 from tunalm.records import Message
 
 PAID = "endpoint https://api.example.com/v1 large"
-PRICES = Prices((Price(host="api.example.com", model="*", prompt=500_000, completion=1_000_000),))
+PRICES = Prices((Price(host="*", model="*", prompt=500_000, completion=1_000_000),))
 """Half a dollar for a token of the prompt, a dollar for one of the completion."""
 
 

@@ -125,9 +125,8 @@ def served(httpserver: HTTPServer) -> EndpointEngine:
 def test_calls_to_a_server_are_in_the_ledger_and_paid_once(httpserver: HTTPServer, tmp_path: Path) -> None:
     httpserver.expect_request("/v1/completions").respond_with_handler(echo)
     engine, ledger = served(httpserver), tmp_path / "ledger"
-    price = Price(host=f"127.0.0.1:{httpserver.port}", model="tiny", prompt=1, completion=2)
-    localhost = price.model_copy(update={"host": f"localhost:{httpserver.port}"})
-    budget = Budget(1.0, Prices((price, localhost)))
+    prices = Prices((Price(host="*", model="*", prompt=1, completion=2),))
+    budget = Budget(1.0, prices)
     for _ in range(2):
         answers = complete(engine, questions(3), ledger, "scoring", budget=budget)
         assert [(answer.logprob, answer.failure) for answer in answers.values()] == [(-0.5, None)] * 3
@@ -135,7 +134,7 @@ def test_calls_to_a_server_are_in_the_ledger_and_paid_once(httpserver: HTTPServe
         assert (account.calls, account.answered, account.prompt_tokens) == (3, 3, 60)
         assert account.cost == pytest.approx(3 * (20 * 1 + 1 * 2) / 1e6)
     assert len(httpserver.log) == 3
-    poor = Budget(1e-9, Prices((price, localhost)))
+    poor = Budget(1e-9, prices)
     with pytest.raises(BudgetError):
         complete(engine, questions(4), tmp_path / "other", "scoring", budget=poor)
     assert len(httpserver.log) == 3

@@ -106,7 +106,7 @@ def test_a_price_that_is_not_known_is_unknown_and_not_nothing(tmp_path: Path, da
     in_process = Prices((Price(host="in-process", model="*", prompt=0, completion=0),))
     estimated = planned(tmp_path, stages, in_process)
     assert lines(estimated)["teacher"].asked[0].cost is None
-    assert "no price for large at api.example.com" in lines(estimated)["teacher"].notes
+    assert "no price for endpoint https://api.example.com/v1 large" in lines(estimated)["teacher"].notes
     assert lines(estimated)["free"].asked[0].cost == Amount(0, 0)
     assert estimated.total.cost is None
 

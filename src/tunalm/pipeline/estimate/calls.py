@@ -15,6 +15,7 @@ from tunalm.pipeline.estimate.figures import NOTHING, Amount, Asking
 from tunalm.pipeline.estimate.lists import likely_text
 from tunalm.pipeline.estimate.tokens import TokenCounter, prompt_counter
 from tunalm.recipe import EngineSettings, Served
+from tunalm.recipe.places import Place
 from tunalm.records import Instruction
 
 
@@ -139,7 +140,7 @@ class Desk:
             calls=Amount(calls, calls) + redraws,
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
-            cost=self._cost(asked.identity, prompt_tokens, completion_tokens),
+            cost=self._cost(asked.engine.place(), prompt_tokens, completion_tokens),
         )
 
     def _learn(self, asked: Asked, groups: Sequence[Group]) -> float:
@@ -152,8 +153,8 @@ class Desk:
                     calibration.estimated += group.prompt_tokens
         return calibration.scale
 
-    def _cost(self, identity: str, prompt: Amount, completion: Amount) -> Amount | None:
-        price = self.prices.find(identity)
+    def _cost(self, place: Place, prompt: Amount, completion: Amount) -> Amount | None:
+        price = self.prices.find(place)
         if price is None:
             return None
         return Amount(price.cost(prompt.expected, completion.expected), price.cost(prompt.most, completion.most))

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from tunalm.calls.prices import Prices, place_of
+from tunalm.calls.prices import Prices
 from tunalm.calls.spending import answers_in
 from tunalm.data import imitated, load
 from tunalm.engines.base import Request
@@ -114,7 +114,7 @@ class _Estimator:
             notes = [NOT_ESTIMATED]
         if step.done:
             return StageEstimate(step.name, step.kind, "done")
-        notes += sorted({f"no price for {place_of(one.who)}" for one in asked if one.cost is None})
+        notes += sorted({f"no price for {one.who}" for one in asked if one.cost is None})
         each = BYTES_PER_TOKEN + (BYTES_PER_LOGPROB if getattr(settings, "logprobs", False) else 0)
         disk = sum(one.completion_tokens.expected * each + one.calls.expected * BYTES_PER_ANSWER for one in asked)
         return StageEstimate(step.name, step.kind, "to run", tuple(asked), disk=disk, notes=tuple(notes))
