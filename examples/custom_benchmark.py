@@ -6,15 +6,10 @@ python examples/custom_benchmark.py --model embedded:smollm2    # needs llm-smol
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import argparse
+from typing import Any
 
-from tunalm import Instruction, Prediction, run_recipe
-from tunalm.data import load
-from tunalm.recipe import Benchmark
-from tunalm.recipe.loading import build_recipe
-
-OUT = Path("runs/custom_benchmark")
+import tunalm
 
 
 class BrevityBenchmark:
@@ -22,27 +17,32 @@ class BrevityBenchmark:
 
     metric = "brief answers"
 
-    def __init__(self, settings: Benchmark) -> None:
+    def __init__(self, settings: Any) -> None:
         self._data = settings.data
         self._most = int(settings.options["most_words"])
 
-    def rows(self) -> list[Instruction]:
+    def rows(self) -> list[tunalm.Instruction]:
         """The questions."""
-        return load(self._data)
+        return tunalm.load_data(self._data)
 
-    def score(self, prediction: Prediction) -> float:
+    def score(self, prediction: tunalm.Prediction) -> float:
         """1 for a brief answer, else 0."""
         return float(0 < len(prediction.prediction.split()) <= self._most)
 
 
 def main() -> None:
-    benchmark = {"name": f"{__file__}:BrevityBenchmark", "title": "brevity", "options": {"most_words": 5}}
-    data = {"source": "checkable:heldout", "limit": 32}
-    models = {"terse": {"kind": "scripted", "replies": ["Yes."]}, "echo": {"kind": "scripted"}}
-    scores = {"kind": "evaluate", "models": models, "benchmarks": [{**benchmark, "data": data}]}
-    run_recipe(build_recipe({"name": "custom_benchmark", "stages": {"scores": scores}}), OUT)
-    for model, found in json.loads((OUT / "results.json").read_text(encoding="utf-8"))["models"].items():
-        print(f"{model}: {found['results']['brevity']['value']:.1f} {found['results']['brevity']['ci95']}")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="a model folder, a hub id or embedded:smollm2")
+    model = parser.parse_args().model or {"kind": "scripted"}
+
+    benchmark = {
+        "name": f"{__file__}:BrevityBenchmark",
+        "title": "brevity",
+        "options": {"most_words": 5},
+        "data": "checkable:heldout",
+    }
+    models = {"terse": {"kind": "scripted", "replies": ["Yes."]}, "model": model}
+    print(tunalm.evaluate(models, [benchmark], limit=32, cache="runs/custom_benchmark.sqlite"))
 
 
 if __name__ == "__main__":

@@ -10,20 +10,18 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
-from tunalm import Ranking, Response, run_recipe
-from tunalm.recipe.loading import build_recipe
-from tunalm.store import read_rows, write_rows
+import tunalm
 
-OUT = Path("runs/rank_by_judge")
 TEXTS = ["Paris.", "It is Paris, the capital since 987.", "Lyon.", "That depends."]
-LIST = Ranking(id="1", instruction="Name the capital of France.", responses=[Response(text=t) for t in TEXTS])
+ROW = tunalm.Instruction(id="1", instruction="Name the capital of France.").with_responses(
+    [tunalm.Response(text=text) for text in TEXTS]
+)
 CRITERIA = ("evidence", "accuracy", "detail", "relevance_or_clarity")
 SHOWN = re.compile(r'--- begin response (\w+) \w+ ---\n(".*")\n')
 
 
-class Judge(BaseHTTPRequestHandler):
+class SmallJudge(BaseHTTPRequestHandler):
     """A response is right if it names Paris, and has a mark for every figure in it."""
 
     def do_POST(self) -> None:
@@ -45,13 +43,11 @@ def main() -> None:
     parser.add_argument("--base-url")
     parser.add_argument("--model", default="judge")
     given = parser.parse_args()
-    server = HTTPServer(("127.0.0.1", 0), Judge)
+    server = HTTPServer(("127.0.0.1", 0), SmallJudge)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    write_rows(OUT / "responses.jsonl", [LIST])
-    engine = {"base_url": given.base_url or f"http://127.0.0.1:{server.server_port}/v1", "model": given.model}
-    ranked = {"kind": "rank", "by": "judge", "engine": engine, "responses": str(OUT / "responses.jsonl")}
-    run_recipe(build_recipe({"name": "rank_by_judge", "stages": {"ranked": ranked}}), OUT)
-    for row in read_rows(OUT / "ranked/rankings.jsonl", Ranking):
+    address = given.base_url or f"http://127.0.0.1:{server.server_port}/v1"
+    judge = tunalm.Judge(base_url=address, model=given.model)
+    for row in tunalm.rank([ROW], by=judge, cache="runs/rank_by_judge.sqlite"):
         print(row.failure or "\n".join(f"{each.rank}  {each.score}  {each.text}" for each in row.responses))
 
 

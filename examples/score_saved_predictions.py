@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from tunalm.evaluation.superni.scoring import score_file
+from tunalm import score_superni
 
 SAVED = [
     {"id": "1", "task_id": "task1", "references": ["Paris"], "prediction": "paris."},
@@ -32,7 +32,7 @@ def saved_predictions() -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("predictions", type=Path, nargs="?", help="rows {id, task_id, references, prediction}")
-    totals, rows = score_file(parser.parse_args().predictions or saved_predictions())
+    totals, rows = score_superni(parser.parse_args().predictions or saved_predictions())
     for row in rows:
         print(f"{row['task_id']}/{row['id']}: ROUGE-L {100 * row['rougeL']:.1f}, exact match {row['exact_match']:.0f}")
     found = totals["results"]["superni"]

@@ -12,8 +12,7 @@ import signal
 
 import xllamacpp
 
-from tunalm.engines.models import embedded_folder
-from tunalm.recipe.models import EMBEDDED
+from tunalm import embedded_file
 
 MODEL = "embedded:smollm2"
 
@@ -27,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(embedded_folder(MODEL) / EMBEDDED[MODEL].weights)
+    params.model.path = str(embedded_file(MODEL))
     params.model_alias = {"smollm2"}
     params.hostnames = ["127.0.0.1"]
     params.port = arguments.port

@@ -15,6 +15,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tunalm.data import load as load_data
+    from tunalm.engines.models import embedded_file
     from tunalm.errors import TunaError
     from tunalm.evaluation.superni.scoring import score_file as score_superni
     from tunalm.frontdoor import Judge, ScoreTable, evaluate, rank, sample, train
@@ -38,8 +40,10 @@ _HOMES = {
     "TunaError": "tunalm.errors",
     "Verdict": "tunalm.records",
     "build_recipe": "tunalm.recipe.loading",
+    "embedded_file": "tunalm.engines.models",
     "evaluate": "tunalm.frontdoor",
     "likelihood_score": "tunalm.ranking.equation3",
+    "load_data": "tunalm.data:load",
     "load_recipe": "tunalm.recipe.loading",
     "rank": "tunalm.frontdoor",
     "ranking_loss": "tunalm.training.losses",
@@ -65,8 +69,10 @@ __all__ = [
     "Verdict",
     "__version__",
     "build_recipe",
+    "embedded_file",
     "evaluate",
     "likelihood_score",
+    "load_data",
     "load_recipe",
     "rank",
     "ranking_loss",

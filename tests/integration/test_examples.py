@@ -16,7 +16,7 @@ SHOWN = {
     "rank_by_judge": r"^0  11\.0  It is Paris, the capital since 987\.$",
     "train_on_lists": r"^epoch 1: .* in order 0\.\d+\nepoch 20: .* in order 1\.00$",
     "custom_ranker": r"^0  The whale is a large mammal",
-    "custom_benchmark": r"^terse: 100\.0 .*\necho: \d",
+    "custom_benchmark": r"^ terse +100\.0 .*\n model +\d",
     "score_saved_predictions": r"^all: ROUGE-L 55\.6, exact match 33\.3$",
 }
 NEEDS_A_SERVER = {"serve_smollm2"}
@@ -24,6 +24,12 @@ NEEDS_A_SERVER = {"serve_smollm2"}
 
 def test_every_example_is_run() -> None:
     assert {path.stem for path in EXAMPLES.glob("*.py")} == SHOWN.keys() | NEEDS_A_SERVER
+
+
+def test_every_example_imports_from_the_front_door_alone() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        imported = re.findall(r"^(?:from|import) (tunalm[\w.]*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert imported == ["tunalm"], path.name
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -35,4 +41,4 @@ def test_an_example_shows_what_it_promises(name: str, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(SHOWN[name], done.stdout, re.MULTILINE), done.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["runs"])

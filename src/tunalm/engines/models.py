@@ -31,6 +31,11 @@ def embedded_folder(source: str) -> Path:
     return Path(spec.origin).parent
 
 
+def embedded_file(source: str) -> Path:
+    """The GGUF file of an installed embedded model; raises as `embedded_folder`."""
+    return embedded_folder(source) / EMBEDDED[source].weights
+
+
 def converted_folder(source: str) -> Path:
     """Where an embedded model lies once it has been converted for transformers.
 

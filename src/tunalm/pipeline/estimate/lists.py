@@ -7,7 +7,7 @@ import json
 from tunalm.pipeline.estimate.tokens import TokenCounter
 from tunalm.ranking.judge.canaries import PLANTED
 from tunalm.ranking.judge.prompts import CRITERIA, EVIDENCE, EVIDENCE_WORDS, KINDS, Protocol
-from tunalm.ranking.judge.questions import Question
+from tunalm.ranking.judge.questions import JudgeQuestion
 from tunalm.records import Instruction, Ranking
 
 JSON_CHARACTERS_PER_TOKEN = 2.5
@@ -25,7 +25,7 @@ def likely_text(row: Instruction, tokens: float, number: int, counter: TokenCoun
     return f"{number} {text}{FILLER * round(tokens - known)}"
 
 
-def judge_tokens(question: Question, row: Ranking, counter: TokenCounter, protocol: Protocol) -> float:
+def judge_tokens(question: JudgeQuestion, row: Ranking, counter: TokenCounter, protocol: Protocol) -> float:
     """Tokens of a judge's reply: the form, the evidence that it may give, and its own response, taken to be as long as
     the middle one that it sees.
     """

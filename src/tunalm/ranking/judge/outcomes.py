@@ -13,8 +13,8 @@ from tunalm.ranking.judge.canaries import passed
 from tunalm.ranking.judge.consensus import Consensus, consensus
 from tunalm.ranking.judge.paper_replies import read_paper
 from tunalm.ranking.judge.prompts import own_label
-from tunalm.ranking.judge.questions import Inquiry, Question
-from tunalm.ranking.judge.replies import Reading, read_audited
+from tunalm.ranking.judge.questions import Inquiry, JudgeQuestion
+from tunalm.ranking.judge.replies import JudgeReading, read_audited
 from tunalm.recipe import Rank
 from tunalm.records import UNKNOWN, Ranking
 
@@ -24,7 +24,7 @@ LEAST_VALID = 0.5
 OWN = "own"
 """The judge's own response in the order that it states (`paper`)."""
 
-Reply = Reading | str
+ReadOrReason = JudgeReading | str
 """What a reply says, or why there is no valid one."""
 
 
@@ -34,7 +34,7 @@ class Outcome:
 
     row: Ranking
     inquiry: Inquiry
-    replies: tuple[Reply, ...]
+    replies: tuple[ReadOrReason, ...]
     """One per order."""
     consensus: Consensus | None = None
     low_agreement: bool = False
@@ -42,10 +42,10 @@ class Outcome:
     """None: there was no canary, or no valid reply to it."""
 
     @property
-    def readings(self) -> list[tuple[Question, Reading]]:
+    def readings(self) -> list[tuple[JudgeQuestion, JudgeReading]]:
         """The valid replies and what they answer."""
         pairs = zip(self.inquiry.questions, self.replies, strict=True)
-        return [(question, reply) for question, reply in pairs if isinstance(reply, Reading)]
+        return [(question, reply) for question, reply in pairs if isinstance(reply, JudgeReading)]
 
     @property
     def partial(self) -> bool:
@@ -90,7 +90,7 @@ def conclude(inquiry: Inquiry, answers: Mapping[str, Completion], settings: Rank
     return replace(found, row=row, consensus=agreed, low_agreement=low)
 
 
-def _read(question: Question, answer: Completion, settings: Rank) -> Reply:
+def _read(question: JudgeQuestion, answer: Completion, settings: Rank) -> ReadOrReason:
     if answer.failure is not None:
         return answer.failure
     cut = answer.finish_reason == "length"
@@ -106,10 +106,10 @@ def _canary_passed(inquiry: Inquiry, answers: Mapping[str, Completion], settings
     if inquiry.canary is None or inquiry.test is None:
         return None
     reply = _read(inquiry.test, answers[inquiry.test.key], settings)
-    return passed(inquiry.canary, _totals(inquiry.test, reply)) if isinstance(reply, Reading) else None
+    return passed(inquiry.canary, _totals(inquiry.test, reply)) if isinstance(reply, JudgeReading) else None
 
 
-def _reason(replies: Sequence[Reply]) -> str:
+def _reason(replies: Sequence[ReadOrReason]) -> str:
     """Why a list has no ranks: what is unknown may still be answered, so it goes first; else what is commonest."""
     reasons = [reply for reply in replies if isinstance(reply, str)]
     if not reasons:
@@ -126,7 +126,7 @@ def _is_low(agreement: float | None, settings: Rank) -> bool:
     return agreement is not None and settings.min_agreement is not None and agreement < settings.min_agreement
 
 
-def _totals(question: Question, reading: Reading) -> dict[int, float]:
+def _totals(question: JudgeQuestion, reading: JudgeReading) -> dict[int, float]:
     """Position -> sum of the marks; a response that was left out as a duplicate has that of the one kept."""
     totals = reading.totals
     return {
@@ -142,7 +142,7 @@ def _spread(inquiry: Inquiry, values: Mapping[int, Any]) -> list[Any]:
     return [by_text.get(response.text) if response.is_usable else None for response in responses]
 
 
-def _in_order(row: Ranking, inquiry: Inquiry, question: Question, reading: Reading) -> Ranking:
+def _in_order(row: Ranking, inquiry: Inquiry, question: JudgeQuestion, reading: JudgeReading) -> Ranking:
     """The same row with the ranks that the judge states; what it left out as a duplicate has none."""
     place_of = dict(zip(question.labels, question.shown, strict=True))
     ordered = [place_of[label] for label in reading.ranking if label in place_of]
@@ -158,7 +158,7 @@ def _judgement(found: Outcome, settings: Rank) -> dict[str, Any]:
     """What the judge said, for `Ranking.judgement`."""
     inquiry, readings = found.inquiry, found.readings
     said = [
-        {"shown": list(question.shown), **(_said(inquiry, question, reply) if isinstance(reply, Reading) else {})}
+        {"shown": list(question.shown), **(_said(inquiry, question, reply) if isinstance(reply, JudgeReading) else {})}
         | ({"failure": reply} if isinstance(reply, str) else {})
         for question, reply in zip(inquiry.questions, found.replies, strict=True)
     ]
@@ -173,7 +173,7 @@ def _judgement(found: Outcome, settings: Rank) -> dict[str, Any]:
     return judgement
 
 
-def _said(inquiry: Inquiry, question: Question, reading: Reading) -> dict[str, Any]:
+def _said(inquiry: Inquiry, question: JudgeQuestion, reading: JudgeReading) -> dict[str, Any]:
     """One valid reply, by position in the list and no longer by label."""
     place_of: dict[str, Any] = dict(zip(question.labels, question.shown, strict=True))
     own = own_label(question.labels)

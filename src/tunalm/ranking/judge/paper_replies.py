@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from tunalm.ranking.judge.prompts import CRITERIA, HIGHEST_MARK, own_label
-from tunalm.ranking.judge.replies import Reading, after_thoughts
+from tunalm.ranking.judge.replies import JudgeReading, after_thoughts
 
 _PARTS = ("kind", "reference", "duplicates", "marks", "rank")
 _DECORATION = r"[\s*_`#|]*"
@@ -27,7 +27,7 @@ _TOTAL = re.compile(r"[(=]?\s*(?:total|sum)?\s*[:=]?\s*(\d+)\s*(?:/15)?\s*\)?", 
 _ORDER = re.compile(r"R\d+(?:\s*[>,]\s*R\d+)+", re.IGNORECASE | re.ASCII)
 
 
-def read_paper(text: str, labels: Sequence[str]) -> Reading:
+def read_paper(text: str, labels: Sequence[str]) -> JudgeReading:
     """Read a reply to the paper's prompt; the judge's own response has the mark and the place of `own_label(labels)`.
 
     Raises:
@@ -43,7 +43,7 @@ def read_paper(text: str, labels: Sequence[str]) -> Reading:
     marks = dict(rows)
     if len(marks) != len(rows) or sorted(marks) != sorted(expected):
         raise ValueError("the judge's reply does not mark every response once")
-    reading = Reading(
+    reading = JudgeReading(
         kind="open-ended" if kind[1].lower() == "open" else "close-ended",
         reference=parts["reference"].strip(),
         marks={label: dict(zip(CRITERIA, marks[label], strict=True)) for label in expected},

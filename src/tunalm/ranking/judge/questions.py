@@ -20,7 +20,7 @@ CANARY = "canary"
 
 
 @dataclass(frozen=True)
-class Question:
+class JudgeQuestion:
     """One call."""
 
     key: str
@@ -39,14 +39,14 @@ class Inquiry:
     row: Ranking
     degenerate: Mapping[int, str] = field(default_factory=dict)
     """Position of each response that is not shown -> why."""
-    questions: tuple[Question, ...] = ()
+    questions: tuple[JudgeQuestion, ...] = ()
     """One per order; none if there are not two different responses to compare."""
     canary: Canary | None = None
-    test: Question | None = None
+    test: JudgeQuestion | None = None
     """The call with the canary in it."""
 
     @property
-    def asked(self) -> tuple[Question, ...]:
+    def asked(self) -> tuple[JudgeQuestion, ...]:
         """All calls, the test last."""
         return self.questions if self.test is None else (*self.questions, self.test)
 
@@ -73,7 +73,7 @@ def inquiries(
     return result
 
 
-def request_for(question: Question, settings: Rank, structured: bool) -> Request:
+def request_for(question: JudgeQuestion, settings: Rank, structured: bool) -> Request:
     """What the judge is sent; `structured`: its server can be told the form of the reply."""
     return Request(
         key=question.key,
@@ -116,10 +116,10 @@ def _inquiry(
     return Inquiry(row, hidden, questions, canary, test)
 
 
-def _question(row: Ranking, key: str, shown: Sequence[int], texts: Mapping[int, str], settings: Rank) -> Question:
+def _question(row: Ranking, key: str, shown: Sequence[int], texts: Mapping[int, str], settings: Rank) -> JudgeQuestion:
     labels = tuple(f"R{number}" for number in range(1, len(shown) + 1))
     turns = row.messages()
     conversation = "\n\n".join(f"{turn.role}: {turn.text}" for turn in turns) if len(turns) > 1 else turns[0].text
     pieces = [(f"response {label}", texts[place]) for label, place in zip(labels, shown, strict=True)]
     material = fences([("instruction", conversation), *pieces], drawn_with=[settings.seed, key], as_json=True)
-    return Question(key, prompt(settings.protocol, material, labels), labels, tuple(shown))
+    return JudgeQuestion(key, prompt(settings.protocol, material, labels), labels, tuple(shown))

@@ -43,7 +43,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, str
 
 
 @dataclass(frozen=True)
-class Reading:
+class JudgeReading:
     """What a reply says."""
 
     kind: str
@@ -100,7 +100,7 @@ class _Audited(BaseModel):
     ranking: list[str]
 
 
-def read_audited(text: str, labels: Sequence[str], *, whole: bool = True) -> Reading:
+def read_audited(text: str, labels: Sequence[str], *, whole: bool = True) -> JudgeReading:
     """Read an audited reply.
 
     Args:
@@ -122,7 +122,7 @@ def read_audited(text: str, labels: Sequence[str], *, whole: bool = True) -> Rea
         raise ValueError("the judge's reply does not mark every response once")
     if sorted(reply.ranking) != sorted(labels):
         raise ValueError("the judge's reply does not rank every response once")
-    return Reading(
+    return JudgeReading(
         kind=reply.kind,
         reference=reply.reference,
         marks={label: {name: getattr(reply.scores[label], name) for name in CRITERIA} for label in labels},

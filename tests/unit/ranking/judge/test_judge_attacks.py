@@ -18,7 +18,7 @@ from tunalm.engines.base import Completion, Journal, Request
 from tunalm.ranking.judge import degenerate
 from tunalm.ranking.judge.canaries import PLANTED, Canary, passed
 from tunalm.ranking.judge.degenerate import OPENINGS, find_degenerate
-from tunalm.ranking.judge.questions import Question, inquiries
+from tunalm.ranking.judge.questions import JudgeQuestion, inquiries
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
 
@@ -74,7 +74,7 @@ def listed(attack: str, number: int) -> Ranking:
     )
 
 
-def question(row: Ranking, **knobs: Any) -> list[Question]:
+def question(row: Ranking, **knobs: Any) -> list[JudgeQuestion]:
     (inquiry,) = inquiries([row], settings_of(canaries=0, **knobs))
     return list(inquiry.asked)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.judges import marking
 from tunalm.ranking.judge.paper_replies import read_paper
 from tunalm.ranking.judge.prompts import CRITERIA, KINDS, reply_schema
-from tunalm.ranking.judge.replies import LONGEST_REPAIR, Reading, read_audited
+from tunalm.ranking.judge.replies import LONGEST_REPAIR, JudgeReading, read_audited
 
 LABELS = ["R1", "R2"]
 GOOD: dict[str, list[Any]] = {"R1": [5, 0, 3], "R2": [1, 2, 3]}
@@ -26,7 +26,7 @@ NAMED = {label: {"evidence": "fine", **dict(zip(CRITERIA, marks, strict=True))} 
 SOUND = marking(GOOD)
 
 
-def marks_of(reading: Reading) -> list[list[int]]:
+def marks_of(reading: JudgeReading) -> list[list[int]]:
     return [list(reading.marks[label].values()) for label in sorted(reading.marks)]
 
 
@@ -228,7 +228,7 @@ def written_marks(reply: str) -> dict[str, list[str]] | None:
     return found
 
 
-def is_invented(reply: str, reading: Reading) -> bool:
+def is_invented(reply: str, reading: JudgeReading) -> bool:
     """Whether a reading says something that does not stand in the text; what evidence says proves nothing."""
     for evidence in reading.evidence.values():
         if re.search(r"R\d|" + "|".join(CRITERIA), evidence):
@@ -245,7 +245,7 @@ def is_invented(reply: str, reading: Reading) -> bool:
     return tuple(ranked) != reading.ranking
 
 
-def read_or_reason(read: Callable[..., Reading], reply: str, labels: list[str]) -> Reading | str:
+def read_or_reason(read: Callable[..., JudgeReading], reply: str, labels: list[str]) -> JudgeReading | str:
     """What a reply says, or why it says nothing; any other exception is a crash."""
     try:
         return read(reply, labels)
