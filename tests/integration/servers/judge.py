@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.judges import by_length, paper_reply, responses_shown
+from tests.judges import FENCED, by_length, paper_reply, responses_shown
 
 PAIR, PUBLISHED_PAIR, AUDITED = "[[A]] if A is better", "scores for Assistant 1 and 2", "JSON object"
 
@@ -34,6 +34,8 @@ def reply_to(prompt: str) -> str:
         return "1"
     if PUBLISHED_PAIR in " ".join(prompt.split()):
         return "8 8\nBoth were read."
+    if not FENCED.search(prompt):
+        return "{}"  # a question that only tries the server out
     return (by_length if AUDITED in prompt else paper_reply)(responses_shown(prompt))
 
 
