@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
 from tunalm.records import EvaluationResults, Result
 from tunalm.reporting.formats import SIGNIFICANT, interval, number
@@ -12,16 +11,8 @@ from tunalm.reporting.published import Published
 from tunalm.reporting.tables import Cell, Column, Table
 
 
-@dataclass(frozen=True)
-class Headline:
-    """The table, and where its published numbers come from, in the order of their marks."""
-
-    table: Table
-    sources: list[str] = field(default_factory=list)
-
-
-def headline(results: EvaluationResults, published: Sequence[Published] = ()) -> Headline:
-    """Make the table of an evaluation.
+def headline(results: EvaluationResults, published: Sequence[Published] = ()) -> Table:
+    """Make the table of an evaluation; its sources are those of the published numbers, in the order of their marks.
 
     Args:
         results: the content of results.json.
@@ -56,7 +47,7 @@ def headline(results: EvaluationResults, published: Sequence[Published] = ()) ->
         if benchmark in quoted:
             columns.append(Column(benchmark, "published"))
     names = dict.fromkeys([*results.models, *(model for _, model in numbers)])
-    return Headline(Table("Models and benchmarks", columns, [list(cells(name)) for name in names]), sources)
+    return Table("Models and benchmarks", columns, [list(cells(name)) for name in names], sources)
 
 
 def _cell(result: Result | None, sure: bool) -> Cell:

@@ -9,7 +9,7 @@ from tunalm.records import Difference, EvaluationResults, Interval, Result
 from tunalm.reporting.changes import Answers, Change, largest_changes
 from tunalm.reporting.formats import MOST_TOLD, SIGNIFICANT, interval, number, p_value
 from tunalm.reporting.numbers import numbers_table, pairs_table, tasks_table, totals_table
-from tunalm.reporting.plots import interval_plot, outcome_bars
+from tunalm.reporting.plots import interval_plot
 from tunalm.reporting.svg import Svg
 from tunalm.reporting.tables import Table
 
@@ -43,8 +43,6 @@ class BenchmarkView:
     metric: Metric
     sentences: list[str]
     plot: Svg
-    outcomes: Svg | None
-    """Wins, ties and losses against the first model."""
     note: str
     """How the benchmark was asked."""
     numbers: Table
@@ -73,8 +71,6 @@ def _view(benchmark: str, results: EvaluationResults) -> BenchmarkView:
     by_model = results.on(benchmark)
     comparisons = [each for each in results.comparisons if each.benchmark == benchmark]
     against_first = {each.model: each for each in comparisons if each.against == results.baseline}
-    counts = {model: (pair.wins, pair.ties, pair.losses) for model, pair in against_first.items()}
-    counts = {model: each for model, each in counts.items() if any(each)}
     first = by_model[results.baseline]
     kind = metric(first.metric)
     return BenchmarkView(
@@ -86,9 +82,6 @@ def _view(benchmark: str, results: EvaluationResults) -> BenchmarkView:
             kind.label,
             f"{benchmark}: value and 95 % interval of every model; the table has the numbers",
         ),
-        outcomes=outcome_bars(counts, f"{benchmark}: wins, ties and losses; the table has the numbers")
-        if counts
-        else None,
         numbers=numbers_table(benchmark, by_model, against_first),
         note=first.note,
         totals=totals_table(benchmark, by_model),

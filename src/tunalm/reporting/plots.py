@@ -17,12 +17,9 @@ Rows = Sequence[tuple[str, float | None, Sequence[float] | None]]
 """Name, value where there is one, both ends of its interval where there is one."""
 
 LEGEND_COLUMNS = 3
-NARROWEST = 6.0
-"""Percent of a bar that has room for a number."""
 MOST_POINTS = 300
 MOST_BINS = 24
 DASHES = ("-", "--", ":", "-.")
-OUTCOMES = {"wins": SERIES[3], "ties": LINE, "losses": SERIES[2]}
 
 
 @drawn
@@ -43,7 +40,11 @@ def interval_png(rows: Rows, axis: str) -> bytes:
 
 
 def _intervals(rows: Rows, axis: str) -> Figure:
-    figure, axes = _one_line_each([name for name, *_ in rows])
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.set_yticks(range(len(rows)), [label(name) for name, *_ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.7)
+    axes.grid(visible=False, axis="y")
     if rows[0][1] is not None:
         axes.axvline(rows[0][1], color=LINE, linestyle=":", linewidth=1.2)
     for place, (_, value, ends) in enumerate(rows):
@@ -56,41 +57,6 @@ def _intervals(rows: Rows, axis: str) -> Figure:
         axes.annotate(f"{value:.1f}", (value, place), (0, 5), textcoords="offset points", ha="center", fontsize=9.5)
     axes.set_xlabel(axis)
     return figure
-
-
-@drawn
-def outcome_bars(counts: Mapping[str, tuple[int, int, int]], description: str) -> tuple[Figure, str]:
-    """A bar per model: the shares of instructions won, tied and lost, with their counts.
-
-    Args:
-        counts: wins, ties and losses by model; at least one of each three is not 0.
-        description: for those who cannot see the figure.
-    """
-    figure, axes = _one_line_each(list(counts))
-    whole = np.asarray(list(counts.values()), dtype=np.float64)
-    shares = 100 * whole / whole.sum(axis=1, keepdims=True)
-    starts = np.cumsum(shares, axis=1) - shares
-    for part, (kind, colour) in enumerate(OUTCOMES.items()):
-        bars = axes.barh(
-            range(len(counts)), shares[:, part], left=starts[:, part], height=0.62, color=colour, alpha=0.55, label=kind
-        )
-        wide = zip(whole[:, part], shares[:, part], strict=True)
-        words = [f"{count:.0f}" if share >= NARROWEST else "" for count, share in wide]
-        axes.bar_label(bars, words, label_type="center", fontsize=9.5)
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("share of the instructions, %")
-    figure.legend(loc="outside upper left", ncols=3)
-    return figure, description
-
-
-def _one_line_each(names: Sequence[str]) -> tuple[Figure, Any]:
-    """Axes with a line per name, the first one on top."""
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    axes.set_yticks(range(len(names)), [label(name) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.7)
-    axes.grid(visible=False, axis="y")
-    return figure, axes
 
 
 @drawn

@@ -17,7 +17,7 @@ from tunalm.recipe import Evaluate
 from tunalm.records import EvaluationResults
 from tunalm.reporting.changes import NUM_CHANGES, Answers
 from tunalm.reporting.files import read_record
-from tunalm.reporting.headline import Headline, headline
+from tunalm.reporting.headline import headline
 from tunalm.reporting.outcome import BenchmarkView, benchmark_views
 from tunalm.reporting.pages import environment, page_text
 from tunalm.reporting.published import Published
@@ -33,7 +33,7 @@ class EvaluationView:
     """What the report shows of one evaluation."""
 
     name: str
-    headline: Headline
+    headline: Table
     sweep: Sweep | None
     benchmarks: list[BenchmarkView]
 

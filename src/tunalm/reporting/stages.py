@@ -47,35 +47,26 @@ class StageView:
     lists: list[Ranking] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One figure of training and the metrics in it: `pattern` matches their whole names, its group is the label."""
-
-    caption: str
-    label: str
-    pattern: str
-
-
 PANELS = (
-    Panel("Loss and its parts (Eq. 4-6)", "loss", r"(loss.*)"),
-    Panel(
+    ("Loss and its parts (Eq. 4-6)", "loss", r"(loss.*)"),
+    (
         "Pairs in which the better response scores higher; pairs whose margin is met",
         "share",
         r"(pair_accuracy|margins_met)",
     ),
-    Panel("The same by the distance between the ranks", "share", r"pair_accuracy_(gap_\d+)"),
-    Panel("Mean score v by rank, and of the reference (Eq. 4)", "log p per token", r"v_(.+)"),
-    Panel("Log-probability of the end token", "log p", r"(eos_logprob)"),
-    Panel("Length of the responses", "tokens", r"(response_tokens)"),
-    Panel("Gradient norm before clipping", "norm", r"(grad_norm)"),
-    Panel("Learning rate", "learning rate", r"(learning_rate)"),
+    ("The same by the distance between the ranks", "share", r"pair_accuracy_(gap_\d+)"),
+    ("Mean score v by rank, and of the reference (Eq. 4)", "log p per token", r"v_(.+)"),
+    ("Log-probability of the end token", "log p", r"(eos_logprob)"),
+    ("Length of the responses", "tokens", r"(response_tokens)"),
+    ("Gradient norm before clipping", "norm", r"(grad_norm)"),
+    ("Learning rate", "learning rate", r"(learning_rate)"),
 )
-
+"""Figures of training: caption, axis, and the metrics in it, whose whole names match; the group is the label."""
 PROXY_PANELS = (
-    Panel("Loss: minus the log-likelihood of the judge's order", "loss", r"(loss)"),
-    Panel("Pairs in which the better response scores higher", "share", r"(pair_accuracy)"),
-    Panel("The same by the distance between the ranks", "share", r"pair_accuracy_(gap_\d+)"),
-    Panel("Mean score by rank", "score", r"v_(.+)"),
+    ("Loss: minus the log-likelihood of the judge's order", "loss", r"(loss)"),
+    ("Pairs in which the better response scores higher", "share", r"(pair_accuracy)"),
+    ("The same by the distance between the ranks", "share", r"pair_accuracy_(gap_\d+)"),
+    ("Mean score by rank", "score", r"v_(.+)"),
     *PANELS[-2:],
 )
 
@@ -115,20 +106,20 @@ def _add_agreement(view: StageView) -> None:
         view.tables.append(held_out_table(view.name, held_out))
 
 
-def _add_curves(view: StageView, folder: Path, panels: Sequence[Panel]) -> None:
+def _add_curves(view: StageView, folder: Path, panels: Sequence[tuple[str, str, str]]) -> None:
     metrics: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for line in read_records(folder / "metrics.jsonl", TrainingStep):
         for key, value in line.metrics.items():
             metrics[key].append((line.step, value))
-    for panel in panels:
+    for caption, axis, pattern in panels:
         series: dict[str, Points] = {
             found[1].replace("_", " "): points
             for key, points in sorted(metrics.items())
-            if (found := re.fullmatch(panel.pattern, key)) and any(value != 0 for _, value in points)
+            if (found := re.fullmatch(pattern, key)) and any(value != 0 for _, value in points)
         }
         if series:
-            svg = curves(series, panel.label, f"{view.name}: {panel.caption}")
-            view.figures.append(Drawing(panel.caption, svg))
+            svg = curves(series, axis, f"{view.name}: {caption}")
+            view.figures.append(Drawing(caption, svg))
 
 
 def _add_samples(view: StageView, folder: Path, limit: float | None) -> None:

@@ -37,6 +37,8 @@ class Table:
     """For those who cannot see it."""
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
+    sources: Sequence[str] = ()
+    """Where numbers of others come from, by their marks [1], [2] ..."""
 
 
 def table(label: str, words: Sequence[str], numbers: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> Table:

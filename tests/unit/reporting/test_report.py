@@ -88,7 +88,7 @@ def test_every_part_is_there_in_the_order_of_reading(page: Page) -> None:
 
 def test_training_sampling_and_results_are_drawn(page: Page) -> None:
     figures = [attributes["aria-label"] or "" for tag, attributes in page.tags if tag == "svg"]
-    assert sum(label.startswith("checkable:") for label in figures) == 2
+    assert sum(label.startswith("checkable:") for label in figures) == 1
     assert sum(label.startswith("tuna:") for label in figures) == 8
     assert sum(label.startswith("own:") for label in figures) == 2
     assert sum(label.startswith("own (sample) reads no stage") for label in figures) == 1
