@@ -75,7 +75,7 @@ def _require_models(where: Path, rows: list[Ranking], own: tuple[str, ...]) -> N
     known = {response.model for row in rows for response in row.responses if response.model}
     for name in own:
         if name not in known:
-            raise DataError(where, found=f"no response by '{name}'", expected="some", fix=did_you_mean(name, known))
+            raise DataError(where, found=f"no response is by '{name}'", fix=did_you_mean(name, known))
 
 
 def _counts(rows: list[Ranking], ranked: list[Ranking]) -> dict[str, Any]:

@@ -27,12 +27,8 @@ def scan_betas(settings: Rank, betas: str, out: Path | None) -> None:
         DataError: the responses cannot be read, or lack log-probabilities.
     """
     if settings.by != "likelihood" or settings.engine is not None or settings.veto is not None:
-        raise RecipeError(
-            WHERE,
-            found="a stage that does more than read log-probabilities",
-            expected="by: likelihood without an engine or a veto",
-            fix="Rank once with the engine, then scan the rankings.jsonl that it makes.",
-        )
+        found = "only by: likelihood without an engine or a veto can be scanned"
+        raise RecipeError(WHERE, found=found, fix="Rank once, then scan the rankings.jsonl that it makes.")
     numbers = _numbers(betas)
     from tunalm.ranking.scan import scan
 
@@ -54,12 +50,8 @@ def _numbers(text: str) -> list[float]:
         if not all(0 <= beta <= 10 for beta in betas):
             raise ValueError("beta is a number from 0 to 10")
     except ValueError as error:
-        raise RecipeError(
-            WHERE,
-            found=f"'{text}'",
-            expected="numbers from 0 to 10 with commas between them",
-            fix="0,0.5,1,1.3,2 are some.",
-        ) from error
+        fix = "Give numbers from 0 to 10 with commas between them: 0,0.5,1,1.3,2."
+        raise RecipeError(WHERE, found=f"'{text}'", fix=fix) from error
     return sorted(set(betas))
 
 

@@ -78,12 +78,8 @@ def score_pairs(
         rules = JudgeRules(mode, max_review_tokens)
         results, lines = score_answers(name, asked, predictions, against, settings, rules, calls, title=benchmark)
     else:
-        raise RecipeError(
-            "command line",
-            found="neither or a mixture of the two ways to score",
-            expected="either --predictions, --against and --judge, or --reviews alone",
-            fix=f"For instance --predictions MINE.jsonl --against OTHER.jsonl {EXAMPLE}.",
-        )
+        fix = f"Give --predictions MINE.jsonl --against OTHER.jsonl {EXAMPLE}, or --reviews FILE alone."
+        raise RecipeError("command line", found="what is to be compared is not clear", fix=fix)
     _write(output, rows, results, lines)
     _finish(lines)
 

@@ -79,14 +79,8 @@ def superni(
     elif baseline is not None and data is not None and predictions is None:
         _write(output, rows, *score_baseline(load_tasks(data), baseline))
     else:
-        raise RecipeError(
-            "command line",
-            found="--baseline without --data"
-            if baseline and predictions is None
-            else "neither or both of --predictions and --baseline",
-            expected="either --predictions FILE, or --baseline NAME with --data FOLDER",
-            fix="Give one of the two.",
-        )
+        fix = "Give either --predictions FILE, or --baseline NAME with --data FOLDER."
+        raise RecipeError("command line", found="what is to be scored is not clear", fix=fix)
 
 
 def _write(output: Path, rows: Path, results: dict[str, Any], lines: list[dict[str, Any]]) -> None:

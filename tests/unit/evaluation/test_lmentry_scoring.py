@@ -87,7 +87,7 @@ def test_strict_scoring_and_the_count_of_what_it_would_refuse(tmp_path: Path) ->
         ({"id": "0", "prediction": "a"}, "found no 'task'"),
         ({"task": "first_leter", "id": "0", "prediction": "a"}, "Did you mean 'first_letter'"),
         ({"task": "last_letter", "id": "0", "prediction": "a"}, "Give the folder that has it"),
-        ({"task": "first_letter", "id": "9", "prediction": "a"}, "found id '9'; expected one of the 6 ids"),
+        ({"task": "first_letter", "id": "9", "prediction": "a"}, "has no question '9'"),
         ({"task": "first_letter", "id": "1", "prediction": "b"}, "a second prediction for first_letter/1"),
     ],
 )
@@ -101,7 +101,7 @@ def test_a_folder_without_questions_is_named(tmp_path: Path) -> None:
         load_questions(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "first_word.json").write_text("{", encoding="utf-8")
-    with pytest.raises(DataError, match=r"first_word\.json: found JSONDecodeError"):
+    with pytest.raises(DataError, match=r"first_word\.json: no data file of LMentry \(JSONDecodeError"):
         load_questions(tmp_path)
 
 

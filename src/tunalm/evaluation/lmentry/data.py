@@ -65,12 +65,8 @@ def load_questions(folder: Path) -> dict[str, Questions]:
         if path is not None:
             found[name] = Questions(name, _examples(path))
     if not found:
-        raise DataError(
-            folder,
-            found="no file of LMentry" if folder.is_dir() else "no such folder",
-            expected="a clone of the LMentry repository, or a folder with its data files (first_word.json ...)",
-            fix="Clone https://github.com/aviaefrat/lmentry and give that folder.",
-        )
+        found_there = "no file of LMentry (first_word.json ...)" if folder.is_dir() else "no such folder"
+        raise DataError(folder, found=found_there, fix="Give a clone of https://github.com/aviaefrat/lmentry.")
     return found
 
 
@@ -93,9 +89,4 @@ def _examples(path: Path) -> dict[str, Any]:
         problem = "an example without input or template_id"
     except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}"
-    raise DataError(
-        path,
-        found=problem,
-        expected="a data file of LMentry with settings and examples",
-        fix="Fetch the file again; it may be cut short.",
-    )
+    raise DataError(path, found=f"no data file of LMentry ({problem})", fix="Fetch it again; it may be cut short.")

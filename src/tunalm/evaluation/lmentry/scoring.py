@@ -167,18 +167,10 @@ def _place(row: RawRow, questions: Mapping[str, Questions], data: Path) -> tuple
     """Set and id of the question that a prediction answers; the id may have the set in front of it."""
     name, number = text(row, "task"), text(row, "id")
     if name not in questions:
-        raise DataError(
-            row.where,
-            found=f"task '{name}'",
-            expected=f"a set of questions that {data} has",
-            fix=did_you_mean(name, questions) if name not in SETS else "Give the folder that has it.",
-        )
+        fix = did_you_mean(name, questions) if name not in SETS else "Give the folder that has it."
+        raise DataError(row.where, found=f"{data} has no set of questions '{name}'", fix=fix)
     number = number.removeprefix(f"{name}/")
     if number not in questions[name].examples:
-        raise DataError(
-            row.where,
-            found=f"id '{number}'",
-            expected=f"one of the {len(questions[name].examples)} ids of {name}",
-            fix="Correct the id, or give the data that was predicted on.",
-        )
+        fix = "Correct the id, or give the data that was predicted on."
+        raise DataError(row.where, found=f"{name} has no question '{number}'", fix=fix)
     return name, number

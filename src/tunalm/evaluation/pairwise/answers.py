@@ -74,17 +74,11 @@ def read_answers(path: str | Path, model: str | None = None, benchmark: str = "a
             continue
         answer = _answer(row, place, benchmark, model)
         if answer.id in answers:
-            raise DataError(
-                row.where, found=f"a second answer to {answer.id}", expected="one per question", fix="Remove one."
-            )
+            raise DataError(row.where, found=f"a second answer to question {answer.id}", fix="Remove one.")
         answers[answer.id] = answer
     if not answers:
-        raise DataError(
-            path,
-            found=f"no answer to {benchmark} by '{model}'",
-            expected="at least one",
-            fix=did_you_mean(model, _models(rows)),
-        )
+        found = f"no answer to {benchmark} by '{model}'"
+        raise DataError(path, found=found, fix=did_you_mean(model, _models(rows)))
     return answers
 
 
@@ -96,12 +90,8 @@ def check_answers(source: str, answers: Mapping[str, Prediction], questions: Seq
     """
     missing = [row.id for row in questions if row.id not in answers]
     if missing:
-        raise DataError(
-            source,
-            found=f"no answer to {len(missing)} of {len(questions)} questions (ids {', '.join(missing[:3])})",
-            expected="an answer to every question",
-            fix="Give the answers to these questions, or fewer questions with --limit.",
-        )
+        found = f"no answer to {len(missing)} of {len(questions)} questions (ids {', '.join(missing[:3])})"
+        raise DataError(source, found=found, fix="Give the answers to these, or fewer questions with --limit.")
     for row in questions:
         asked = answers[row.id].instruction.strip()
         if asked and asked not in (row.instruction.strip(), row.messages()[-1].text.strip()):
@@ -122,12 +112,8 @@ def split_name(source: str) -> tuple[str, str | None]:
 def _only_model(path: str | Path, rows: list[RawRow]) -> str:
     names = _models(rows)
     if len(names) > 1:
-        raise DataError(
-            path,
-            found=f"answers of {len(names)} models ({', '.join(names)})",
-            expected="those of one",
-            fix="Name it: FILE#MODEL.",
-        )
+        found = f"answers of {len(names)} models ({', '.join(names)})"
+        raise DataError(path, found=found, fix="Name the one: FILE#MODEL.")
     return names[0] if names else Path(path).name.split(".")[0]
 
 

@@ -60,12 +60,8 @@ def load_tasks(source: Path) -> list[TestTask]:
     tasks = [_task(row) for path in task_files(source) for row in _raw_tasks(path)]
     found = {task.name: task for task in tasks if task.name in CATEGORIES}
     if not found:
-        raise DataError(
-            source,
-            found="none of the 119 test tasks",
-            expected="a clone of natural-instructions, or a file of its test tasks",
-            fix="Clone https://github.com/allenai/natural-instructions and give that folder.",
-        )
+        fix = "Give a clone of https://github.com/allenai/natural-instructions, or a file of its test tasks."
+        raise DataError(source, found="none of the 119 test tasks is there", fix=fix)
     return [found[name] for name in sorted(found)]
 
 
@@ -97,9 +93,8 @@ def _raw_tasks(path: Path) -> list[RawRow]:
         try:
             return [RawRow(str(path), {"task": path.stem, **json.loads(path.read_text(encoding="utf-8"))})]
         except (OSError, ValueError, TypeError) as error:
-            raise DataError(
-                path, found=f"{error}", expected="a task file of natural-instructions", fix="Fetch the clone again."
-            ) from error
+            found = f"no task file of natural-instructions ({error})"
+            raise DataError(path, found=found, fix="Fetch the clone again.") from error
     return read_raw(path)
 
 

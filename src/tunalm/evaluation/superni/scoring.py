@@ -63,9 +63,7 @@ def score_baseline(tasks: Sequence[TestTask], baseline: Baseline) -> tuple[dict[
             copied = row.input if baseline == "copy-input" else task.examples[0].output
             wanted.append((row.id, task.name, copied, list(row.references)))
     if not wanted:
-        raise DataError(
-            "superni", found="tasks without examples", expected="examples to copy", fix="Use --baseline copy-input."
-        )
+        raise DataError("superni", found="no task has an example to copy", fix="Use --baseline copy-input.")
     return score_rows(wanted, {"baseline": baseline})
 
 
