@@ -27,8 +27,8 @@ def scan_betas(settings: Rank, betas: str, out: Path | None) -> None:
         DataError: the responses cannot be read, or lack log-probabilities.
     """
     if settings.by != "likelihood" or settings.engine is not None or settings.veto is not None:
-        found = "only by: likelihood without an engine or a veto can be scanned"
-        raise RecipeError(WHERE, found=found, fix="Rank once, then scan the rankings.jsonl that it makes.")
+        what = "only by: likelihood without an engine or a veto can be scanned"
+        raise RecipeError(WHERE, found=what, fix="Rank once, then scan the rankings.jsonl that it makes.")
     numbers = _numbers(betas)
     from tunalm.ranking.scan import scan
 

@@ -106,8 +106,8 @@ def match(rows: Sequence[Ranking], raters: Mapping[str, Orders], where: object) 
     ranked = [row for row in rows if is_ranked(row)]
     lists = [found for row in ranked if len((found := _match(row, raters)).places) > 1]
     if not lists:
-        found = "no list (by id) has two responses (by text) that all rank"
-        raise DataError(where, found=found, fix="Compare rankings of one file of responses.")
+        nothing = "no list (by id) has two responses (by text) that all rank"
+        raise DataError(where, found=nothing, fix="Compare rankings of one file of responses.")
     alone = sum(sum(each.rank is not None for each in both.row.responses) - len(both.places) for both in lists)
     return Matching(lists, len(ranked) - len(lists), alone)
 

@@ -80,7 +80,8 @@ class Benchmark(Settings):
             value = {"data": "checkable:heldout", **value}
         if isinstance(value, dict) and "template" in value:
             raise ValueError(
-                "a template belongs to a model, not to a benchmark: models: {name: {model: ..., template: raw}}"
+                "a template belongs to a model, not to a benchmark: models: {name: {model: ..., template: raw}}."
+                " The published prompt of superni is encoding: tk-instruct"
             )
         return value
 

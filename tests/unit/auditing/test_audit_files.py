@@ -68,7 +68,7 @@ def test_equal_texts_are_matched_in_their_order() -> None:
     ids=["another id", "one common response", "one common rank"],
 )
 def test_files_with_nothing_in_common_are_refused(other: Ranking) -> None:
-    with pytest.raises(DataError, match="no list .* has two responses .* that all rank"):
+    with pytest.raises(DataError, match=r"no list .* has two responses .* that all rank"):
         beside([make_list("a", ("x", 0), ("y", 1))], [other])
 
 
