@@ -59,7 +59,7 @@ def test_a_full_disk_is_one_line_and_no_loss(tiny_model: Path, tmp_path: Path, r
 def test_a_full_disk_while_a_server_answers_loses_nothing_that_was_kept(tmp_path: Path) -> None:
     log, stopped, whole = tmp_path / "witness.log", tmp_path / "stopped", tmp_path / "whole"
     with witness(log, 0.01) as address, sampling(tmp_path, address, log, 60, in_flight=8, max_duplicates=8) as stage:
-        code, printed = stage.run(stopped, largest=600_000)
+        code, printed = stage.run(stopped, largest=2_000_000)
         assert code == 2, printed
         assert len(printed.strip().splitlines()) == 1, printed
         assert "Free some space" in printed

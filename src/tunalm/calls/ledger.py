@@ -16,7 +16,7 @@ Beside it there is a row per call, with what it could cost at most and what it h
 its answer never came. A model in this process makes no calls: its rows are `ok` or `failed` at once.
 
 What is filed survives a kill at once, and a power cut when the ledger is closed, before anybody uses an answer. (SQLite
-waits for the disk every few hundred answers and at the end, not at every commit.)
+waits for the disk about every hundred answers and at the end, not at every commit.)
 """
 
 from __future__ import annotations
