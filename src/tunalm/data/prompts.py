@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import cache
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -66,6 +67,7 @@ that is trained with it, as the Alpaca template is."""
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 _BOS = "{{- bos_token -}}\n"
 _PROBE = "a reply to look for"
+_TODAY = re.compile(r"strftime_now\(\s*(['\"])(.*?)\1\s*\)")
 _AROUND_THOUGHTS = re.compile(
     r"</?(think|thinking|thoughts?|reasoning|seed:think)>|\[/?THINK\]|◁/?think▷|<\|(begin|end)_of_thought\|>"
 )
@@ -206,7 +208,7 @@ class PromptEncoder:
     def _own_template(self, arguments: Mapping[str, Any]) -> str:
         """The model's template with the arguments as defaults, so that whoever loads it renders the same prompts."""
         try:
-            template = self.tokenizer.get_chat_template()
+            template = _with_day(self.tokenizer.get_chat_template())
         except ValueError as error:
             raise no_chat_template(self.where) from error
         require_arguments(template, arguments, self.where)
@@ -282,6 +284,21 @@ def no_chat_template(where: str) -> ModelError:
         expected="`template`, which says how it is asked",
         fix="Set template: alpaca, or template: raw for a base model.",
     )
+
+
+def pin_day(day: date | None) -> None:
+    """Let chat templates that write today's date write this one from now on, so that a run has one prompt.
+
+    None undoes it.
+    """
+    _pinned[:] = [] if day is None else [day]
+
+
+_pinned: list[date] = []
+
+
+def _with_day(template: str) -> str:
+    return _TODAY.sub(lambda call: repr(_pinned[0].strftime(call[2])), template) if _pinned else template
 
 
 def require_arguments(template: str, arguments: Mapping[str, Any], where: str) -> None:

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from tunalm.errors import StoreError
 from tunalm.pipeline.products import Condition, content_of, examine, products_of
 from tunalm.records import StageState
-from tunalm.store import Summary, allow_as_usual, locked, write_json
+from tunalm.store import Summary, allow_as_usual, locked, write_json, write_text
 
 
 def _state(folder: Path) -> StageState:
@@ -45,6 +46,16 @@ class RunFolder:
         fix = "Wait for it, stop it, or give another --run-dir."
         with locked(self.path / ".lock", self.path, "a run in progress", fix):
             yield
+
+    def day(self) -> date:
+        """The day on which the run began, for prompts that hold a date."""
+        path = self.path / ".day"
+        try:
+            return date.fromisoformat(path.read_text(encoding="utf-8").strip())
+        except (OSError, ValueError):
+            today = datetime.now().astimezone().date()
+            write_text(path, f"{today}\n")
+            return today
 
     def folder(self, stage: str) -> Path:
         """Folder of a stage."""

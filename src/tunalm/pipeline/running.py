@@ -11,6 +11,7 @@ from tunalm.calls.budget import Budget
 from tunalm.calls.context import StageContext
 from tunalm.calls.prices import load_prices
 from tunalm.calls.spending import Account, accounts, accounts_since
+from tunalm.data.prompts import pin_day
 from tunalm.errors import RecipeError
 from tunalm.pipeline.checks import check, runner
 from tunalm.pipeline.folder import RunFolder
@@ -54,6 +55,7 @@ def run_recipe(
     with run.lock():
         if retry_failed:
             _reopen_failed(recipe, run)
+        pin_day(run.day())
         steps = resolve(recipe, run)
         check(steps, recipe, trust_remote_code=trust_remote_code)
         budget = _budget(recipe, steps, run)
@@ -170,6 +172,7 @@ def _follow(recipe: Recipe, run: RunFolder, trust_remote_code: bool) -> dict[str
         while not run.is_done(name, step.fingerprint):
             open_now = run.state(name).fingerprint == step.fingerprint
             if step.kind in ALL_PROCESSES and open_now:
+                pin_day(run.day())
                 runner(step.kind)(step.settings, StageContext(run.folder(name), run.ledger, trust_remote_code))
                 while not run.is_done(name, step.fingerprint):
                     time.sleep(0.2)

@@ -17,7 +17,7 @@ from typing import Literal
 
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.reasoning import split_thoughts
-from tunalm.errors import DataError
+from tunalm.errors import DataError, ModelError
 from tunalm.progress import progress
 from tunalm.records import Ranking, Response
 from tunalm.training.losses import Convention
@@ -187,11 +187,17 @@ def encode_rows(
 
     Raises:
         DataError: nothing is left to train on.
+        ModelError: the template refuses rows; the first is named.
     """
     encoded = Encoded([], [], [], [], [])
+    refused: dict[str, ModelError] = {}
     with progress("tokenising", len(rows)) as advance:
         for number, row in enumerate(rows, start=1):
-            group = encode_row(row, encoder, max_length, margin_from, keep_reasoning=keep_reasoning)
+            try:
+                group = encode_row(row, encoder, max_length, margin_from, keep_reasoning=keep_reasoning)
+            except ModelError as error:
+                refused[row.id] = error
+                continue
             if group is None:
                 encoded.dropped.append(row.id)
             else:
@@ -199,6 +205,10 @@ def encode_rows(
                 _sort_in(encoded, group, useful, bool(row.responses) and convention == "paper", keep_ties)
             if number % PROGRESS_STEP == 0:
                 advance(PROGRESS_STEP)
+    if refused:
+        name, first = next(iter(refused.items()))
+        found = f"{len(refused)} of {len(rows)} rows, the first '{name}', with {first.found}"
+        raise ModelError(first.where, found=found, fix=first.fix) from first
     if not encoded.groups:
         raise DataError(
             "the training rows",

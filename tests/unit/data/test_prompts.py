@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import date
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from tunalm.data.prompts import PromptEncoder
+from tunalm.data.prompts import PromptEncoder, pin_day
 from tunalm.errors import ModelError
 from tunalm.records import Message
 
@@ -384,3 +385,15 @@ def test_smollm2(template: str) -> None:
     assert (ids.count(end), ids.count(start)) == ((2, 3) if template == "chat" else (0, 0))
     assert encoder.stop_ids == (end,)
     assert encoder.response_ids("x<|im_end|>").count(end) == 1
+
+
+def test_a_template_that_writes_the_date_writes_that_of_the_run() -> None:
+    tokenizer = make_tokenizer("{{ 'Today: ' + strftime_now('%d %b %Y') + ', it is ' + strftime_now(\"%Y\") }}" + CHAT)
+    pin_day(date(2024, 7, 26))
+    try:
+        pinned = PromptEncoder(tokenizer, None, "tiny")
+    finally:
+        pin_day(None)
+    assert decoded(pinned.prompt_ids([user("Hi.")])).startswith("Today: 26 Jul 2024, it is 2024<s>")
+    today = decoded(PromptEncoder(tokenizer, None, "tiny").prompt_ids([user("Hi.")]))
+    assert "26 Jul 2024" not in today

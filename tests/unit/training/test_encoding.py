@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.tiny import TEMPLATE, tiny_tokenizer
 from tunalm.data.prompts import PromptEncoder
-from tunalm.errors import DataError
-from tunalm.records import Ranking, Response
+from tunalm.errors import DataError, ModelError
+from tunalm.records import Message, Ranking, Response
 from tunalm.training.encoding import encode_row, encode_rows
 
 PROMPT = "Add."
@@ -184,3 +185,13 @@ def test_rows_of_plain_sft_are_no_unranked_lists(encoder: PromptEncoder) -> None
 def test_nothing_to_train_on_is_an_error_that_says_why(encoder: PromptEncoder) -> None:
     with pytest.raises(DataError, match="1 fill max_length"):
         encode_rows([row(reference="7")], encoder, max_length=PROMPT_TOKENS)
+
+
+def test_rows_that_the_template_refuses_are_counted_and_the_first_is_named() -> None:
+    template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('No system') }}{% endif %}" + TEMPLATE
+    refusing = PromptEncoder(tiny_tokenizer(template), None, "some/model")
+    plain = Ranking(id="s0", instruction="Say.", reference="ok", responses=[])
+    system = [Message(role="system", content="Be brief.")]
+    rows = [plain, *(plain.model_copy(update={"id": f"s{number}", "history": system}) for number in (4, 5))]
+    with pytest.raises(ModelError, match=r"some/model: 2 of 3 rows, the first 's4', with .*No system"):
+        encode_rows(rows, refusing, max_length=100)

@@ -16,6 +16,7 @@ from tunalm.engines.huggingface.reading import read_prompts
 from tunalm.engines.huggingface.scoring import Text, batches, token_logprobs
 from tunalm.engines.huggingface.weights import device, fast_bf16, load_model, load_tokenizer
 from tunalm.engines.tokens import NOT_FINITE, completion, given_ids, prompt_ids
+from tunalm.errors import ModelError
 from tunalm.recipe import HuggingFaceSettings
 from tunalm.store import canonical
 
@@ -83,7 +84,12 @@ class HuggingFaceEngine:
         asked: list[Request] = []
         encoded: list[Text] = []
         for request in unit:
-            text = Text(tuple(prompt_ids(request, encoder)), tuple(given_ids(request, encoder)))
+            try:
+                text = Text(tuple(prompt_ids(request, encoder)), tuple(given_ids(request, encoder)))
+            except ModelError as error:
+                failure = f"template: {error.found}"
+                done.append(Completion(key=request.key, model=self._settings.model, failure=failure))
+                continue
             if (tokens := len(text.prompt) + len(text.response)) > self._positions:
                 done.append(self._too_long(request, tokens))
             else:
@@ -117,7 +123,12 @@ class HuggingFaceEngine:
         done: list[Completion] = []
         asked: list[tuple[Request, list[int], int]] = []
         for request in unit:
-            prompt = prompt_ids(request, encoder)
+            try:
+                prompt = prompt_ids(request, encoder)
+            except ModelError as error:
+                failure = f"template: {error.found}"
+                done.append(Completion(key=request.key, model=self._settings.model, failure=failure))
+                continue
             room = min(request.max_new_tokens, self._positions - len(prompt))
             if room < 1:
                 done.append(self._too_long(request, len(prompt)))
