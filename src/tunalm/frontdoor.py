@@ -16,14 +16,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from tunalm.calls.budget import Budget
 from tunalm.calls.context import Calls
 from tunalm.calls.prices import load_prices
 from tunalm.data import load
 from tunalm.data.files import RawRow
-from tunalm.data.lists import load_lists
+from tunalm.data.lists.reading import load_lists, to_lists
 from tunalm.data.shapes import to_instructions
 from tunalm.engines.checking import check_templates, check_weights
 from tunalm.errors import DataError, RecipeError
@@ -303,17 +303,10 @@ def _row(given: Any) -> Any:
 def _lists(given: Lists) -> list[Ranking]:
     if isinstance(given, str | PathLike):
         return load_lists(Path(given))
-    lists = []
-    for number, row in enumerate(given):
-        try:
-            lists.append(row if isinstance(row, Ranking) else Ranking.model_validate(row))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise DataError(
-                f"lists[{number}]", found=f"{place}: {first['msg']}", fix="Give Rankings, as sample returns them."
-            ) from error
-    return [row.with_dense_ranks() for row in lists]
+    rows = list(given)
+    if all(isinstance(row, Ranking) for row in rows):
+        return [row.with_dense_ranks() for row in rows if isinstance(row, Ranking)]
+    return to_lists([RawRow(f"lists[{number}]", _row(row)) for number, row in enumerate(rows)], "lists")
 
 
 def _say_failures(what: str, failures: Sequence[str | None]) -> None:

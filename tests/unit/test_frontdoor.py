@@ -76,7 +76,7 @@ def test_rows_that_are_none_are_named() -> None:
         tunalm.sample(PARROT, [])
     with pytest.raises(DataError, match=r"instructions\[1\]"):
         tunalm.sample(PARROT, ["Go.", " "])
-    with pytest.raises(DataError, match=r"lists\[0\]: responses"):
+    with pytest.raises(DataError, match=r"lists\[0\]"):
         tunalm.rank([{"id": "1", "instruction": "Go."}])
 
 

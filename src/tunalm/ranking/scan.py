@@ -15,6 +15,7 @@ from typing import Any
 
 from tunalm.data.lists import load_lists
 from tunalm.errors import DataError
+from tunalm.measures.means import known_mean
 from tunalm.measures.ranks import kendall_tau, top1_agrees
 from tunalm.progress import progress
 from tunalm.ranking.base import assign_ranks
@@ -24,6 +25,7 @@ from tunalm.records import Ranking
 
 FILES = ("rankings.jsonl", "responses.jsonl")
 """What is read of the folder of a stage."""
+Ranks = list[int | None]
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,16 @@ def scan(
     lists = [_likelihoods(row, path) for row in load_lists(path)[rows]]
     able = [found for found in lists if len(found.known) > 1]
     if not able:
-        raise DataError(
-            path, found="no list with two responses", expected="some to rank", fix="Sample with num_responses: 2."
-        )
-    with progress("ranking", len(betas) + 1) as advance:
-        reference = [_ranks(found, compared_with, unit, path) for found in able]
-        by_length = [_ranks_by_length(found, unit) for found in able]
-        advance(1)
-        table = []
+        raise DataError(path, found="no list with two responses", fix="Sample with num_responses: 2.")
+
+    def ranks(beta: float) -> list[Ranks]:
+        return [assign_ranks(list_scores(found, beta, unit, str(path))) for found in able]
+
+    by_length = [_ranks_by_length(found, unit) for found in able]
+    reference, table = ranks(compared_with), []
+    with progress("ranking", len(betas)) as advance:
         for beta in betas:
-            table.append(_at(beta, able, [_ranks(found, beta, unit, path) for found in able], reference, by_length))
+            table.append(_at(beta, able, ranks(beta), reference, by_length))
             advance(1)
     return Scan(str(path), unit, compared_with, len(able), len(lists) - len(able), table)
 
@@ -103,13 +105,6 @@ def _likelihoods(row: Ranking, path: Path) -> Likelihoods:
         return Likelihoods(row, {})
     kept = kept_likelihoods(row)
     return Likelihoods(row, stored_likelihoods(row, str(path)) if kept is None else kept)
-
-
-Ranks = list[int | None]
-
-
-def _ranks(found: Likelihoods, beta: float, unit: LengthUnit, path: Path) -> Ranks:
-    return assign_ranks(list_scores(found, beta, unit, str(path)))
 
 
 def _ranks_by_length(found: Likelihoods, unit: LengthUnit) -> Ranks:
@@ -131,21 +126,13 @@ def _at(
     tokens: defaultdict[int, list[int]] = defaultdict(list)
     for found, own in zip(lists, ranks, strict=True):
         for place, likelihood in found.known.items():
-            rank = own[place]
-            assert rank is not None  # what is known has a score
-            characters[rank].append(len(found.row.responses[place].text))
-            tokens[rank].append(likelihood.num_tokens)
+            characters[own[place] or 0].append(len(found.row.responses[place].text))
+            tokens[own[place] or 0].append(likelihood.num_tokens)
     return Beta(
         beta,
         characters_by_rank=[fmean(characters[rank]) for rank in sorted(characters)],
         tokens_by_rank=[fmean(tokens[rank]) for rank in sorted(tokens)],
-        tau=_mean_tau(ranks, reference),
-        top1_changed=fmean(1 - top1_agrees(own, other) for own, other in zip(ranks, reference, strict=True)),
-        length_correlation=_mean_tau(ranks, by_length),
+        tau=known_mean(list(map(kendall_tau, ranks, reference))),
+        top1_changed=1 - fmean(map(top1_agrees, ranks, reference)),
+        length_correlation=known_mean(list(map(kendall_tau, ranks, by_length))),
     )
-
-
-def _mean_tau(one: Sequence[Ranks], other: Sequence[Ranks]) -> float | None:
-    taus = [kendall_tau(first, second) for first, second in zip(one, other, strict=True)]
-    known = [tau for tau in taus if tau is not None]
-    return fmean(known) if known else None

@@ -13,12 +13,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from statistics import fmean
 from typing import Any
 
 from tunalm.calls.context import Calls, StageContext
 from tunalm.data import load, with_demonstrations
 from tunalm.engines.base import Completion, Request
+from tunalm.measures.means import known_mean
 from tunalm.measures.rouge import rouge_l, tokenize
 from tunalm.progress import console, progress
 from tunalm.recipe import Sample
@@ -193,16 +193,16 @@ def summarise(rankings: Sequence[Ranking], settings: Sample) -> Summary:
     attempts = Counter(response.attempts or 0 for response in responses)
     details: dict[str, Any] = {
         "attempts": {str(number): attempts[number] for number in sorted(attempts)},
-        "mean_tokens": _mean([response.num_tokens for response in good]),
+        "mean_tokens": known_mean([response.num_tokens for response in good], 4),
         "blank": sum(not response.text.strip() for response in good),
-        "cut_share": _mean([response.finish_reason == "length" for response in good]),
-        "mean_max_rouge_l": _mean([response.max_rouge_l for response in good]),
+        "cut_share": known_mean([response.finish_reason == "length" for response in good], 4),
+        "mean_max_rouge_l": known_mean([response.max_rouge_l for response in good], 4),
     }
     if thoughtful := sum(response.reasoning is not None for response in responses):
         details["with_reasoning"] = thoughtful
     if settings.max_rouge_l is not None:
         similar = [(response.max_rouge_l or 0.0) >= settings.max_rouge_l for response in good]
-        details["too_similar_share"] = _mean(similar)
+        details["too_similar_share"] = known_mean(similar, 4)
         unseen = sum(not tokenize(response.text, settings.rouge_tokenizer) for response in good)
         details["without_words"] = unseen
         if unseen:
@@ -212,9 +212,3 @@ def summarise(rankings: Sequence[Ranking], settings: Sample) -> Summary:
                 soft_wrap=True,
             )
     return Summary.of([response.failure for response in responses], details)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Mean of the values that are known, to four digits."""
-    known = [value for value in values if value is not None]
-    return round(fmean(known), 4) if known else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -35,8 +35,12 @@ def load_lists(path: Path | str) -> list[Ranking]:
     Raises:
         DataError: as `stream_lists`; or rows are pairs, or lists of others, which `tunalm convert` turns into lists.
     """
-    rows = stream_raw(existing_file(str(path)), lenient=True)
-    return list(checked(rows, _only_ours, Faults(path), tell=False))
+    return to_lists(stream_raw(existing_file(str(path)), lenient=True), path)
+
+
+def to_lists(rows: Iterable[RawRow], where: object) -> list[Ranking]:
+    """Turn rows into lists; errors and what becomes of ranks as in `load_lists`."""
+    return list(checked(rows, _only_ours, Faults(where), tell=False))
 
 
 def stream_lists(path: Path, source: Source | None = None) -> Iterator[Ranking]:

@@ -10,7 +10,7 @@ from typing import Any
 from tunalm.engines.base import Completion
 from tunalm.ranking.base import unranked, with_scores
 from tunalm.ranking.judge.canaries import passed
-from tunalm.ranking.judge.consensus import Consensus, consensus
+from tunalm.ranking.judge.orders import Consensus, consensus
 from tunalm.ranking.judge.paper_replies import read_paper
 from tunalm.ranking.judge.prompts import own_label
 from tunalm.ranking.judge.questions import Inquiry, JudgeQuestion

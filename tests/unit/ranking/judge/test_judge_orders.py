@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunalm.ranking.judge.consensus import consensus
-from tunalm.ranking.judge.orders import balanced_orders
+from tunalm.ranking.judge.orders import balanced_orders, consensus
 
 
 @given(st.integers(1, 9), st.integers(1, 20), st.integers())
