@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or do not count.
+"""Folders that are whole or do not count: checkpoints, and the finished model.
 
 transformers writes straight into `checkpoint-N`, so a kill leaves a newest checkpoint that cannot be read. Here the
 file COMPLETE is written last, after everything else has reached the disk; a checkpoint without it does not exist, and
@@ -61,6 +61,26 @@ def sync_tree(folder: Path) -> None:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
     sync_folder(folder)
+    sync_folder(folder.parent)
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where a folder is written that shall be whole or absent."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def settle(draft: Path, folder: Path) -> None:
+    """Give a folder that is whole, and on disk, its name, and its files the permissions of any new file."""
+    probe = draft / ".new"
+    probe.touch()
+    mode = probe.stat().st_mode
+    probe.unlink()
+    for path in draft.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)  # safetensors writes files that only their owner may read
+    sync_tree(draft)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(draft, folder)
     sync_folder(folder.parent)
 
 

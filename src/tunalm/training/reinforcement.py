@@ -22,7 +22,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from tunalm.calls.context import StageContext
 from tunalm.data import load
 from tunalm.data.prompts import PromptEncoder
-from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer, resolve_model
+from tunalm.engines.huggingface import device, load_model, load_tokenizer, resolve_model
 from tunalm.errors import TrainingError
 from tunalm.progress import is_main_process, progress
 from tunalm.recipe import Reinforce
@@ -30,8 +30,8 @@ from tunalm.records import Instruction
 from tunalm.store import Summary
 from tunalm.training import checkpoints
 from tunalm.training.batches import optimizer_steps
+from tunalm.training.fitting import Advance, in_bf16, quiet_transformers
 from tunalm.training.metrics import MetricsFile, read_metrics
-from tunalm.training.runs import Advance, partial_folder, quiet_transformers, settle
 
 CHECKPOINTS_KEPT = 2
 
@@ -68,11 +68,11 @@ def run_rl(settings: Reinforce, context: StageContext) -> Summary:
             with progress("reinforcing", steps) as advance:
                 trainer.add_callback(Advance(advance))
                 trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-            folder = partial_folder(model)
+            folder = checkpoints.partial_folder(model)
             trainer.save_model(str(folder))
             if is_main_process():
                 (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-                settle(folder, model)
+                checkpoints.settle(folder, model)
             trainer.accelerator.wait_for_everyone()
     if is_main_process():
         shutil.rmtree(context.folder / "checkpoints", ignore_errors=True)
@@ -102,7 +102,7 @@ def _make_trainer(settings: Reinforce, rows: list[Instruction], context: StageCo
             gradient_accumulation_steps=settings.batch_size,
             num_train_epochs=settings.epochs,
             max_steps=settings.max_steps if settings.max_steps > 0 else -1,
-            bf16=settings.precision == "bf16" or (settings.precision == "auto" and fast_bf16()),
+            bf16=in_bf16(settings.precision),
             use_cpu=device().type == "cpu",
             seed=settings.seed,
             save_strategy="steps",

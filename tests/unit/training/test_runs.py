@@ -18,7 +18,8 @@ from tunalm.errors import DataError, StoreError
 from tunalm.recipe import Data, Lists, Sft, Train
 from tunalm.records import Ranking, Response
 from tunalm.store import Summary, write_rows
-from tunalm.training import run_sft, run_train, runs
+from tunalm.training import fitting, run_sft, run_train
+from tunalm.training.fitting import TrainingRun
 from tunalm.training.metrics import read_metrics
 
 
@@ -77,7 +78,7 @@ def test_a_second_call_reports_the_same_and_does_no_work(
     train: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = train()
-    monkeypatch.setattr(runs, "load_model", None)
+    monkeypatch.setattr(fitting, "load_model", None)
     assert train() == first
 
 
@@ -100,7 +101,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_at_the_same_bits(
     straight = load(context.folder / "model").lm_head.weight
     (context.folder / "model").rename(context.folder / "straight")
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_publish", lambda *_: 1 / 0)
+        patch.setattr(TrainingRun, "_publish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(save_steps=2)
     steps_before = read_metrics(context.folder / "metrics.jsonl")
@@ -242,7 +243,7 @@ def test_the_functions_need_no_stage_and_resume_in_their_folder(
     out = tmp_path / "mine"
     settings = Train(start=str(model_folder), rankings=[Lists(source="lists")], batch_size=4, save_steps=1)
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_publish", lambda *_: 1 / 0)
+        patch.setattr(TrainingRun, "_publish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             training.train(rows, settings, out)
     assert training.train(rows, settings, out).ok == 10

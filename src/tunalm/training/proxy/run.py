@@ -21,10 +21,11 @@ from tunalm.records import Ranking
 from tunalm.store import Summary
 from tunalm.training.batches import pack
 from tunalm.training.encoding import Group, encode_row
+from tunalm.training.fitting import ModelKind, TrainingRun
 from tunalm.training.heads import unwrapped
 from tunalm.training.proxy.heldout import ScoredList, agreement, conversation, length_preference, split
 from tunalm.training.proxy.scores import sequence_scores
-from tunalm.training.runs import ModelKind, read_lists, run_training
+from tunalm.training.runs import read_lists
 from tunalm.training.step import reading
 from tunalm.training.trainer import RankingConfig, RankingTrainer
 
@@ -91,15 +92,8 @@ def run_proxy(settings: Proxy, context: StageContext) -> Summary:
         return {"held_out": {**figures, "left_out": len(held_out) - len(lists)}}
 
     kind = ModelKind(_load_start, ProxyTrainer, "SEQ_CLS", held_out_agreement)
-    summary = run_training(
-        settings,
-        settings.start,
-        rows,
-        OBJECTIVE,
-        context.folder,
-        kind,
-        trust_remote_code=context.trust_remote_code,
-    )
+    job = TrainingRun(settings, settings.start, rows, OBJECTIVE, context.folder, context.trust_remote_code, kind)
+    summary = job()
     return replace(summary, details={"lists": parts, **summary.details})
 
 

@@ -17,8 +17,9 @@ from tunalm.errors import DataError
 from tunalm.recipe import Lists, Proxy
 from tunalm.records import Ranking, Response
 from tunalm.store import Summary, write_rows
-from tunalm.training import run_proxy, runs
+from tunalm.training import run_proxy
 from tunalm.training.encoding import encode_row
+from tunalm.training.fitting import TrainingRun
 from tunalm.training.metrics import read_metrics
 from tunalm.training.proxy.scores import sequence_scores
 from tunalm.training.routes import Route
@@ -122,7 +123,7 @@ def test_a_run_that_was_stopped_goes_on_and_ends_at_the_same_bits(
     expected = weights(context.folder / "model")
     (context.folder / "model").rename(context.folder / "straight")
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_publish", lambda *_: 1 / 0)
+        patch.setattr(TrainingRun, "_publish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(save_steps=2)
     again = train(save_steps=2)
