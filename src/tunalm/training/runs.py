@@ -94,7 +94,7 @@ def run_train(settings: Train, context: StageContext) -> Summary:
 
 
 def _as_lists(rows: Sequence[Instruction]) -> list[Ranking]:
-    return [Ranking.model_validate({**row.model_dump(), "responses": []}) for row in rows]
+    return [row.with_responses([]) for row in rows]
 
 
 def _objective(settings: Train) -> dict[str, Any]:

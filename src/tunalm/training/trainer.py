@@ -217,20 +217,29 @@ class RankingTrainer(transformers.Trainer):
             largest=self._largest,
         )
 
-    def _note_start(self) -> None:
-        """Give every target its log-probability under the weights that training starts from."""
-        groups, route = self.encoded.groups, self._choose_route().route
+    def values(self, groups: Sequence[Group], route: Route, description: str) -> list[list[float]]:
+        """What `read` gives for the targets of each group: log p, or a score. All processes read all groups, as sharded
+        weights ask for."""
+        bins = pack(list(map(route.tokens, groups)), self._token_budget) if groups else []
+        found: list[list[float]] = [[] for _ in groups]
         self.model.eval()
-        bins = pack(list(map(route.tokens, groups)), self._token_budget)
-        where = reading(self.model, route)
-        with progress("starting points", len(groups)) as advance, where, torch.no_grad(), self.accelerator.autocast():
+        by_route, precision = reading(self.model, route), self.accelerator.autocast()
+        with progress(description, len(groups)) as advance, by_route, precision, torch.no_grad():
             for members in bins:
                 part = [groups[member] for member in members]
-                sums = iter(sequence_logprobs(self.model, part, route, self.encoder.end_id).sums.tolist())
+                sums = iter(self.read(self.model_wrapped, part, route, self.encoder.end_id).sums.tolist())
                 for member, group in zip(members, part, strict=True):
-                    targets = [replace(target, start_logprob=next(sums)) for target in group.targets]
-                    groups[member] = replace(group, targets=targets)
+                    found[member] = [next(sums) for _ in group.targets]
                 advance(len(members))
+        return found
+
+    def _note_start(self) -> None:
+        """Give every target its log-probability under the weights that training starts from."""
+        groups = self.encoded.groups
+        for place, starts in enumerate(self.values(groups, self._choose_route().route, "starting points")):
+            pairs = zip(groups[place].targets, starts, strict=True)
+            targets = [replace(target, start_logprob=start) for target, start in pairs]
+            groups[place] = replace(groups[place], targets=targets)
 
     def _largest(self, value: float) -> float:
         return max(gather_object([value])) if self.args.world_size > 1 else value

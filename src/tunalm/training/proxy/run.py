@@ -10,23 +10,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from tunalm.calls.context import StageContext
 from tunalm.engines.huggingface import load_scorer
 from tunalm.errors import DataError
-from tunalm.progress import progress
 from tunalm.recipe import Proxy
 from tunalm.records import Ranking
 from tunalm.store import Summary
-from tunalm.training.batches import pack
-from tunalm.training.encoding import Group, encode_row
+from tunalm.training.encoding import encode_row
 from tunalm.training.fitting import ModelKind, TrainingRun
 from tunalm.training.heads import unwrapped
 from tunalm.training.proxy.heldout import ScoredList, agreement, conversation, length_preference, split
 from tunalm.training.proxy.scores import sequence_scores
 from tunalm.training.runs import read_lists
-from tunalm.training.step import reading
 from tunalm.training.trainer import RankingConfig, RankingTrainer
 
 OBJECTIVE = {"ranking_loss": "plackett_luce", "imitate": None, "mle_weight": 0.0, "margin": 0.0}
@@ -42,21 +37,6 @@ class ProxyTrainer(RankingTrainer):
         tokenizer.padding_side, tokenizer.model_max_length = "right", args.max_length
         unwrapped(model).config.pad_token_id = tokenizer.pad_token_id
         super().__init__(model, args, **more)
-
-    def scores(self, groups: Sequence[Group]) -> list[list[float]]:
-        """Score the targets of groups. All processes score all of them, as sharded weights ask for."""
-        bins = pack(list(map(self.route.tokens, groups)), self._token_budget) if groups else []
-        found: list[list[float]] = [[] for _ in groups]
-        self.model.eval()
-        by_route, precision = reading(self.model, self.route), self.accelerator.autocast()
-        with progress("scoring held-out lists", len(groups)) as advance, by_route, precision, torch.no_grad():
-            for members in bins:
-                part = [groups[member] for member in members]
-                values = iter(self.read(self.model_wrapped, part, self.route, self.encoder.end_id).means.tolist())
-                for member, group in zip(members, part, strict=True):
-                    found[member] = [next(values) for _ in group.targets]
-                advance(len(members))
-        return found
 
 
 def run_proxy(settings: Proxy, context: StageContext) -> Summary:
@@ -81,7 +61,6 @@ def run_proxy(settings: Proxy, context: StageContext) -> Summary:
         raise DataError(
             settings.rankings[0].source,
             found="no list of an instruction that is not held out",
-            expected="some to train on",
             fix="Name other lists as held_out_rankings, or hold out a share of these.",
         )
 
@@ -106,9 +85,10 @@ def judged(trainer: ProxyTrainer, rows: Sequence[Ranking]) -> list[ScoredList]:
         if group is not None and group.has_pairs:
             groups.append(group)
             lengths.append([len(row.responses[target.number or 0].text) for target in group.targets])
+    found = trainer.values(groups, trainer.route, "scoring held-out lists")
     return [
         ScoredList([target.rank or 0 for target in group.targets], scores, texts)
-        for group, scores, texts in zip(groups, trainer.scores(groups), lengths, strict=True)
+        for group, scores, texts in zip(groups, found, lengths, strict=True)
     ]
 
 
