@@ -15,6 +15,7 @@ from tunalm.data.lists import load_lists
 from tunalm.errors import DataError, StoreError
 from tunalm.progress import console, is_main_process
 from tunalm.recipe import Lists, Sft, Train, Training
+from tunalm.recipe.models import model_identity
 from tunalm.recipe.training import BETAS
 from tunalm.records import Instruction, Ranking
 from tunalm.store import Summary, digest, write_json
@@ -42,7 +43,7 @@ def sft(rows: Sequence[Instruction], settings: Sft, out: Path, *, trust_remote_c
     """
     require_references(rows, settings.data.source)
     references = _as_lists(rows)
-    _claim(out, settings, references)
+    _claim(out, settings, settings.model, references)
     return TrainingRun(settings, settings.model, references, {}, out, trust_remote_code)()
 
 
@@ -70,7 +71,7 @@ def train(rows: Sequence[Ranking], settings: Train, out: Path, *, trust_remote_c
     """
     _require_lists(rows, settings.rankings[0].source)
     _require_imitated(rows, settings)
-    _claim(out, settings, rows)
+    _claim(out, settings, settings.start, rows)
     return TrainingRun(settings, settings.start, rows, _objective(settings), out, trust_remote_code)()
 
 
@@ -113,19 +114,20 @@ def _objective(settings: Train) -> dict[str, Any]:
     }
 
 
-def _claim(out: Path, settings: Training, rows: Sequence[Ranking]) -> None:
+def _claim(out: Path, settings: Training, source: str, rows: Sequence[Ranking]) -> None:
     """Make a folder the one of this training, or find that it is.
 
     Raises:
         StoreError: it is that of another one.
     """
     known = settings.model_dump(mode="json", exclude=set(settings.not_hashed))
-    identity = digest({"settings": known, "rows": [row.model_dump(mode="json") for row in rows]})
+    read = [row.model_dump(mode="json") for row in rows]
+    identity = digest({"settings": known, "start": model_identity(source), "rows": read})
     mark = out / "trained_on.json"
     if mark.is_file() and json.loads(mark.read_text(encoding="utf-8"))["sha256"] != identity:
         raise StoreError(
             out,
-            found="a training on other rows or with other settings",
+            found="a training from another model, on other rows or with other settings",
             fix="Choose another folder, or delete this one.",
         )
     if is_main_process():

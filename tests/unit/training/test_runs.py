@@ -248,7 +248,7 @@ def test_the_functions_need_no_stage_and_resume_in_their_folder(
             training.train(rows, settings, out)
     assert training.train(rows, settings, out).ok == 10
     assert write(load(out / "model"), out / "model").shape[1] > 5
-    with pytest.raises(StoreError, match="a training on other rows or with other settings"):
+    with pytest.raises(StoreError, match="a training from another model, on other rows"):
         training.train(rows[:5], settings, out)
     assert (
         training.sft(

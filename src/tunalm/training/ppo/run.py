@@ -21,17 +21,17 @@ from transformers import get_linear_schedule_with_warmup
 from tunalm.calls.context import StageContext
 from tunalm.data import load
 from tunalm.data.prompts import PromptEncoder
-from tunalm.engines.huggingface import device, fast_bf16, load_model, load_scorer, load_tokenizer
+from tunalm.engines.huggingface import device, load_model, load_scorer, load_tokenizer
 from tunalm.engines.huggingface.proxies import ProxyScorer
 from tunalm.errors import DataError, TrainingError
 from tunalm.progress import progress
 from tunalm.recipe import Reinforce
 from tunalm.store import Summary, write_text
 from tunalm.training import checkpoints
+from tunalm.training.fitting import in_bf16, quiet_transformers
 from tunalm.training.metrics import read_metrics
 from tunalm.training.ppo.objective import PpoLoss, advantages_and_returns, clipped_loss, shaped_rewards
 from tunalm.training.ppo.rollouts import Models, Reading, Rollout, read_tokens, roll_out
-from tunalm.training.runs import partial_folder, quiet_transformers, settle
 
 CHECKPOINTS_KEPT = 1
 
@@ -94,12 +94,12 @@ def _train(settings: Reinforce, context: StageContext, model: Path) -> None:
             part = [kept[place] for place in _places(number, len(kept), settings)]
             learner.learn(roll_out(models, part, number, settings, learner.reading), advance)
             learner.save_if_due()
-    draft = partial_folder(model)
+    draft = checkpoints.partial_folder(model)
     models.policy.save_pretrained(draft)
     tokenizer: Any = models.encoder.tokenizer
     tokenizer.chat_template = models.encoder.template_text
     tokenizer.save_pretrained(draft)
-    settle(draft, model)
+    checkpoints.settle(draft, model)
 
 
 def load_models(settings: Reinforce, trust_remote_code: bool) -> Models:
@@ -147,7 +147,7 @@ class Learner:
         self.finished = 0
         """Roll-outs that were learned from."""
         self.step = 0
-        bf16 = settings.precision == "bf16" or (settings.precision == "auto" and fast_bf16())
+        bf16 = in_bf16(settings.precision)
         self.reading = Reading(settings.temperature, settings.ppo.sequences_at_once, bf16)
         trained = [*models.policy.parameters(), *models.value.parameters()]
         self._optimizer = torch.optim.AdamW(
