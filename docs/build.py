@@ -45,7 +45,7 @@ def _lines() -> Iterator[str]:
     yield from _section(recipe.Data)
     yield "## Benchmark"
     yield ""
-    yield from _section(recipe.Benchmark)
+    yield from _section(recipe.BenchmarkSettings)
     for kind, engine in ENGINES.items():
         yield f"## Engine `{kind}`"
         yield ""

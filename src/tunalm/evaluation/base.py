@@ -19,8 +19,7 @@ from pydantic import Field
 
 from tunalm.calls.context import Calls
 from tunalm.extensions import load_object
-from tunalm.recipe import BENCHMARKS
-from tunalm.recipe import Benchmark as BenchmarkSettings
+from tunalm.recipe import BENCHMARKS, BenchmarkSettings
 from tunalm.records import Instruction, Prediction, Verdict
 
 
@@ -41,7 +40,7 @@ class Question(Instruction):
     """Of the row in the mean of the benchmark, if not all are equal; 1 on average."""
 
 
-class HeldOut(Protocol):
+class HeldOutRows(Protocol):
     """Held-out instructions."""
 
     @property
@@ -57,7 +56,7 @@ class HeldOut(Protocol):
 
 
 @runtime_checkable
-class Benchmark(HeldOut, Protocol):
+class Benchmark(HeldOutRows, Protocol):
     """Held-out instructions and a way to score answers to them."""
 
     def score(self, prediction: Prediction) -> float:
@@ -65,7 +64,7 @@ class Benchmark(HeldOut, Protocol):
 
 
 @runtime_checkable
-class Comparing(HeldOut, Protocol):
+class Comparing(HeldOutRows, Protocol):
     """Held-out instructions whose answers are scored beside those of another model."""
 
     def compare(self, predictions: Sequence[Prediction], calls: Calls) -> list[Verdict]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tunalm.data import load
 from tunalm.data.checkable import check
 from tunalm.errors import DataError
-from tunalm.recipe import Benchmark as BenchmarkSettings
+from tunalm.recipe import BenchmarkSettings
 from tunalm.records import Instruction, Prediction
 
 ACCEPTED = 1.0

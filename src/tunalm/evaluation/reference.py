@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tunalm.data import load, require_references
 from tunalm.measures.rouge import rouge_l
-from tunalm.recipe import Benchmark as BenchmarkSettings
+from tunalm.recipe import BenchmarkSettings
 from tunalm.records import Instruction, Prediction
 
 

@@ -39,7 +39,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelRequest:
     """An instruction of a benchmark, and what a model is asked about it."""
 
     benchmark: str
@@ -109,7 +109,7 @@ def open_benchmarks(settings: Evaluate) -> Benchmarks:
     return {each.label: open_benchmark(each) for each in settings.benchmarks}
 
 
-def requests(settings: Evaluate, benchmarks: Benchmarks, engine: EngineSettings) -> list[Asked]:
+def requests(settings: Evaluate, benchmarks: Benchmarks, engine: EngineSettings) -> list[ModelRequest]:
     """What one model is asked: about every instruction of every benchmark.
 
     The template is the model's own affair. A model without one (`template: raw`) gets the raw prompt of the benchmark,
@@ -129,11 +129,13 @@ def requests(settings: Evaluate, benchmarks: Benchmarks, engine: EngineSettings)
                 max_new_tokens=longest,
                 raw=raw is not None,
             )
-            asked.append(Asked(each.label, row, request))
+            asked.append(ModelRequest(each.label, row, request))
     return asked
 
 
-def _ask(model: str, settings: EngineSettings, asked: Sequence[Asked], calls: Calls) -> tuple[str, list[Prediction]]:
+def _ask(
+    model: str, settings: EngineSettings, asked: Sequence[ModelRequest], calls: Calls
+) -> tuple[str, list[Prediction]]:
     """Identity of a model, and its answers. The engine goes when this returns."""
     engine = calls.open(settings)
     _check_prompts(model, engine, asked)
@@ -142,7 +144,7 @@ def _ask(model: str, settings: EngineSettings, asked: Sequence[Asked], calls: Ca
     return engine.identity, [_prediction(model, each, answers[each.request.key], template) for each in asked]
 
 
-def _check_prompts(model: str, engine: Engine, asked: Sequence[Asked]) -> None:
+def _check_prompts(model: str, engine: Engine, asked: Sequence[ModelRequest]) -> None:
     """Refuse an engine that cannot be given the prompts as they are."""
     raw = next((each.benchmark for each in asked if each.request.raw), None)
     if raw is not None and not engine.capabilities.raw:
@@ -153,7 +155,7 @@ def _check_prompts(model: str, engine: Engine, asked: Sequence[Asked]) -> None:
         )
 
 
-def _prediction(model: str, asked: Asked, answer: Completion, template: str | None) -> Prediction:
+def _prediction(model: str, asked: ModelRequest, answer: Completion, template: str | None) -> Prediction:
     row, messages = asked.row, asked.request.messages
     question = row if isinstance(row, Question) else Question(id=row.id, instruction="")
     return Prediction(

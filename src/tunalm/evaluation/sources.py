@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tunalm.errors import DataError
-from tunalm.recipe import Benchmark as BenchmarkSettings
+from tunalm.recipe import BenchmarkSettings
 
 Row = TypeVar("Row")
 

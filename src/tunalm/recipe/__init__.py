@@ -35,7 +35,7 @@ from tunalm.recipe.engines import (
     Served,
     VllmSettings,
 )
-from tunalm.recipe.evaluation import BENCHMARKS, Benchmark, Evaluate
+from tunalm.recipe.evaluation import BENCHMARKS, BenchmarkSettings, Evaluate
 from tunalm.recipe.feedback import RANKERS, Rank, Sample, SimulatedJudge
 from tunalm.recipe.training import FromLists, Ppo, Proxy, Reinforce, Sft, Train, Training
 from tunalm.recipe.walking import Found, map_sources, replaced, settings_in, sources_in, walk
@@ -84,7 +84,7 @@ __all__ = [
     "STAGES",
     "AnyStage",
     "BatchSettings",
-    "Benchmark",
+    "BenchmarkSettings",
     "CustomSettings",
     "Data",
     "EndpointSettings",

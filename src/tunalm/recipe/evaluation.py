@@ -23,7 +23,7 @@ BENCHMARKS = {
 """`name` in a recipe -> module:class; one row adds a benchmark. The module is imported when it is opened."""
 
 
-class Benchmark(Settings):
+class BenchmarkSettings(Settings):
     """One benchmark of an evaluation. A plain string is the `name`, or `name:data`, as in `checkable:heldout`."""
 
     name: str
@@ -110,19 +110,19 @@ class Benchmark(Settings):
         return value
 
     @model_validator(mode="after")
-    def _options_for_its_own(self) -> Benchmark:
+    def _options_for_its_own(self) -> BenchmarkSettings:
         if self.options and not is_object(self.name):
             raise ValueError(f"options are for a benchmark of your own (name: FILE.py:NAME), not for {self.name}")
         return self
 
     @model_validator(mode="after")
-    def _own_encoding(self) -> Benchmark:
+    def _own_encoding(self) -> BenchmarkSettings:
         if self.encoding != "instruction" and self.name != "superni":
             raise ValueError(f"encoding is a setting of superni; {self.name} has none")
         return self
 
     @model_validator(mode="after")
-    def _needs_judge(self) -> Benchmark:
+    def _needs_judge(self) -> BenchmarkSettings:
         if self.name in ("vicuna", "pairwise") and self.judge is None:
             raise ValueError(f"{self.name} needs a judge, for instance judge: {{base_url: ..., model: ...}}")
         return self
@@ -135,7 +135,7 @@ class Evaluate(Stage):
     kind: Literal["evaluate"] = "evaluate"
     models: dict[str, EngineSettings]
     """Names for the table, each with its engine; the first is the one that others are compared with."""
-    benchmarks: list[Benchmark]
+    benchmarks: list[BenchmarkSettings]
     """What to score them on."""
     max_new_tokens: int = Field(256, ge=1)
     """Longest answer."""
@@ -161,7 +161,7 @@ class Evaluate(Stage):
 
     @field_validator("benchmarks")
     @classmethod
-    def _distinct(cls, value: list[Benchmark]) -> list[Benchmark]:
+    def _distinct(cls, value: list[BenchmarkSettings]) -> list[BenchmarkSettings]:
         names = [benchmark.label for benchmark in value]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"benchmarks must be some whose names or titles differ, not [{', '.join(names)}]")

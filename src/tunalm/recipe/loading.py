@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from tunalm.errors import RecipeError, did_you_mean
-from tunalm.recipe import STAGES, Benchmark, Data, Found, Recipe, Settings, Stage, replaced, walk
+from tunalm.recipe import STAGES, BenchmarkSettings, Data, Found, Recipe, Settings, Stage, replaced, walk
 from tunalm.recipe import BatchSettings as Batch
 from tunalm.recipe import CustomSettings as Custom
 from tunalm.recipe import EndpointSettings as Endpoint
@@ -305,7 +305,7 @@ def _fields_at(parts: list[str], tags: list[str]) -> list[str]:
     if "data" in parts[2:-1]:
         return list(Data.model_fields)
     if "benchmarks" in parts[2:-1]:
-        return list(Benchmark.model_fields)
+        return list(BenchmarkSettings.model_fields)
     return list(settings[tags[-1]].model_fields) if tags else []
 
 

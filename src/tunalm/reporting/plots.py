@@ -96,7 +96,7 @@ def curves(series: Mapping[str, Points], axis: str, description: str) -> tuple[F
     figure, axes = _with_legend(2.3, len(series), ("optimizer step", axis))
     for place, (name, points) in enumerate(series.items()):
         steps, values = _thinned(points)
-        line: dict[str, Any] = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
+        line = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
         axes.plot(steps, values, label=name, marker="o" if len(steps) == 1 else None, **line)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     _legend(figure, len(series))

@@ -11,7 +11,7 @@ import pytest
 from tunalm.errors import DataError
 from tunalm.evaluation import base
 from tunalm.evaluation.base import open_benchmark
-from tunalm.recipe import Benchmark, Evaluate
+from tunalm.recipe import BenchmarkSettings, Evaluate
 from tunalm.records import Prediction
 
 
@@ -20,7 +20,7 @@ def answer(text: str, **fields: Any) -> Prediction:
 
 
 def opened(settings: Any) -> base.Benchmark:
-    benchmark = open_benchmark(Benchmark.model_validate(settings))
+    benchmark = open_benchmark(BenchmarkSettings.model_validate(settings))
     assert isinstance(benchmark, base.Benchmark)
     return benchmark
 

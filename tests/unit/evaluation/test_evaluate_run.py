@@ -15,7 +15,7 @@ from tunalm.engines.base import Completion, Engine, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EngineError
 from tunalm.evaluation import evaluate, run
-from tunalm.recipe import Benchmark, Evaluate
+from tunalm.recipe import BenchmarkSettings, Evaluate
 from tunalm.records import Prediction, Verdict
 from tunalm.store import read_rows
 
@@ -245,5 +245,5 @@ def test_without_a_folder_the_records_are_returned_and_nothing_is_written(
     ],
 )
 def test_a_benchmark_may_be_written_as_its_name_and_its_data(short: str, name: str, source: str) -> None:
-    benchmark = Benchmark.model_validate(short)
+    benchmark = BenchmarkSettings.model_validate(short)
     assert (benchmark.name, benchmark.data.source) == (name, source)

@@ -21,7 +21,7 @@ from tunalm.evaluation.base import open_benchmark
 from tunalm.evaluation.lmentry.scoring import score_file as score_lmentry
 from tunalm.evaluation.sources import in_turn
 from tunalm.evaluation.superni.scoring import score_file as score_superni
-from tunalm.recipe import Benchmark, Evaluate
+from tunalm.recipe import BenchmarkSettings, Evaluate
 
 
 def evaluate(folder: Path, *benchmarks: dict[str, Any], models: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -149,7 +149,9 @@ def test_the_template_belongs_to_the_model_and_a_base_model_gets_the_raw_prompt(
 
 
 def test_the_identity_follows_the_content_of_the_files(tmp_path: Path) -> None:
-    settings = Benchmark.model_validate({"name": "lmentry", "data": str(lmentry(tmp_path / "lm", "first_word"))})
+    settings = BenchmarkSettings.model_validate(
+        {"name": "lmentry", "data": str(lmentry(tmp_path / "lm", "first_word"))}
+    )
     before = settings.identities()
     assert settings.identities() == before
     lmentry(tmp_path / "lm", "last_word")
@@ -159,7 +161,7 @@ def test_the_identity_follows_the_content_of_the_files(tmp_path: Path) -> None:
 def test_a_slice_of_rows_is_refused(tmp_path: Path) -> None:
     data = {"source": str(superni(tmp_path / "ni")), "rows": ":5"}
     with pytest.raises(DataError, match=r"cannot take a slice of rows \(':5'\)"):
-        open_benchmark(Benchmark.model_validate({"name": "superni", "data": data}))
+        open_benchmark(BenchmarkSettings.model_validate({"name": "superni", "data": data}))
 
 
 def test_rows_are_taken_from_tasks_in_turn() -> None:

@@ -22,7 +22,7 @@ from tunalm.evaluation.superni.metrics import RowScore, mean_score, score_row
 from tunalm.evaluation.superni.prompts import examples, instruction, tk_instruct
 from tunalm.evaluation.superni.scoring import score_file
 from tunalm.evaluation.superni.tasks import BY_EXACT_MATCH, CATEGORIES
-from tunalm.recipe import Benchmark
+from tunalm.recipe import BenchmarkSettings
 
 TITLES, NLI = "task219_rocstories_title_answer_generation", "task190_snli_classification"
 NO_LIMIT = 10**9
@@ -211,7 +211,7 @@ def test_baselines_need_no_model(tmp_path: Path, baseline: str, rouge: float) ->
 
 
 def benchmark(data: Path, **settings: Any) -> SuperNIBenchmark:
-    made = open_benchmark(Benchmark.model_validate({"name": "superni", "data": str(data), **settings}))
+    made = open_benchmark(BenchmarkSettings.model_validate({"name": "superni", "data": str(data), **settings}))
     assert isinstance(made, SuperNIBenchmark)
     return made
 
@@ -230,7 +230,7 @@ def test_a_question_is_an_instruction_and_for_models_without_a_template_the_publ
 
 def test_a_limit_takes_rows_from_all_tasks(tmp_path: Path) -> None:
     data = {"source": str(clone(tmp_path)), "limit": 7}
-    limited = open_benchmark(Benchmark.model_validate({"name": "superni", "data": data}))
+    limited = open_benchmark(BenchmarkSettings.model_validate({"name": "superni", "data": data}))
     assert [question.task for question in limited.rows()] == [NLI] * 2 + [TITLES] * 5
 
 
@@ -265,4 +265,4 @@ def test_the_tokenizer_of_a_limit_must_be_there(tmp_path: Path) -> None:
 )
 def test_templates_belong_to_models_and_encodings_to_super_ni(wrong: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        Benchmark.model_validate({"data": "x", **wrong})
+        BenchmarkSettings.model_validate({"data": "x", **wrong})

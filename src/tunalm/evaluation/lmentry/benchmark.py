@@ -12,7 +12,7 @@ from tunalm.evaluation.lmentry.data import NUM_EXAMPLES, load_questions, questio
 from tunalm.evaluation.lmentry.scoring import Scored, results, score_answer
 from tunalm.evaluation.lmentry.tasks import TASKS
 from tunalm.evaluation.sources import in_turn, whole_folder
-from tunalm.recipe import Benchmark as BenchmarkSettings
+from tunalm.recipe import BenchmarkSettings
 from tunalm.records import Prediction, Verdict
 
 

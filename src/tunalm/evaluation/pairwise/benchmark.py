@@ -11,7 +11,7 @@ from tunalm.evaluation.pairwise.answers import VICUNA_QUESTIONS, check_answers, 
 from tunalm.evaluation.pairwise.comparisons import METRIC, JudgeRules, Pair, PairVerdict, compare, judge_through
 from tunalm.evaluation.pairwise.prompts import GUIDED
 from tunalm.evaluation.pairwise.winrates import results
-from tunalm.recipe import Benchmark as BenchmarkSettings
+from tunalm.recipe import BenchmarkSettings
 from tunalm.records import Instruction, Prediction, Verdict
 
 

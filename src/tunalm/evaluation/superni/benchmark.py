@@ -18,7 +18,7 @@ from tunalm.evaluation.superni.data import Instance, TestTask, coverage, load_ta
 from tunalm.evaluation.superni.metrics import RowScore, score_row
 from tunalm.evaluation.superni.prompts import examples, instruction, tk_instruct
 from tunalm.evaluation.superni.scoring import results
-from tunalm.recipe import Benchmark as BenchmarkSettings
+from tunalm.recipe import BenchmarkSettings
 from tunalm.records import Prediction, Verdict
 
 

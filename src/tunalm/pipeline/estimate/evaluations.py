@@ -8,18 +8,20 @@ from tunalm.engines.base import Request
 from tunalm.evaluation import open_benchmarks, requests
 from tunalm.evaluation.pairwise import comparisons as comparing
 from tunalm.evaluation.pairwise.comparisons import JudgeRules, Pair
-from tunalm.evaluation.runner import Asked
-from tunalm.recipe import Benchmark, Evaluate
+from tunalm.evaluation.runner import ModelRequest
+from tunalm.recipe import BenchmarkSettings, Evaluate
 from tunalm.records import Prediction
 
 
-def questions(settings: Evaluate) -> list[Asked]:
+def questions(settings: Evaluate) -> list[ModelRequest]:
     """All questions of an evaluation, as they are asked."""
     engine = next(iter(settings.models.values()))  # the others' requests differ by a template at most
     return requests(settings, open_benchmarks(settings), engine)
 
 
-def comparisons(settings: Benchmark, asked: Sequence[Asked], answers: Mapping[str, Mapping[str, str]]) -> list[Request]:
+def comparisons(
+    settings: BenchmarkSettings, asked: Sequence[ModelRequest], answers: Mapping[str, Mapping[str, str]]
+) -> list[Request]:
     """What the judge of a benchmark is asked.
 
     Args:
@@ -45,5 +47,5 @@ def comparisons(settings: Benchmark, asked: Sequence[Asked], answers: Mapping[st
     return [request for pair in pairs for request in comparing.requests(pair, rules)]
 
 
-def _prediction(question: Asked, model: str, text: str) -> Prediction:
+def _prediction(question: ModelRequest, model: str, text: str) -> Prediction:
     return Prediction(id=question.row.id, benchmark=question.benchmark, model=model, prediction=text)

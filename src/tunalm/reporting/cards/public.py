@@ -90,9 +90,9 @@ def data_license(data: Data) -> str | None:
     return data.license or (OWN_LICENSE if data.source.startswith(CHECKABLE) else None)
 
 
-def plain_knobs(settings: Settings) -> dict[str, Any]:
+def plain_knobs(settings: Settings) -> dict[str, str | int | float]:
     """Knobs that are numbers or words: those that choose models, data and engines are told in other ways."""
-    knobs = {}
+    knobs: dict[str, str | int | float] = {}
     for name, info in type(settings).model_fields.items():
         value = getattr(settings, name)
         named = any(isinstance(each, Source) for each in info.metadata)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +24,8 @@ METHODS = {
     "rl": "was reinforced by the scores of a proxy ranking model",
 }
 """How the model of a stage was trained, by kind."""
+Entries = Mapping[str, Any]
+"""What a template of huggingface_hub is given."""
 FILES = {"responses": "responses.jsonl", "rankings": "rankings.jsonl"}
 """What a stage makes -> the file of its lists."""
 
@@ -80,9 +82,7 @@ def card_of(recipe: Recipe, name: str, states: States, run: Path) -> str:
     return without_keys(str(made)).rstrip() + "\n"
 
 
-def _model(
-    recipe: Recipe, name: str, stage: Trained, states: States, run: Path
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def _model(recipe: Recipe, name: str, stage: Trained, states: States, run: Path) -> tuple[Entries, Entries]:
     """Entries at the head of a model's card, and what its template asks for."""
     root, line = facts.lineage(recipe, name)
     known = facts.ancestors(recipe, name)
@@ -117,7 +117,7 @@ def _model(
     }
 
 
-def _lists(recipe: Recipe, name: str, stage: Sample | Rank, states: States) -> tuple[dict[str, Any], dict[str, Any]]:
+def _lists(recipe: Recipe, name: str, stage: Sample | Rank, states: States) -> tuple[Entries, Entries]:
     """Entries at the head of a data set's card, and what its template asks for."""
     made, known = facts.origin(recipe, name), facts.ancestors(recipe, name)
     state = states.get(name, StageState())
@@ -142,7 +142,7 @@ def _lists(recipe: Recipe, name: str, stage: Sample | Rank, states: States) -> t
     return head, {"ranks": ranks, "counts": table, "file": FILES[stage.produces], "instructions": instructions}
 
 
-def _figures(details: dict[str, Any]) -> str:
+def _figures(details: Mapping[str, object]) -> str:
     """What a stage counted."""
     return _table(
         [key.replace("_", " "), f"{value:.3f}" if isinstance(value, float) else value]
