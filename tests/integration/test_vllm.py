@@ -74,11 +74,10 @@ def test_draws_are_distinct_and_have_their_own_log_probabilities(vllm: Engine, h
     assert {completion.finish_reason for completion in sampled.values()} <= {"stop", "length"}
     texts = [Request.to_score(one.messages, sampled[one.key].text, ended=True) for one in REQUESTS]
     same_tokens = [
-        (sampled[ours.key], theirs)
-        for ours, theirs in zip(scores(vllm, texts), scores(huggingface, texts), strict=True)
-        if ours.num_tokens == sampled[ours.key].num_tokens
-        and max(largest_difference([ours], [sampled[ours.key]]))
-        < NATS  # else the text has other tokens when it is read
+        (sampled[one.key], theirs)
+        for one, ours, theirs in zip(REQUESTS, scores(vllm, texts), scores(huggingface, texts), strict=True)
+        if ours.num_tokens == sampled[one.key].num_tokens
+        and max(largest_difference([ours], [sampled[one.key]])) < NATS  # else it has other tokens when it is read
     ]
     assert len(same_tokens) > len(REQUESTS) / 2, "most texts are encoded in the tokens that they were written in"
     differences = list(largest_difference(*map(list, zip(*same_tokens, strict=True))))

@@ -378,10 +378,10 @@ def test_passing_trouble_passes(service: BatchService) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
-        (401, b'{"error": {"message": "bad key"}}', "a key that this address accepts"),
-        (404, b"{}", "a server with /files and /batches"),
+        (401, b'{"error": {"message": "bad key"}}', "api_key_env"),
+        (404, b"{}", "no server for batch jobs"),
         (400, b'{"error": {"message": "too large"}}', "too large"),
-        (307, b"", "an answer from this very address"),
+        (307, b"", "redirects"),
         (200, b"<html>", "of the OpenAI batch interface"),
     ],
 )

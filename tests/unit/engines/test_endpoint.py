@@ -348,7 +348,7 @@ def test_a_server_that_has_no_room_for_longer_than_patience_ends_the_run(
 ) -> None:
     answer = json.dumps({"error": {"message": "slow down"}})
     httpserver.expect_request(PATH).respond_with_data(answer, status=429, headers=headers)
-    with pytest.raises(EngineError, match=r"HTTP 429 \(slow down\).*patience.*goes on from here"):
+    with pytest.raises(EngineError, match=r"HTTP 429 \(slow down\).*patience.*it resumes"):
         answers(engine(patience=patience), request())
 
 

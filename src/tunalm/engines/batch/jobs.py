@@ -1,8 +1,8 @@
 """The jobs of one run at a batch server: sent, waited for, collected, and remembered at every step.
 
 Nothing is paid for twice. A file's id is remembered before a job is made of it, and the job's id before it is first
-looked at; a job that was made and not remembered is found again by its tag. So a run that was killed goes on with the
-jobs that it had, and only requests that no job has carried out are sent again.
+looked at; a job that was made and not remembered is found again by its tag. So a run
+that was killed resumes its jobs, and only requests that no job has carried out are sent again.
 """
 
 from __future__ import annotations

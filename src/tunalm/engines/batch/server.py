@@ -25,6 +25,7 @@ from tunalm.errors import EngineError
 from tunalm.recipe import BatchSettings
 
 Kind = TypeVar("Kind", bound=BaseModel)
+Made = TypeVar("Made")
 
 LARGEST_STATUS = 1 << 22
 """Bytes of an answer that says how a job, or a page of jobs, is doing."""
@@ -116,7 +117,7 @@ class BatchServer:
 
     def upload(self, path: Path, name: str) -> str:
         """Bring up a file of requests; returns the id that the server gives it."""
-        return self._parsed(_File, self._patiently(partial(self._post_file, path, name), "/files")).id
+        return self._parsed(_File, self._asked("/files", partial(self._post_file, path, name))).id
 
     def create(self, file_id: str, tag: str) -> Status:
         """Make a job of a file, but never a second one for the same tag."""
@@ -127,23 +128,20 @@ class BatchServer:
             "metadata": {TAG: tag},
         }
         since = time.time()
-        attempts = stamina.retry_context(_may_pass, attempts=None, timeout=self._settings.patience, wait_max=30.0)
-        with self._explained("/batches"):
-            for attempt in attempts:
-                with attempt:
-                    if attempt.num > 1 and (made := self.find(file_id, tag, since)):
-                        return made
-                    return self._parsed(
-                        Status, self._checked(partial(self._ask, "POST", "/batches", json=body), "/batches")
-                    )
-        raise AssertionError("stamina raises the last error itself")
+
+        def make(attempt: int) -> Status:
+            if attempt > 1 and (made := self.find(file_id, tag, since)):
+                return made
+            return self._parsed(Status, self._checked(partial(self._ask, "POST", "/batches", json=body), "/batches"))
+
+        return self._patiently("/batches", make)
 
     def find(self, file_id: str, tag: str, since: float) -> Status | None:
         """The job that was made of a file, if there is one no older than `since` (seconds since the epoch)."""
         after = ""
         while True:
-            path = f"/batches?limit={PAGE}{after}"
-            page = self._parsed(_Page, self._patiently(partial(self._ask, "GET", path), "/batches"))
+            call = partial(self._ask, "GET", f"/batches?limit={PAGE}{after}")
+            page = self._parsed(_Page, self._asked("/batches", call))
             for job in page.data:
                 if job.input_file_id == file_id or (job.metadata or {}).get(TAG) == tag:
                     return job
@@ -155,14 +153,14 @@ class BatchServer:
     def look(self, job_id: str) -> Status:
         """How a job is doing."""
         try:
-            return self._parsed(Status, self._patiently(partial(self._ask, "GET", f"/batches/{job_id}"), "/batches"))
+            return self._parsed(Status, self._asked("/batches", partial(self._ask, "GET", f"/batches/{job_id}")))
         except GoneError:
             return Status(id=job_id, status=GONE)
 
     def download(self, file_id: str, file: IO[bytes]) -> None:
         """Bring down a file of replies, whole; one that the server has not kept is empty."""
         with suppress(GoneError):
-            self._patiently(partial(self._get_file, file_id, file), "/files")
+            self._asked("/files", partial(self._get_file, file_id, file))
 
     def ended(self, status: Status) -> EngineError:
         """The error for a job that was ended before it was done."""
@@ -170,7 +168,6 @@ class BatchServer:
         return EngineError(
             self._identity,
             found=f"the batch job {status.id} {status.status}{said and f' ({said})'}",
-            expected="one that is carried out",
             fix="Its replies are kept. Mend the cause, then run the same command again: it sends what is missing.",
         )
 
@@ -207,12 +204,21 @@ class BatchServer:
         """A file may take any time as long as it moves."""
         return aiohttp.ClientTimeout(total=None, sock_connect=self._settings.timeout, sock_read=self._settings.timeout)
 
-    def _patiently(self, call: Callable[[], Awaitable[Answer]], what: str) -> Answer:
-        attempts = stamina.retry_context(_may_pass, attempts=None, timeout=self._settings.patience, wait_max=30.0)
-        with self._explained(what):
-            for attempt in attempts:
-                with attempt:
-                    return self._checked(call, what)
+    def _asked(self, what: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        return self._patiently(what, lambda attempt: self._checked(call, what))
+
+    def _patiently(self, what: str, attempt: Callable[[int], Made]) -> Made:
+        """Make a call, whose number `attempt` is told, again and again while its trouble may pass."""
+        tries = stamina.retry_context(_may_pass, attempts=None, timeout=self._settings.patience, wait_max=30.0)
+        try:
+            for each in tries:
+                with each:
+                    return attempt(each.num)
+        except CallError as error:
+            found = f"no answer for {what} in {self._settings.patience:g} seconds, its patience ({error.failure})"
+            raise self._error(found) from None
+        except UnusableError as error:
+            raise self._error(f"the answer for {what} cannot be read ({error})") from None
         raise AssertionError("stamina raises the last error itself")
 
     def _checked(self, call: Callable[[], Awaitable[Answer]], what: str) -> Answer:
@@ -228,37 +234,22 @@ class BatchServer:
             return answer
         failure = self._stops.failure(answer)
         if answer.status in (404, 405):
-            raise self._error(f"HTTP {answer.status} for {what}", "a server with /files and /batches", GoneError)
+            raise self._error(f"HTTP {answer.status} for {what}: it may be no server for batch jobs", GoneError)
         if stop := self._stops.reason(answer, 0.0):
             raise stop
         if may_pass(answer.status):
             raise ServerError(failure, asked_pause(answer.headers))
-        raise self._error(f"{failure} for {what}", "a server that takes batch jobs")
-
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except CallError as error:
-            raise self._error(
-                f"no answer for {what} in {self._settings.patience:g} seconds ({error.failure})", "one (patience)"
-            ) from None
-        except UnusableError as error:
-            raise self._error(f"{error} for {what}", "an answer that can be read") from None
+        raise self._error(f"{failure} for {what}")
 
     def _parsed(self, kind: type[Kind], answer: Answer) -> Kind:
         try:
             return kind.model_validate_json(answer.body)
         except ValidationError:
-            raise self._error("an answer that is none", "one of the OpenAI batch interface") from None
+            raise self._error("its answer is none of the OpenAI batch interface") from None
 
-    def _error(self, found: str, expected: str, kind: type[EngineError] = EngineError) -> EngineError:
-        return kind(
-            self._identity,
-            found=found,
-            expected=expected,
-            fix="What was sent is kept: run the same command again, or give the address another kind (endpoint).",
-        )
+    def _error(self, found: str, kind: type[EngineError] = EngineError) -> EngineError:
+        fix = "What was sent is kept: run the same command again, or give the address another kind (endpoint)."
+        return kind(self._identity, found=found, fix=fix)
 
 
 def _may_pass(error: Exception) -> bool | float:

@@ -1,10 +1,10 @@
-"""Makes the calls of one run to a server: at once as many as the server bears, again where that is worth it.
+"""Makes the calls of one run to a server: as many at once as it takes, and again where that may help.
 
     unit --> limit lets it go --> journal: sending --> wire --> journal: answered | lost | refused --> completions
                  `-- another attempt, if `retries` says so <---------------------------'
 
-When the run must stop, what is in flight is seen to its end, because it is paid for; only who leaves the run (Ctrl-C)
-abandons it. The event loop runs in a thread of its own, so a caller may have one too (a notebook does).
+When the run must stop, calls in flight are completed, because they are paid for; only leaving the run (Ctrl-C) abandons
+them. The event loop runs in a thread of its own, so a caller may have one too (a notebook does).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MALFORMED = frozenset({400, 422})
 ABOUT_A_PROMPT = frozenset({403, 404})
 """Statuses of a wrong key or model, and of a prompt that is moderated or too long for every machine of a provider."""
 PLAIN = Request(key="plain", messages=[Message(role="user", content="Name an animal.")], max_new_tokens=8)
-"""What any server answers that answers anything."""
+"""What every server answers that works."""
 
 
 class Calls:
@@ -150,7 +150,7 @@ class Calls:
         return estimated_tokens(unit) if self._limit.counts_tokens else 0
 
     async def _call_again(self, unit: Unit, error: CallError) -> list[Completion]:
-        """Go on after a first call that was in vain."""
+        """Retry after a first call that failed."""
         async for attempt in stamina.retry_context(
             Retries(self._max_retries), attempts=None, timeout=None, wait_initial=0.5, wait_max=30.0
         ):

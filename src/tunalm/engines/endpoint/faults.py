@@ -49,7 +49,7 @@ class ReplyError(Exception):
 
 
 def failed(unit: Sequence[Request], failure: str, *, unknown: bool = False, free: bool = False) -> list[Completion]:
-    """The completions of a unit of which nothing can be used.
+    """The completions of a unit whose answer cannot be used.
 
     Args:
         unit: what was asked.

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-from pydantic import BaseModel, ValidationError
 
 from tunalm.engines.base import Completion, NoJournal, Request
 from tunalm.engines.endpoint.addresses import checked_host, find_key
@@ -82,6 +81,7 @@ LISTED = "model is listed"
 ANSWERS = "answers"
 LOGPROBS = "log-probabilities"
 TEMPERATURE = "their temperature"
+THOUGHTS = "thinks before it answers"
 SEED = "seed"
 SEVERAL = "several responses (n)"
 SCHEMA = "JSON schema"
@@ -134,13 +134,12 @@ class _Probe:
         except (CallError, UnusableError) as error:
             raise EngineError(
                 self._engine.identity,
-                found=f"no server that answers ({error})",
-                expected="one at base_url",
+                found=f"no server answers ({error})",
                 fix="Start it, or correct the address (it usually ends in /v1).",
             ) from None
         try:
-            names = [model.id for model in _Models.model_validate_json(answer.body).data]
-        except ValidationError:
+            names = [str(model["id"]) for model in json.loads(answer.body)["data"]]
+        except (ValueError, LookupError, TypeError):
             self.examination.add(LISTED, f"no list of models (HTTP {answer.status})", None)
             return
         found = "yes" if settings.model in names else f"no, but: {', '.join(names[:5]) or 'none'}"
@@ -155,9 +154,12 @@ class _Probe:
             without = self._ask(self._request("open"))
             self.examination.add(ANSWERS, without.failure or "yes", without.failure is None)
             self.examination.add(LOGPROBS, reply.failure, False)
-            return without
-        self.examination.add(ANSWERS, "yes", True)
-        self.examination.add(LOGPROBS, f"yes, {_end(reply)}", True)
+            reply = without
+        else:
+            self.examination.add(ANSWERS, "yes", True)
+            self.examination.add(LOGPROBS, f"yes, {_end(reply)}", True)
+        if reply.reasoning is not None:
+            self.examination.add(THOUGHTS, "yes: its thoughts are kept beside the answer and cost tokens", None)
         return reply
 
     def seed(self, reply: Completion) -> None:
@@ -239,14 +241,6 @@ class _Probe:
             if not unit[0].logprobs or "log-probabilities" not in error.found:
                 raise
             return [Completion(key=request.key, failure=str(Fault.MISSING_LOGPROBS)) for request in unit]
-
-
-class _Model(BaseModel):
-    id: str
-
-
-class _Models(BaseModel):
-    data: list[_Model]
 
 
 async def _get_models(wire: Wire) -> Answer:

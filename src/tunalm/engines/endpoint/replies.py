@@ -101,7 +101,7 @@ class ReplyReader:
     """Turns the bodies of a server's replies into completions.
 
     Args:
-        settings: of who is asked.
+        settings: what is asked of whom.
         secret: must not be repeated in a failure.
     """
 
@@ -242,7 +242,9 @@ class ReplyReader:
         if not request.logprobs:
             return completion
         if keeps and apart is not None:
-            raise ReplyError(Fault.WRONG_LOGPROBS, "the server gives none of the thoughts that the text shall contain")
+            raise ReplyError(
+                Fault.WRONG_LOGPROBS, "the server gives none for the thoughts, which keep_reasoning puts into the text"
+            )
         logprobs = of_answer(choice.logprobs, text, 0 if keeps else split.start)
         return completion.model_copy(update={"token_logprobs": logprobs, "num_tokens": len(logprobs)})
 

@@ -14,7 +14,7 @@ NO_ROOM = frozenset({429, 503, 529})
 PASSING = frozenset({408, 409, 425})
 """Statuses below 500 that may be different the next time."""
 UNCERTAIN = frozenset({504, 524})
-"""Statuses of a gateway that waited in vain: the model behind it may have answered, and may charge for it."""
+"""Statuses of a gateway that gave up waiting: the model behind it may have answered, and may charge for it."""
 
 _SILENT = logging.NullHandler()
 _DURATION = re.compile(r"(?=.)(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")

@@ -1,4 +1,4 @@
-"""What ends a run against a server: answers that no other request can fare better than, as errors for the user."""
+"""What ends a run against a server: answers that every other request would get too, as errors for the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tunalm.engines.endpoint.wire import Answer
 from tunalm.errors import EngineError
 from tunalm.recipe import Served
 
-AGAIN = "run the same command again: it goes on from here."
+AGAIN = "run the same command again; it resumes."
 
 
 class Stops:
@@ -29,43 +29,36 @@ class Stops:
             refusing_for: seconds for which the server has refused everything.
         """
         status, settings = answer.status, self._settings
-        said = self._reader.explanation(answer.body)
         if status in (401, 403):
             variable = settings.api_key_env or (OPENAI_KEY if self._host == OPENAI_HOST else None)
-            expected = "a key that this address accepts"
-            fix = f"Check the value of {variable}." if variable else "Name the variable that holds it: api_key_env."
+            fix = f"Check the key in {variable}." if variable else "Name the variable with the key: api_key_env."
         elif status == 402 or (status == 429 and b"insufficient_quota" in answer.body):
-            expected, fix = "an account with credit", f"Top it up, then {AGAIN}"
+            fix = f"Give the account credit, then {AGAIN}"
         elif status in (404, 405):
-            expected, fix = f"the model '{settings.model}'", "Check model, and base_url (it usually ends in /v1)."
+            fix = f"Check whether it serves the model '{settings.model}', and base_url (it usually ends in /v1)."
         elif 300 <= status < 400:
-            expected, fix = "an answer from this very address", "Give the address that it redirects to as base_url."
+            fix = "Give the address that it redirects to as base_url."
         elif status in NO_ROOM and (pause := max(asked_pause(answer.headers) or 0.0, refusing_for)) > settings.patience:
-            expected = f"room for a request within {settings.patience:g} seconds (patience), not {pause:.0f}"
-            fix = f"Wait, then {AGAIN}"
+            fix = f"It has no room for {pause:.0f} seconds, and patience is {settings.patience:g}. Wait, then {AGAIN}"
         else:
             return None
-        return EngineError(self._identity, found=f"HTTP {status} ({said})", expected=expected, fix=fix)
+        said = self._reader.explanation(answer.body)
+        return EngineError(self._identity, found=f"it answers HTTP {status} ({said})", fix=fix)
 
     def failure(self, answer: Answer) -> str:
-        """What an answer with an error status comes to for its requests."""
+        """The failure of the requests that an error status answers."""
         return f"http-{answer.status}: {self._reader.explanation(answer.body)}"
 
     def unreachable(self, reason: str) -> EngineError:
         """Nobody answers."""
-        return EngineError(
-            self._identity,
-            found=f"no server that answers ({self._reader.clean(reason)})",
-            expected="one at base_url",
-            fix=f"Start it or correct base_url, then {AGAIN}",
-        )
+        found = f"no server answers ({self._reader.clean(reason)})"
+        return EngineError(self._identity, found=found, fix=f"Start it or correct base_url, then {AGAIN}")
 
     def without_logprobs(self) -> EngineError:
         """The server does not give what a whole stage needs."""
         return EngineError(
             self._identity,
-            found="replies without log-probabilities",
-            expected="them, because the stage asked with logprobs: true",
+            found="it answers without log-probabilities, and the stage has logprobs: true",
             fix="Choose a model that gives them (one in this process does), or rank with by: judge.",
         )
 
@@ -73,7 +66,6 @@ class Stops:
         """The server does not say how likely a text is that it is sent."""
         return EngineError(
             self._identity,
-            found="replies without the log-probabilities of the prompt",
-            expected="them, to score a text that is given (echo)",
+            found="it gives no log-probabilities of a text that it is sent (echo)",
             fix="Score with a model in this process, or with a server that echoes (vLLM does).",
         )

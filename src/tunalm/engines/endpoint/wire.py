@@ -37,8 +37,6 @@ READ_AHEAD = 1 << 20
 """Bytes of a reply that are taken from the socket before somebody reads them; long replies come in fewer pieces."""
 REST = 30.0
 """Seconds for which an address that could not be reached is left alone, if there are others."""
-STARTS_WITH = 1 << 16
-"""Bytes that are kept of a body which cannot be kept whole."""
 
 _ZLIB_OR_GZIP = zlib.MAX_WBITS + 32
 
@@ -59,12 +57,10 @@ class Answer:
 
 
 class UnusableError(Exception):
-    """An answer whose body is too large, or cannot be unpacked; `start` is what there is of it, in short."""
+    """An answer whose body is too large, or cannot be unpacked."""
 
-    def __init__(self, status: int, fault: Fault, why: str, start: bytes = b"") -> None:
+    def __init__(self, fault: Fault, why: str) -> None:
         super().__init__(f"{fault}: {why}")
-        self.status = status
-        self.start = start
 
 
 class Wire:
@@ -122,7 +118,7 @@ class Wire:
     async def exchange(
         self, method: str, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[bytes]], **options: Any
     ) -> Answer:
-        """Send a request of any kind, with what else `aiohttp` shall know of it; `read` takes the body of the answer.
+        """Send a request of any kind, with further options of `aiohttp`; `read` reads the body of the answer.
 
         Raises:
             NotSentError, LostError: as `post`; and what `read` raises.
@@ -191,23 +187,19 @@ def _place(request: Request, count: int) -> int:
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     """Body of a response, unpacked, at most `limit` bytes."""
     body = bytearray()
-
-    def unusable(fault: Fault, why: str) -> UnusableError:
-        return UnusableError(response.status, fault, why, without_secret_bytes(bytes(body[:STARTS_WITH])))
-
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "deflate"):
-        raise unusable(Fault.BAD_ENCODING, "packed in a way that was not asked for")
+        raise UnusableError(Fault.BAD_ENCODING, "packed in a way that was not asked for")
     packed = zlib.decompressobj(_ZLIB_OR_GZIP) if encoding in ("gzip", "deflate") else None
     async for piece in response.content.iter_any():
         try:
             body += packed.decompress(piece, limit + 1 - len(body)) if packed else piece
         except zlib.error:
-            raise unusable(Fault.BAD_ENCODING, "it cannot be unpacked") from None
+            raise UnusableError(Fault.BAD_ENCODING, "it cannot be unpacked") from None
         if len(body) > limit:
-            raise unusable(Fault.TOO_LARGE, f"more than {limit} bytes")
+            raise UnusableError(Fault.TOO_LARGE, f"more than {limit} bytes")
     if packed and body and not packed.eof:
-        raise unusable(Fault.BAD_ENCODING, "the packed reply has no end")
+        raise UnusableError(Fault.BAD_ENCODING, "the packed reply has no end")
     return without_secret_bytes(bytes(body))
 
 
