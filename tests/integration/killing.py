@@ -41,7 +41,7 @@ STARTER = """
 # Runs the command once per line of standard input (a folder, the largest size of a file, a file for what is printed),
 # in a forked process that may be killed, so that not every one has to import everything.
 import os, resource, sys
-import aiohttp, tunalm.engines.endpoint.engine, tunalm.pipeline.estimate
+import aiohttp, tunalm.engines.endpoint.engine, tunalm.pipeline.planning
 import tunalm.reporting.report, tunalm.sampling.sampler
 from tunalm.cli.app import main
 from tunalm.measures.rouge import rouge_l

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from tunalm.calls.prices import load_prices
 from tunalm.cli.app import app, main
 from tunalm.errors import EXIT_USAGE, BudgetError
-from tunalm.pipeline.estimate import estimate
-from tunalm.pipeline.estimate.figures import Asking
 from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.planning import estimate
+from tunalm.pipeline.planning.figures import Asking
 from tunalm.pipeline.resolving import resolve
 from tunalm.pipeline.running import run_recipe
 from tunalm.ranking.judge.prompts import AUDITED, CRITERIA

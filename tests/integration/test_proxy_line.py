@@ -11,8 +11,8 @@ import pytest
 from tests.tiny import save_tiny_model
 from tunalm.calls.prices import load_prices
 from tunalm.errors import RecipeError
-from tunalm.pipeline.estimate import estimate
 from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.planning import estimate
 from tunalm.pipeline.resolving import resolve
 from tunalm.pipeline.running import run_recipe
 from tunalm.recipe import Recipe

@@ -13,8 +13,8 @@ from tests.published import lmentry, superni
 from tests.tiny import save_tiny_model
 from tunalm.calls.prices import load_prices
 from tunalm.errors import RecipeError
-from tunalm.pipeline.estimate import estimate
 from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.planning import estimate
 from tunalm.pipeline.resolving import resolve
 from tunalm.recipe import Recipe
 from tunalm.recipe.loading import load_recipe

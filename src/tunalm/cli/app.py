@@ -250,13 +250,16 @@ def _execute(recipe: Any, run_dir: Path | None, dry_run: bool, retry_failed: boo
 
 def _print_plan(recipe: Any, run_dir: Path | None) -> None:
     from tunalm.calls.prices import load_prices
-    from tunalm.pipeline.estimate import estimate
-    from tunalm.pipeline.estimate.table import print_estimate
+    from tunalm.pipeline.checks import check
     from tunalm.pipeline.folder import RunFolder
+    from tunalm.pipeline.planning import estimate
+    from tunalm.pipeline.planning.table import print_estimate
     from tunalm.pipeline.resolving import resolve
 
     folder = RunFolder(run_dir or Path("runs") / recipe.name)
-    estimated = estimate(recipe, resolve(recipe, folder), folder, load_prices(recipe.prices))
+    stages = resolve(recipe, folder)
+    check(stages, recipe)
+    estimated = estimate(recipe, stages, folder, load_prices(recipe.prices))
     print_estimate(estimated, recipe.name, recipe.max_cost)
 
 

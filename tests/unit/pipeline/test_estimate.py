@@ -17,12 +17,12 @@ from tunalm.calls.prices import Price, Prices
 from tunalm.data import load
 from tunalm.engines.base import Completion
 from tunalm.engines.scripted import ScriptedEngine
-from tunalm.pipeline.estimate import estimate
-from tunalm.pipeline.estimate.figures import Amount, Estimate, StageEstimate
-from tunalm.pipeline.estimate.redraws import DISCARDED, DISCARDED_AGAIN
-from tunalm.pipeline.estimate.table import print_estimate
-from tunalm.pipeline.estimate.tokens import TEMPLATE_TOKENS, by_pieces, counter_of
 from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.planning import estimate
+from tunalm.pipeline.planning.counting import DISCARDED, DISCARDED_AGAIN
+from tunalm.pipeline.planning.figures import Amount, Estimate, StageEstimate
+from tunalm.pipeline.planning.table import print_estimate
+from tunalm.pipeline.planning.tokens import TEMPLATE_TOKENS, by_pieces, counter_of
 from tunalm.pipeline.resolving import resolve
 from tunalm.recipe import Sample
 from tunalm.recipe.loading import build_recipe
@@ -132,6 +132,12 @@ def judging(lists: Path | str) -> dict[str, Any]:
     return {"kind": "rank", "by": "judge", "responses": str(lists), "engine": ENDPOINT, **knobs}
 
 
+def words(first: str, count: int) -> str:
+    """So many different words, each a token."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return " ".join(first + letters[number % 26] + letters[number // 26 % 26] for number in range(count))
+
+
 @pytest.mark.parametrize(("protocol", "calls"), [("audited", 6), ("paper", 1)])
 def test_every_order_of_a_list_is_a_call(tmp_path: Path, protocol: str, calls: int) -> None:
     row = Ranking(id="a", instruction=TEXT, responses=[Response(text=text) for text in ("one", "two", "three")])
@@ -142,7 +148,7 @@ def test_every_order_of_a_list_is_a_call(tmp_path: Path, protocol: str, calls: i
 
 
 def test_the_prompt_of_a_judge_is_the_real_one(tmp_path: Path, data: Path) -> None:
-    short, long = ["a " * 10, "b " * 10], ["a " * 1000, "b " * 1000]
+    short, long = [words("a", 10), words("b", 10)], [words("a", 1000), words("b", 1000)]
     sizes = []
     for texts in (short, long):
         row = Ranking(id="a", instruction=TEXT, responses=[Response(text=text) for text in texts])
@@ -232,7 +238,7 @@ def test_a_finished_stage_takes_nothing_and_its_rows_are_counted(tmp_path: Path,
     run = RunFolder(tmp_path / "run")
     step = resolve(recipe, run)[0]
     folder = run.open_stage("teacher", step.fingerprint)
-    texts = ["a " * 110, "b " * 110]
+    texts = [words("a", 110), words("b", 110)]
     rows = [Ranking(id=str(n), instruction=TEXT, responses=[Response(text=t) for t in texts]) for n in range(ROWS)]
     write_rows(folder / "responses.jsonl", rows)
     run.close_stage("teacher", step.fingerprint, "sample", Summary(2 * ROWS, 2 * ROWS), 1.0)

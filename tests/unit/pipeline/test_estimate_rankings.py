@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tunalm.calls.prices import Price, Prices
-from tunalm.pipeline.estimate import estimate
-from tunalm.pipeline.estimate.figures import Amount, StageEstimate
-from tunalm.pipeline.estimate.stages import UNKNOWN_RANKER, WORST_CASE
 from tunalm.pipeline.folder import RunFolder
+from tunalm.pipeline.planning import estimate
+from tunalm.pipeline.planning.figures import Amount, StageEstimate
+from tunalm.pipeline.planning.stages import UNKNOWN_RANKER, WORST_CASE
 from tunalm.pipeline.resolving import resolve
 from tunalm.pipeline.running import run_recipe
 from tunalm.recipe.loading import build_recipe

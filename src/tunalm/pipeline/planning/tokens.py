@@ -23,8 +23,8 @@ TEMPLATE_TOKENS = 8
 """What a chat template adds to a message, about. A system message of the template's own is not known of."""
 
 
-CACHED_COUNTS = 4096
-"""Texts whose tokens are not counted again: the same one is often asked for several times in a row."""
+CACHED_COUNTS = 1 << 17
+"""Texts whose tokens are not counted again: stages and models share most of them."""
 
 _PIECE = re.compile(r"[A-Za-z]{1,9}|\d|\n+|[^\sA-Za-z\d]")
 """Most words are one token, long ones are several; digits and other signs are one each."""

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tunalm.calls.budget import dollars
-from tunalm.pipeline.estimate.figures import Amount, Asking, Estimate, StageEstimate
+from tunalm.pipeline.planning.figures import Amount, Asking, Estimate, StageEstimate
+from tunalm.pipeline.planning.rows import MOST_ROWS
 
 GIB = 2**30
 UNKNOWN = "unknown"
@@ -66,8 +67,9 @@ def _training(estimate: Estimate) -> Table:
     for stage in estimate.stages:
         if stage.training:
             needs = stage.training
+            tokens = f"{needs.tokens:,}{_interval(needs.tokens, stage.error)}"
             work = UNKNOWN if needs.operations is None else f"{needs.operations / 1e15:,.1f}"
-            table.add_row(stage.stage, f"{needs.tokens:,}", work, _bytes(needs.memory))
+            table.add_row(stage.stage, tokens, work, _bytes(needs.memory))
     return table
 
 
@@ -83,12 +85,19 @@ def _remarks(estimate: Estimate, max_cost: float | None) -> Iterator[str]:
         enough = "covers" if max_cost >= cost.expected else "is less than"
         sure = " and the most that can come" if max_cost >= cost.most else ""
         yield f"max_cost: {dollars(max_cost)} {enough} what is expected{sure}"
+    if estimate.total.prompt_tokens.error or any(stage.error for stage in estimate.stages):
+        yield f"At most {MOST_ROWS} rows of each source were counted; \u00b1 is the 95 % interval that comes from that."
     yield "Tokens are estimates. Nothing was sent, loaded or written."
 
 
 def _range(amount: Amount, show: Callable[[float], str] = lambda value: f"{round(value):,}") -> str:
-    expected, most = show(amount.expected), show(amount.most)
-    return expected if expected == most else f"{expected} / {most}"
+    expected, most = show(amount.expected) + _interval(amount.expected, amount.error), show(amount.most)
+    return expected if expected == most or amount.expected == amount.most else f"{expected} / {most}"
+
+
+def _interval(expected: float, error: float) -> str:
+    """Half of the 95 % interval, as a share of what is expected; nothing if all rows were counted."""
+    return f" \u00b1{error / expected:.1%}" if error and expected else ""
 
 
 def _bytes(count: float | None) -> str:

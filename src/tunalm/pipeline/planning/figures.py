@@ -1,9 +1,12 @@
-"""What an estimate says: numbers with what is expected and what is the most that can come."""
+"""What a plan says: numbers with what is expected, how far off a sample may be, and the most that can come."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import pairwise
 from operator import add
 
 from tunalm.training.needs import TrainingNeeds
@@ -15,12 +18,35 @@ class Amount:
 
     expected: float = 0.0
     most: float = 0.0
+    error: float = 0.0
+    """Half of the 95 % interval around `expected` that comes from counting a sample of the rows."""
 
     def __add__(self, other: Amount) -> Amount:
-        return Amount(self.expected + other.expected, self.most + other.most)
+        # Stages read the same rows, so their errors add up and do not cancel.
+        return Amount(self.expected + other.expected, self.most + other.most, self.error + other.error)
 
 
 NOTHING = Amount()
+
+
+def total_of(values: Sequence[float], weight: float, rows: int) -> Amount:
+    """The sum over all rows, from the values in a systematic sample of them.
+
+    Args:
+        values: in the order of the sample, one or more for each of its rows.
+        weight: rows for each row of the sample.
+        rows: in the sample.
+
+    Returns:
+        The sum, and an error from the differences of neighbours: in a systematic sample from sorted rows they tell how
+        much rows of one size differ. Several values of a row are taken to err together.
+    """
+    total = weight * sum(values)
+    if weight <= 1 or len(values) < 2:
+        return Amount(total, total)
+    each = sum((after - before) ** 2 for before, after in pairwise(values)) / 2 / (len(values) - 1)
+    variance = (1 - 1 / weight) * len(values) * each * max(1.0, len(values) / rows)
+    return Amount(total, total, 1.96 * weight * math.sqrt(variance))
 
 
 @dataclass(frozen=True)
@@ -41,7 +67,7 @@ class Asking:
 
     def __add__(self, other: Asking) -> Asking:
         return Asking(
-            who=", ".join(filter(None, (self.who, other.who))),
+            who=", ".join(dict.fromkeys(filter(None, (self.who, other.who)))),
             requested=self.requested + other.requested,
             answered=self.answered + other.answered,
             calls=self.calls + other.calls,
@@ -60,6 +86,8 @@ class StageEstimate:
     state: str
     asked: tuple[Asking, ...] = ()
     training: TrainingNeeds | None = None
+    error: float = 0.0
+    """Half of the 95 % interval around the tokens of training."""
     disk: float | None = 0.0
     """Bytes that the stage adds to the run folder; None if not known."""
     notes: tuple[str, ...] = ()
