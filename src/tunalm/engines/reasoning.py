@@ -60,11 +60,6 @@ def split_thoughts(text: str, *, opened: bool = False) -> SplitReply:
     return SplitReply(reasoning, text[start:], start)
 
 
-def joined(reasoning: str, answer: str) -> str:
-    """Thoughts and answer as one text, for who wants a model to learn both."""
-    return f"<think>\n{reasoning}\n</think>\n\n{answer}"
-
-
 def _untagged(text: str) -> str:
     parts = (part.strip() for part in re.split(rf"{_OPENS.pattern}|{_CLOSES.pattern}", text))
     return "\n".join(part for part in parts if part)

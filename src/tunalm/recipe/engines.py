@@ -57,7 +57,7 @@ class VllmSettings(Local):
     not_hashed: ClassVar[frozenset[str]] = frozenset(
         {"batch_size", "gpu_memory_utilization", "tensor_parallel", "replicas", "start_timeout", "timeout"}
     )
-    answering = frozenset({"command", "keep_reasoning"})
+    answering = frozenset({"command"})
 
     kind: Literal["vllm"] = "vllm"
     batch_size: int = Field(256, ge=1)
@@ -79,8 +79,6 @@ class VllmSettings(Local):
     """Seconds in which the servers must have loaded the model."""
     timeout: float = Field(600.0, gt=0)
     """Seconds to wait for one whole reply."""
-    keep_reasoning: bool = False
-    """Leave the model's thoughts in the text of its responses, so that they are ranked and learned with the answer."""
 
 
 class Served(Settings):
@@ -127,8 +125,6 @@ class Served(Settings):
     always_thinks: bool = False
     """The model begins every reply with thoughts and does not write the tag that opens them. A reply without the tag
     that closes them was then cut, and is a failure."""
-    keep_reasoning: bool = False
-    """Leave the model's thoughts in the text of its responses, so that they are ranked and learned with the answer."""
     timeout: float = Field(120.0, gt=0)
     """Seconds to wait for one whole reply."""
     max_duplicates: int = Field(100, ge=0)
@@ -150,7 +146,7 @@ class Served(Settings):
         identity = f"{self.kind} {(self.addresses or ['file'])[0].rstrip('/')} {self.model}"
         if self.protocol != "chat":
             identity += f" {self.protocol}"
-        changes = {"omit", "reasoning_effort", "extra_body", "always_thinks", "keep_reasoning"}
+        changes = {"omit", "reasoning_effort", "extra_body", "always_thinks"}
         changed = self.model_dump(include=changes, exclude_defaults=True)
         return f"{identity} {digest(changed)[:16]}" if changed else identity
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunalm.engines.reasoning import joined, split_thoughts
+from tunalm.engines.reasoning import split_thoughts
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,6 @@ def test_what_stands_after_the_thoughts_is_the_answer(text: str, reasoning: str 
 def test_thoughts_that_the_prompt_opened_need_an_end() -> None:
     assert split_thoughts("A colour, which", opened=True).answer is None
     assert split_thoughts("A colour.</think>Green.", opened=True).answer == "Green."
-
-
-@given(st.text(), st.text(alphabet="abc {}[]"))
-def test_what_was_joined_is_split_again(reasoning: str, answer: str) -> None:
-    split = split_thoughts(joined(reasoning.replace("<", "").replace("[", "").replace("◁", ""), answer))
-    assert split.answer == answer.lstrip()
 
 
 @given(st.text())

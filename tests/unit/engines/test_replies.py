@@ -126,14 +126,6 @@ def test_thoughts_are_kept_beside_the_answer_and_not_counted_among_its_tokens() 
     assert (inside.text, inside.reasoning, inside.num_tokens) == ("Green.", "A colour.", None)
 
 
-def test_thoughts_stay_in_the_text_if_they_are_asked_for() -> None:
-    reader = ReplyReader(SETTINGS.model_copy(update={"keep_reasoning": True}), None)
-    apart = {"content": "Green.", "reasoning": "A colour."}
-    for body in (choice("<think>\nA colour.\n</think>\n\nGreen."), {"message": apart, "finish_reason": "stop"}):
-        (got,) = reader.completions([request()], 200, json.dumps({"choices": [body]}).encode())
-        assert (got.text, got.reasoning) == ("<think>\nA colour.\n</think>\n\nGreen.", "A colour.")
-
-
 def test_a_model_that_always_thinks_was_cut_where_the_closing_tag_is_missing() -> None:
     reader = ReplyReader(SETTINGS.model_copy(update={"always_thinks": True}), None)
     cut, whole = choice("A colour, as in"), choice("A colour.</think>Green.")

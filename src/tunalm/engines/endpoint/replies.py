@@ -19,7 +19,7 @@ from tunalm.engines.base import Completion, Request
 from tunalm.engines.endpoint.bodies import Prompt
 from tunalm.engines.endpoint.faults import Fault, ReplyError, failed
 from tunalm.engines.endpoint.logprobs import Logprobs, checked, of_answer
-from tunalm.engines.reasoning import joined, split_thoughts
+from tunalm.engines.reasoning import split_thoughts
 from tunalm.recipe import Served
 
 ENDS = {
@@ -233,19 +233,11 @@ class ReplyReader:
             raise ReplyError(Fault.EMPTY_TEXT, "nothing stands after the thoughts")
         if end is None:
             raise ReplyError(Fault.UNKNOWN_END, self.clean(f"finish reason {choice.finish_reason}"))
-        keeps = self._settings.keep_reasoning
         reasoning = "\n".join(part for part in (apart, split.reasoning) if part) or None
-        shown = text if keeps else split.answer
-        if keeps and apart is not None:
-            shown = joined(apart, text)
-        completion = Completion(key=request.key, text=shown, reasoning=reasoning, finish_reason=end)
+        completion = Completion(key=request.key, text=split.answer, reasoning=reasoning, finish_reason=end)
         if not request.logprobs:
             return completion
-        if keeps and apart is not None:
-            raise ReplyError(
-                Fault.WRONG_LOGPROBS, "the server gives none for the thoughts, which keep_reasoning puts into the text"
-            )
-        logprobs = of_answer(choice.logprobs, text, 0 if keeps else split.start)
+        logprobs = of_answer(choice.logprobs, text, split.start)
         return completion.model_copy(update={"token_logprobs": logprobs, "num_tokens": len(logprobs)})
 
     def _said(self, choice: _Choice) -> tuple[str | None, str]:

@@ -80,7 +80,7 @@ class ServedEngine:
                 fitting.append([request])
         try:
             for (completion,) in server.engine.generate(fitting, NoJournal()):
-                text = completion.text if completion.reasoning else completion.text.removeprefix(server.encoder.lead)
+                text = completion.text if completion.failure else completion.text.removeprefix(server.encoder.lead)
                 yield [completion.model_copy(update={"text": text})]
         except EngineError:
             server.children.check()
@@ -103,7 +103,7 @@ class ServedEngine:
                 protocol="completions",
                 concurrency=AHEAD * settings.batch_size * len(environments),
                 timeout=settings.timeout,
-                keep_reasoning=settings.keep_reasoning,
+                always_thinks=encoder.opens_thoughts,
                 extra_body={"stop_token_ids": list(encoder.stop_ids)},
             )
             engine = EndpointEngine(asked, prompts=_Encoded(encoder))
@@ -164,7 +164,8 @@ class _Encoded:
         return prompt_ids(request, self._encoder)
 
     def given(self, request: Request) -> tuple[Prompt, Prompt]:
-        return prompt_ids(request, self._encoder), given_ids(request, self._encoder)
+        lead = self._encoder.lead_ids
+        return [*prompt_ids(request, self._encoder), *lead], given_ids(request, self._encoder)[len(lead) :]
 
 
 def _environments(settings: VllmSettings) -> list[dict[str, str]]:
