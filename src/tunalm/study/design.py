@@ -16,9 +16,10 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from tunalm.errors import DataError, StoreError
-from tunalm.records import Prediction, StudyItem, StudyKey
+from tunalm.records import Prediction
 from tunalm.store import iterate_rows, write_json, write_text
 from tunalm.study.book import Book, Page
+from tunalm.study.records import StudyItem, StudyKey
 
 CONSENT = """\
 You will see questions and several answers to each. Please read all answers and put them in order, best first. Answers

@@ -9,10 +9,10 @@ import pytest
 
 from tests.unit.study.conftest import SYSTEMS
 from tunalm.errors import DataError
-from tunalm.records import StudyRating
 from tunalm.store import read_rows
 from tunalm.study.book import Book, Save
 from tunalm.study.design import read_key
+from tunalm.study.records import StudyRating
 from tunalm.study.scoring import score
 
 BEST_LAST = {"base": 3, "sft": 2, "tuna": 1}

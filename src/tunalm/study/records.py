@@ -1,0 +1,78 @@
+"""The rows of a study's files: the key, ratings and scores."""
+
+from __future__ import annotations
+
+from tunalm.records import Record
+
+
+class StudyItem(Record):
+    """One page of a human study in the key: who wrote the answers that a rater sees under each letter."""
+
+    question: str
+    category: str | None = None
+    letters: dict[str, list[str]]
+    """Systems by letter; several where they gave the same answer."""
+    check: dict[str, int] | None = None
+    """The right places by letter, for an attention check."""
+
+
+class StudyKey(Record):
+    """The key of a human study. The server of the study never reads it."""
+
+    systems: list[str]
+    seed: int
+    items: dict[str, StudyItem]
+    """By `rater/number` of the page."""
+
+
+class StudyRating(Record):
+    """The place that a rater gave to one system's answer."""
+
+    question: str
+    category: str | None = None
+    position: str
+    """The letter under which the answer was shown."""
+    system: str
+    place: float
+    """1 is best; systems that share places have their mean."""
+    rater: str
+    seconds: float
+    comment: str = ""
+
+
+class StudySystem(Record):
+    """Points of a system in a human study: N + 1 - i for place i of N, averaged over raters and questions."""
+
+    name: str
+    points: float
+    interval: tuple[float, float] | None = None
+    """95 % bootstrap interval over questions."""
+
+
+class StudyWins(Record):
+    """How often one system was placed above another, over all ratings."""
+
+    system: str
+    against: str
+    wins: int
+    ties: int
+    losses: int
+
+
+class StudyScores(Record):
+    """The result of a human study."""
+
+    systems: list[StudySystem]
+    wins: list[StudyWins]
+    questions: int
+    ratings: int
+    """Finished pages, attention checks left out."""
+    unfinished: int
+    checks_passed: int
+    checks_answered: int
+    alpha: float | None = None
+    """Krippendorff's ordinal alpha over places."""
+    kendall_w: float | None = None
+    """Mean of Kendall's W over questions with two raters or more."""
+    median_seconds: float
+    """For one page."""
