@@ -25,7 +25,13 @@ from tunalm.progress import progress
 
 
 def complete(
-    engine: Engine, requests: Sequence[Request], ledger: Path, description: str, *, budget: Budget | None = None
+    engine: Engine,
+    requests: Sequence[Request],
+    ledger: Path,
+    description: str,
+    *,
+    budget: Budget | None = None,
+    unusable: Callable[[Completion], str | None] | None = None,
 ) -> dict[str, Completion]:
     """Answer requests, from the ledger where it has the answer and else by asking the engine.
 
@@ -35,6 +41,7 @@ def complete(
         ledger: the file; it is made when there is none.
         description: what the progress bar says.
         budget: what the calls may cost; None sets no limit, and what they cost is then not known.
+        unusable: why the caller cannot use an answer, None if it can: when it can use hardly any, the run stops.
 
     Returns:
         One completion per request by its key, in the order of the requests. Those with `failure` are asked for again
@@ -53,21 +60,26 @@ def complete(
         journal.look_up(advance)
         units = journal.open_units()
         require(engine, units, journal)
-        _answer(engine, units, journal, advance)
+        failures = Failures(engine.identity, unusable)
+        failures.check(answer for answer in journal.answers.values() if answer.failure is None)
+        _answer(engine, units, journal, failures, advance)
     if budget:
         budget.answers[engine.identity] += sum(answer.failure is None for answer in journal.answers.values())
     return {request.key: journal.answers.get(request.key) or _forgotten(request) for request in requests}
 
 
 def _answer(
-    engine: Engine, units: Sequence[Sequence[Request]], journal: LedgerJournal, advance: Callable[[int], None]
+    engine: Engine,
+    units: Sequence[Sequence[Request]],
+    journal: LedgerJournal,
+    failures: Failures,
+    advance: Callable[[int], None],
 ) -> None:
     """Have units answered and file the answers.
 
     A call for which there was no money beside those in flight may be within the limit once they are settled, because a
     call reserves more than it costs: the money is at an end when not one more call can be paid.
     """
-    failures = Failures(engine.identity, journal.answers.values())
     while True:
         before = len(journal.answers)
         try:

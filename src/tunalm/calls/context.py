@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +32,16 @@ class Calls:
             self.budget.know(engine.identity, settings.place())
         return engine
 
-    def complete(self, engine: Engine, requests: Sequence[Request], description: str) -> dict[str, Completion]:
+    def complete(
+        self,
+        engine: Engine,
+        requests: Sequence[Request],
+        description: str,
+        *,
+        unusable: Callable[[Completion], str | None] | None = None,
+    ) -> dict[str, Completion]:
         """One completion per request, by its key; arguments and errors as in `tunalm.calls.asking.complete`."""
-        return complete(engine, requests, self.ledger, description, budget=self.budget)
+        return complete(engine, requests, self.ledger, description, budget=self.budget, unusable=unusable)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from tunalm.engines.base import Completion
 from tunalm.errors import EngineError
@@ -18,38 +18,40 @@ WORDS = 6
 
 
 class Failures:
-    """Counts the answers of one call of `complete`.
+    """Counts the answers of one call of `complete`, those that the ledger had included: a stage that is asked again
+    only for its few failures is not stopped by them.
 
     Args:
         where: who is asked, for the error.
-        known: answers that the ledger had; they count, so that a stage which is asked again only for its few failures
-            is not stopped by them.
+        unusable: why the stage cannot use an answer, None if it can.
     """
 
-    def __init__(self, where: str, known: Iterable[Completion]) -> None:
-        self._where = where
-        self._good = sum(answer.failure is None for answer in known)
+    def __init__(self, where: str, unusable: Callable[[Completion], str | None] | None) -> None:
+        self._where, self._unusable = where, unusable
+        self._good = 0
         self._failed: Counter[str] = Counter()
         self._example: dict[str, str] = {}
 
-    def check(self, answers: Sequence[Completion]) -> None:
-        """Count answers that came.
+    def check(self, answers: Iterable[Completion]) -> None:
+        """Count answers.
 
         Raises:
-            EngineError: none of the first 20 is good and all failed in the same way, or more than half of the first 100
-                failed.
+            EngineError: of at least 20 answers none is good and all failed in the same way, or of at least 100 more
+                than half failed.
         """
         for answer in answers:
-            if answer.failure is None:
+            failure = answer.failure or (self._unusable(answer) if self._unusable else None)
+            if failure is None:
                 self._good += 1
             else:
-                kind = failure_kind(answer.failure)
+                kind = failure_kind(failure)
                 self._failed[kind] += 1
-                self._example.setdefault(kind, answer.failure)
-            total = self._good + self._failed.total()
-            alike = not self._good and total == FIRST and len(self._failed) == 1
-            if alike or (total == MANY and 2 * self._failed.total() > total):
-                raise self._error(total)
+                self._example.setdefault(kind, failure)
+        failed = self._failed.total()
+        total = self._good + failed
+        alike = not self._good and total >= FIRST and len(self._failed) == 1
+        if alike or (total >= MANY and 2 * failed > total):
+            raise self._error(total)
 
     def _error(self, total: int) -> EngineError:
         kind, count = self._failed.most_common(1)[0]

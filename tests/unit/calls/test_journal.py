@@ -328,6 +328,26 @@ def test_a_stage_that_fails_from_the_first_is_stopped_and_the_reason_said(
     assert (len(calls), len(states(ledger))) == (stops, stops)
 
 
+def test_answers_that_the_stage_cannot_use_stop_it_too_and_are_not_paid_for_again(ledger: Path) -> None:
+    calls: list[str] = []
+
+    def answer(request: Request) -> str:
+        calls.append(request.key)
+        return "I would rather not rank."
+
+    keys = [f"{number:03}" for number in range(50)]
+    for _ in range(2):
+        with pytest.raises(EngineError, match="20 of them with 'no-ranking: no marks'"):
+            complete(
+                ScriptedEngine.from_function(answer),
+                requests(*keys),
+                ledger,
+                "judging",
+                unusable=lambda answer: "no-ranking: no marks",
+            )
+    assert len(calls) == 20
+
+
 def test_a_few_failures_that_are_asked_for_again_do_not_stop_a_stage_that_went_well(ledger: Path) -> None:
     keys = [f"{number:03}" for number in range(90)]
     engine = ScriptedEngine.from_function(

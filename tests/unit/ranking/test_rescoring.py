@@ -65,7 +65,7 @@ def test_another_length_penalty_asks_for_nothing(tmp_path: Path, monkeypatch: py
     _, before = run(tmp_path, *rows)
     (account,) = accounts(tmp_path / "ledger.sqlite").values()
     assert account.answered == 3  # "no" stands twice under one instruction
-    monkeypatch.setattr(ScriptedEngine, "score", lambda *_: pytest.fail("the engine was asked"))
+    monkeypatch.setattr(ScriptedEngine, "_answer", lambda *_: pytest.fail("the engine was asked"))
     _, after = run(tmp_path, *rows, length_penalty=0.0)
     assert [response.rank for response in before[1].responses] == [0, 1]
     assert [response.rank for response in after[1].responses] == [0, 0]

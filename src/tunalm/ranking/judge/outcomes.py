@@ -62,7 +62,7 @@ def conclude(inquiry: Inquiry, answers: Mapping[str, Completion], settings: Rank
         settings: of the stage.
         ranked_by: the name of the judge.
     """
-    replies = tuple(_read(question, answers[question.key], settings) for question in inquiry.questions)
+    replies = tuple(read_answer(question, answers[question.key], settings) for question in inquiry.questions)
     found = Outcome(inquiry.row, inquiry, replies, canary_passed=_canary_passed(inquiry, answers, settings))
     judgement = _judgement(found, settings)
     readings = found.readings
@@ -90,7 +90,8 @@ def conclude(inquiry: Inquiry, answers: Mapping[str, Completion], settings: Rank
     return replace(found, row=row, consensus=agreed, low_agreement=low)
 
 
-def _read(question: JudgeQuestion, answer: Completion, settings: Rank) -> ReadOrReason:
+def read_answer(question: JudgeQuestion, answer: Completion, settings: Rank) -> ReadOrReason:
+    """What a judge's answer says, or why it cannot be used."""
     if answer.failure is not None:
         return answer.failure
     cut = answer.finish_reason == "length"
@@ -105,7 +106,7 @@ def _read(question: JudgeQuestion, answer: Completion, settings: Rank) -> ReadOr
 def _canary_passed(inquiry: Inquiry, answers: Mapping[str, Completion], settings: Rank) -> bool | None:
     if inquiry.canary is None or inquiry.test is None:
         return None
-    reply = _read(inquiry.test, answers[inquiry.test.key], settings)
+    reply = read_answer(inquiry.test, answers[inquiry.test.key], settings)
     return passed(inquiry.canary, _totals(inquiry.test, reply)) if isinstance(reply, JudgeReading) else None
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tunalm.calls.context import Calls
+from tunalm.engines.base import Completion
 from tunalm.progress import console, progress
 from tunalm.ranking.judge.degenerate import find_degenerate
 from tunalm.ranking.judge.health import health
-from tunalm.ranking.judge.outcomes import Outcome, conclude
+from tunalm.ranking.judge.outcomes import Outcome, conclude, read_answer
 from tunalm.ranking.judge.questions import inquiries, request_for
 from tunalm.recipe import Rank
 from tunalm.records import Ranking
@@ -31,7 +32,13 @@ class JudgeRanker:
         structured = self._engine.capabilities.json_schema
         questions = [question for inquiry in asked for question in inquiry.asked]
         requests = [request_for(question, self._settings, structured) for question in questions]
-        answers = self._calls.complete(self._engine, requests, "judging")
+        asked_in = {request.key: question for request, question in zip(requests, questions, strict=True)}
+
+        def unusable(answer: Completion) -> str | None:
+            found = read_answer(asked_in[answer.key], answer, self._settings)
+            return found if isinstance(found, str) else None
+
+        answers = self._calls.complete(self._engine, requests, "judging", unusable=unusable)
         outcomes = []
         with progress("reading judgements", len(asked)) as advance:
             for inquiry in asked:
