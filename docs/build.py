@@ -11,16 +11,9 @@ from typer.testing import CliRunner
 
 from tunalm import recipe
 from tunalm.cli.app import app
+from tunalm.recipe.engines import ENGINES
 
 TARGET = Path(__file__).with_name("reference.md")
-ENGINES: dict[str, type[BaseModel]] = {
-    "huggingface": recipe.HuggingFaceSettings,
-    "vllm": recipe.VllmSettings,
-    "endpoint": recipe.EndpointSettings,
-    "batch": recipe.BatchSettings,
-    "scripted": recipe.ScriptedSettings,
-    "custom": recipe.CustomSettings,
-}
 
 
 def reference() -> str:

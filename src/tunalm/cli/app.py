@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO, cast
 
@@ -359,6 +360,9 @@ def doctor(
 
 def main() -> None:
     """Entry point: one line and exit code 2 for what a user can mend, a traceback only for defects; never a key."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a terminal or file cannot show is spelled out, and is no error
+            stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = (cast(TextIO, CleanStream(stream)) for stream in (sys.stdout, sys.stderr))
     arguments = [word for word in sys.argv[1:] if word not in ("--debug", "--allow-http")]
     if "--allow-http" in sys.argv:

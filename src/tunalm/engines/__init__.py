@@ -8,15 +8,6 @@ from tunalm.engines.base import Engine
 from tunalm.extensions import load_object
 from tunalm.recipe import EngineSettings
 
-ENGINES = {
-    "huggingface": "tunalm.engines.huggingface:HuggingFaceEngine",
-    "vllm": "tunalm.engines.served.engine:ServedEngine",
-    "endpoint": "tunalm.engines.endpoint.engine:EndpointEngine",
-    "batch": "tunalm.engines.batch.engine:BatchEngine",
-    "scripted": "tunalm.engines.scripted:ScriptedEngine",
-}
-"""Kind in a recipe -> module:class; the module is imported when the engine is opened, not before."""
-
 
 def open_engine(settings: EngineSettings, *, trust_remote_code: bool = False) -> Engine:
     """Make the engine that `settings` describe. A model in this process is loaded by its first request, not here.
@@ -25,5 +16,5 @@ def open_engine(settings: EngineSettings, *, trust_remote_code: bool = False) ->
         RecipeError: an engine of the user's own cannot be loaded.
         EngineError: the engine cannot be used as it is described.
     """
-    make: Callable[..., Engine] = load_object(ENGINES.get(settings.kind, settings.kind), "engine")
+    make: Callable[..., Engine] = load_object(settings.opens, "engine")
     return make(settings, trust_remote_code=trust_remote_code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -45,6 +45,7 @@ class Local(Prompting):
 class HuggingFaceSettings(Local):
     """A model that transformers runs in this process."""
 
+    opens: ClassVar[str] = "tunalm.engines.huggingface:HuggingFaceEngine"
     kind: Literal["huggingface"] = "huggingface"
     batch_size: int = Field(64, ge=1)
     """Responses decoded together."""
@@ -59,6 +60,7 @@ class VllmSettings(Local):
     )
     answering = frozenset({"command"})
 
+    opens: ClassVar[str] = "tunalm.engines.served.engine:ServedEngine"
     kind: Literal["vllm"] = "vllm"
     batch_size: int = Field(256, ge=1)
     """Most responses written together, by each replica."""
@@ -160,6 +162,7 @@ class Served(Settings):
 class EndpointSettings(Served):
     """A server that speaks the OpenAI protocol (OpenAI, vLLM, SGLang, llama.cpp)."""
 
+    opens: ClassVar[str] = "tunalm.engines.endpoint.engine:EndpointEngine"
     kind: Literal["endpoint"] = "endpoint"
     base_url: str | Annotated[list[str], Field(min_length=1)]
     """Address up to and including `/v1`, or a list of addresses that serve the same model; requests with the same
@@ -183,6 +186,7 @@ class EndpointSettings(Served):
 class BatchSettings(Served):
     """A server that answers whole files of requests, within a day and often at a lower price; or such a file alone."""
 
+    opens: ClassVar[str] = "tunalm.engines.batch.engine:BatchEngine"
     kind: Literal["batch"] = "batch"
     base_url: str | None = None
     """Address of a server that has `/files` and `/batches`, up to and including `/v1`."""
@@ -215,6 +219,7 @@ class BatchSettings(Served):
 class ScriptedSettings(Settings):
     """A stand-in that answers by rule, without a model: for tests, examples and trying a recipe out."""
 
+    opens: ClassVar[str] = "tunalm.engines.scripted:ScriptedEngine"
     kind: Literal["scripted"] = "scripted"
     replies: list[str] = Field(default_factory=list)
     """Answers to choose from; empty means that the instruction's own words are shuffled."""
@@ -235,6 +240,11 @@ class CustomSettings(Settings):
     """Where it is."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What it is told; it checks them itself."""
+
+    @property
+    def opens(self) -> str:
+        """What makes the engine."""
+        return self.kind
 
     def identities(self) -> list[str]:
         """The content of its module."""
@@ -267,6 +277,13 @@ EngineSettings = Annotated[
     | Annotated[CustomSettings, Tag("custom")],
     Discriminator(_tag),
 ]
+
+
+ENGINES: dict[str, type[Settings]] = {
+    tag.tag: settings for settings, tag in map(get_args, get_args(get_args(EngineSettings)[0]))
+}
+"""Kind in a recipe -> settings. One member of `EngineSettings` adds an engine; `opens` names its class, whose module is
+imported when it is opened."""
 
 
 def spelled_out(value: Any) -> Any:

@@ -12,24 +12,11 @@ from pydantic import ValidationError
 
 from tunalm.errors import RecipeError, did_you_mean
 from tunalm.recipe import STAGES, BenchmarkSettings, Data, Found, Recipe, Settings, Stage, replaced, walk
-from tunalm.recipe import BatchSettings as Batch
-from tunalm.recipe import CustomSettings as Custom
-from tunalm.recipe import EndpointSettings as Endpoint
-from tunalm.recipe import HuggingFaceSettings as HuggingFace
-from tunalm.recipe import ScriptedSettings as Scripted
-from tunalm.recipe import VllmSettings as Vllm
+from tunalm.recipe.engines import ENGINES
 from tunalm.recipe.selection import narrow
 from tunalm.recipe.sweeps import expand
 from tunalm.redaction import holds_key, names_variable
 
-ENGINES: dict[str, type[Settings]] = {
-    "huggingface": HuggingFace,
-    "vllm": Vllm,
-    "endpoint": Endpoint,
-    "batch": Batch,
-    "scripted": Scripted,
-    "custom": Custom,
-}
 LARGEST_RECIPE = 1_000_000  # bytes
 SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
 """Rows of a file, which YAML would take for a mapping or for a time of day."""

@@ -20,7 +20,7 @@ from tunalm.engines.scripted import ScriptedEngine
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.planning import estimate
 from tunalm.pipeline.planning.counting import DISCARDED, DISCARDED_AGAIN
-from tunalm.pipeline.planning.figures import Amount, Estimate, StageEstimate
+from tunalm.pipeline.planning.figures import Amount, RecipePlan, StageEstimate
 from tunalm.pipeline.planning.table import print_estimate
 from tunalm.pipeline.planning.tokens import TEMPLATE_TOKENS, by_pieces, counter_of
 from tunalm.pipeline.resolving import resolve
@@ -48,13 +48,13 @@ def data(tmp_path: Path) -> Path:
     return path
 
 
-def planned(tmp_path: Path, stages: dict[str, Any], prices: Prices = PRICES) -> Estimate:
+def planned(tmp_path: Path, stages: dict[str, Any], prices: Prices = PRICES) -> RecipePlan:
     recipe = build_recipe({"name": "small", "stages": stages})
     run = RunFolder(tmp_path / "run")
     return estimate(recipe, resolve(recipe, run), run, prices)
 
 
-def lines(estimated: Estimate) -> dict[str, StageEstimate]:
+def lines(estimated: RecipePlan) -> dict[str, StageEstimate]:
     return {stage.stage: stage for stage in estimated.stages}
 
 

@@ -24,7 +24,7 @@ DISCARDED = 0.05
 DISCARDED_AGAIN = 0.5
 """Share of the draws made in their place that it is taken to discard, too."""
 LISTS_COMPARED = 200
-"""Lists from which the first share is found out."""
+"""PlannedLists from which the first share is found out."""
 _WORDS = "the of and to in is it that was for on are as with they at be this from have or by one had not but"
 WORDS = _WORDS.split()
 """Tokens of which stand-ins for answers are made: a text of one word would not be shown to a judge."""

@@ -94,7 +94,7 @@ class StageEstimate:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RecipePlan:
     """Every stage of a recipe, in order."""
 
     stages: list[StageEstimate] = field(default_factory=list)

@@ -45,7 +45,7 @@ def characters(row: Instruction) -> int:
 
 
 @dataclass(frozen=True)
-class Lists:
+class PlannedLists:
     """Lists of responses, of which only a sample is ever made."""
 
     base: Sequence[Instruction]
@@ -54,20 +54,20 @@ class Lists:
     """The lists of some of these rows."""
     growth: float = 0.0
     """Tokens by which a list may outgrow what is expected, on average."""
-    _parts: dict[tuple[int, int], Lists] = field(default_factory=dict, compare=False, repr=False)
+    _parts: dict[tuple[int, int], PlannedLists] = field(default_factory=dict, compare=False, repr=False)
 
-    def part(self, which: slice) -> Lists:
+    def part(self, which: slice) -> PlannedLists:
         """The lists of a slice."""
         bounds = which.indices(len(self.base))[:2]
         if bounds == (0, len(self.base)):
             return self
         if bounds not in self._parts:
-            self._parts[bounds] = Lists(self.base[which], self.make, self.growth)
+            self._parts[bounds] = PlannedLists(self.base[which], self.make, self.growth)
         return self._parts[bounds]
 
     @cached_property
     def sample(self) -> Sampled[Ranking]:
-        """Lists that stand for all, made."""
+        """PlannedLists that stand for all, made."""
         few = sampled(self.base, characters)
         return Sampled(self.make(few.rows), few.weight)
 
@@ -77,6 +77,8 @@ class Lists:
         return self.make([max(self.base, key=characters)])[0]
 
 
-def lists_of(rows: Sequence[Instruction]) -> Lists:
+def lists_of(rows: Sequence[Instruction]) -> PlannedLists:
     """Lists that exist already; instructions are lists without responses."""
-    return Lists(rows, lambda some: [row if isinstance(row, Ranking) else row.with_responses([]) for row in some])
+    return PlannedLists(
+        rows, lambda some: [row if isinstance(row, Ranking) else row.with_responses([]) for row in some]
+    )

@@ -29,8 +29,8 @@ from tunalm.errors import ModelError
 from tunalm.extensions import is_object
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.planning.counting import DISCARDED, Counter, Known, discarded_share, redraws
-from tunalm.pipeline.planning.figures import Amount, Asking, Estimate, StageEstimate
-from tunalm.pipeline.planning.rows import Lists, characters, lists_of, sampled
+from tunalm.pipeline.planning.figures import Amount, Asking, RecipePlan, StageEstimate
+from tunalm.pipeline.planning.rows import PlannedLists, characters, lists_of, sampled
 from tunalm.pipeline.planning.tokens import counter_of, engine_counter
 from tunalm.pipeline.products import MADE
 from tunalm.pipeline.resolving import ResolvedStage
@@ -73,8 +73,8 @@ UNKNOWN_RANKER = "what a ranker of your own asks for is not known"
 NOT_ESTIMATED = "what reinforcement learning takes is not estimated"
 
 
-def estimate(recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, prices: Prices) -> Estimate:
-    """Estimate every stage of a resolved recipe.
+def estimate(recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, prices: Prices) -> RecipePlan:
+    """RecipePlan every stage of a resolved recipe.
 
     Args:
         recipe: as it was resolved.
@@ -91,19 +91,19 @@ def estimate(recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, pri
         for step in steps:
             stages.append(planner.stage(step))
             advance(1)
-    return Estimate(stages)
+    return RecipePlan(stages)
 
 
 class _Planner:
     def __init__(self, recipe: Recipe, run: RunFolder, counter: Counter) -> None:
         self._recipe, self._run, self._counter = recipe, run, counter
-        self._lists: dict[str, Lists] = {}
+        self._lists: dict[str, PlannedLists] = {}
         """Of the stages so far that make lists."""
         self._data: dict[str, list[Instruction]] = {}
         """What has been read, by its source."""
 
     def stage(self, step: ResolvedStage) -> StageEstimate:
-        """Estimate a stage; those that it reads come before it."""
+        """RecipePlan a stage; those that it reads come before it."""
         settings = self._recipe.stages[step.name]
         asked: list[Asking] = []
         notes: list[str] = []
@@ -131,7 +131,7 @@ class _Planner:
             parts = [lists_of(self._load(settings.data))]
             if settings.responses is not None:
                 whole = self._read(settings.responses)
-                parts.append(Lists(whole.base, lambda some: imitated(whole.make(some))))
+                parts.append(PlannedLists(whole.base, lambda some: imitated(whole.make(some))))
         else:
             parts = [self._read(lists.source).part(lists.select()) for lists in settings.rankings]
             if isinstance(settings, Proxy) and settings.held_out_rankings is None:
@@ -182,7 +182,7 @@ class _Planner:
 
         few = lists_of(rows).sample
         requests, known, lengths = ask(few.rows)
-        self._keep(step, Lists(rows, make, known.growth(requests, lengths) / len(few.rows)))
+        self._keep(step, PlannedLists(rows, make, known.growth(requests, lengths) / len(few.rows)))
         again, notes = Amount(), []
         if settings.max_rouge_l is not None:
             texts = [known.answers[each.key].text if each.key in known.answers else None for each in requests]
@@ -272,13 +272,13 @@ class _Planner:
             name = stage.model if isinstance(stage, Sft) else stage.start
         return name
 
-    def _read(self, source: str) -> Lists:
+    def _read(self, source: str) -> PlannedLists:
         """Lists of an earlier stage, or of a file."""
         if source not in self._lists:
             self._lists[source] = lists_of(read_rows(Path(source), Ranking))
         return self._lists[source]
 
-    def _keep(self, step: ResolvedStage, expected: Lists) -> None:
+    def _keep(self, step: ResolvedStage, expected: PlannedLists) -> None:
         """Put down what a stage makes: what it has made where it is done, else what is expected."""
         made = self._run.folder(step.name) / MADE[step.settings.produces]
         here = self._run.is_done(step.name, step.fingerprint)

@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 
 from tunalm.calls.budget import dollars
-from tunalm.pipeline.planning.figures import Amount, Asking, Estimate, StageEstimate
+from tunalm.pipeline.planning.figures import Amount, Asking, RecipePlan, StageEstimate
 from tunalm.pipeline.planning.rows import MOST_ROWS
 
 GIB = 2**30
 UNKNOWN = "unknown"
 
 
-def print_estimate(estimate: Estimate, name: str, max_cost: float | None) -> None:
+def print_estimate(estimate: RecipePlan, name: str, max_cost: float | None) -> None:
     """Print what a recipe named so would take, and how that goes with a limit on costs."""
     screen = Console(highlight=False)
     screen.print(_stages(estimate, name))
@@ -36,14 +36,14 @@ def _table(title: str, *headings: str) -> Table:
     return table
 
 
-def _stages(estimate: Estimate, name: str) -> Table:
+def _stages(estimate: RecipePlan, name: str) -> Table:
     table = _table(f"{name}: what would run", "stage", "kind", "state", "disk")
     for stage in estimate.stages:
         table.add_row(stage.stage, stage.kind, stage.state, _bytes(stage.disk))
     return table
 
 
-def _calls(estimate: Estimate) -> Table:
+def _calls(estimate: RecipePlan) -> Table:
     table = _table("Calls: expected / at most", "stage", "calls", "prompt tokens", "completion tokens", "cost")
     for stage in estimate.stages:
         if stage.asked:
@@ -62,7 +62,7 @@ def _sum(stage: StageEstimate) -> Asking:
     return reduce(add, stage.asked)
 
 
-def _training(estimate: Estimate) -> Table:
+def _training(estimate: RecipePlan) -> Table:
     table = _table("Training", "stage", "tokens read", "PFLOP", "memory")
     for stage in estimate.stages:
         if stage.training:
@@ -73,7 +73,7 @@ def _training(estimate: Estimate) -> Table:
     return table
 
 
-def _remarks(estimate: Estimate, max_cost: float | None) -> Iterator[str]:
+def _remarks(estimate: RecipePlan, max_cost: float | None) -> Iterator[str]:
     for stage in estimate.stages:
         for asking in stage.asked:
             if asking.answered:
