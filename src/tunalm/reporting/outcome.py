@@ -26,6 +26,7 @@ class Metric:
 METRICS = {
     "success": Metric("answers that are right, %", "answers {} % right"),
     "adjusted_win_rate": Metric("questions won, a tie as half, %", "wins {} % of the questions (a tie is half a win)"),
+    "accuracy": Metric("accuracy, 0-100", "has an accuracy of {}"),
     "rougeL": Metric("ROUGE-L with the references, 0-100", "reaches a ROUGE-L of {} with the references"),
 }
 
@@ -100,14 +101,18 @@ def sentences(by_model: Mapping[str, Result], comparisons: Iterable[Difference],
     if len(by_model) > MOST_TOLD:
         best = max(others, key=lambda model: by_model[model].value or 0.0)
         others = list(dict.fromkeys([best, others[-1]]))
-    baseline = by_model[first]
-    yield f"{first} {kind.phrase.format(number(baseline.value))}{_in_brackets(baseline.ci95)}."
-    for model in others:
-        stated = f"{model} {kind.phrase.format(number(by_model[model].value))}"
-        yield f"{stated}, {_difference(pairs[model, first], first)}."
+    for model in [first, *others]:
+        result = by_model[model]
+        stated = f"{model} {kind.phrase.format(number(result.value))}"
+        if result.value is None:
+            yield f"No answer of {model} could be scored."
+        elif model == first:
+            yield f"{stated}{_in_brackets(result.ci95)}."
+        else:
+            yield f"{stated}, {_difference(pairs[model, first], first)}."
     for model in others[:-1]:
         pair = pairs.get((others[-1], model))
-        if pair:
+        if pair and pair.difference is not None:
             yield f"{others[-1]} has {_difference(pair, model)}."
     for model, result in by_model.items():
         if result.failed:

@@ -59,3 +59,14 @@ def test_a_single_model_without_an_interval(make_results: MakeResults) -> None:
     found = make_results("base", "sft", "tuna")
     only = found.models["base"].results["checkable"].model_copy(update={"ci95": None})
     assert list(sentences({"base": only}, [], metric("success"))) == ["base answers 20.0 % right."]
+
+
+def test_a_model_none_of_whose_answers_could_be_judged_has_no_number(make_results: MakeResults) -> None:
+    found = make_results("base", "sft", "tuna")
+    found.models["sft"].results["checkable"].value = None
+    for pair in found.comparisons:
+        if "sft" in (pair.model, pair.against):
+            pair.difference = None
+    lines = said(found)
+    assert lines[1] == "No answer of sft could be scored."
+    assert not any("than sft" in line for line in lines)
