@@ -1,5 +1,9 @@
 """All that crosses a border between stages or lies in a file of a run, and nothing else.
 
+    instructions (Instruction) --sample, rank--> lists (Ranking of Responses) --train--> a model
+    answers (Prediction) --score--> Verdict --compare--> results.json (EvaluationResults)
+    stage.json (StageState), metrics.jsonl (TrainingStep), manifest.json (Manifest): how each came to be
+
 A file of rows is JSONL, one record a line. `Ranking` is the contract row of the whole project: sampling writes it with
 empty ranks, ranking fills them in, training reads it. `EvaluationResults` is results.json, `StageState` is stage.json.
 """
