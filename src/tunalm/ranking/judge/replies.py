@@ -38,6 +38,11 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _hyphened(value: object) -> object:
+    """A kind however it is spelt: `Open-ended`, `open_ended`."""
+    return re.sub(r"[\s_]+", "-", value.strip().lower()) if isinstance(value, str) else value
+
+
 Mark = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=HIGHEST_MARK, strict=True)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, strict=True)]
 
@@ -94,7 +99,7 @@ class _Scores(BaseModel):
 class _Audited(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["open-ended", "close-ended"]
+    kind: Annotated[Literal["open-ended", "close-ended"], BeforeValidator(_hyphened)]
     reference: Text
     scores: dict[str, _Scores]
     ranking: list[str]

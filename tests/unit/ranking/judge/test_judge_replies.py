@@ -144,6 +144,11 @@ def test_a_whole_number_is_one_however_it_is_written(written: str) -> None:
     assert not reading.salvaged
 
 
+@pytest.mark.parametrize("kind", ["Close-ended", "close_ended", "close ended"])
+def test_a_kind_is_one_however_it_is_spelt(kind: str) -> None:
+    assert read_audited(marking(GOOD, kind=kind), LABELS).kind == "close-ended"
+
+
 @pytest.mark.parametrize("thoughts", ["<think>R1 is [maybe] right: {}</think>\n", "R1 {} is best.</think>"])
 def test_what_a_judge_thought_is_no_part_of_its_reply(thoughts: str) -> None:
     assert read_audited(thoughts + SOUND, LABELS) == read_audited(SOUND, LABELS)
@@ -333,6 +338,7 @@ def test_a_reply_in_the_papers_form_is_read_whole() -> None:
         {"R1 > R4 > R2": "**R1 > R4 > R2**"},
         {"R1 > R4 > R2": "r1>r4>r2"},
         {"R1 > R4 > R2": "R1, R4, R2"},
+        {"kind:": "```\nkind:", "R1 > R4 > R2": "R1 > R4 > R2\n```"},
         {"rank: R1 > R4 > R2": "rank:\nR1 > R4 > R2\n\nR1 is the most thorough; I hope this helps!"},
     ],
     ids=lambda changes: " ".join(changes.values()).replace("\n", "/"),
@@ -343,6 +349,15 @@ def test_a_reply_that_any_reader_would_understand_is_understood(changes: dict[st
         assert written in reply
         reply = reply.replace(written, instead)
     assert read_paper(reply, PAPER_LABELS) == read_paper(PAPER, PAPER_LABELS)
+
+
+def test_ends_of_lines_may_be_those_of_another_system() -> None:
+    reading = read_paper(PAPER.replace("\n", "\r\n"), PAPER_LABELS)
+    assert (reading.ranking, reading.kind, marks_of(reading)) == (
+        ("R1", "R4", "R2"),
+        "open-ended",
+        [[5, 0, 3], [1, 2, 3], [2, 2, 2]],
+    )
 
 
 @pytest.mark.parametrize("said", ["duplicates: none", "Duplicates: None.", "duplicates: no", "duplicates:", ""])
