@@ -13,6 +13,7 @@ from tunalm.calls.context import Calls, StageContext
 from tunalm.data.lists import load_lists
 from tunalm.engines.base import Request
 from tunalm.errors import DataError
+from tunalm.ranking import simulated
 from tunalm.ranking.base import REASONS_SHOWN, Ranker, unranked
 from tunalm.ranking.combining import open_ranker
 from tunalm.ranking.judge.degenerate import find_degenerate
@@ -71,6 +72,8 @@ def requests(settings: Rank, rows: Sequence[Ranking]) -> list[Request]:
         structured = isinstance(settings.engine, Served)
         asked = [each for inquiry in inquiries(rows, settings, find_degenerate(rows)) for each in inquiry.asked]
         return [request_for(question, settings, structured) for question in asked]
+    if settings.by == "simulated":
+        return [request for own in simulated.requests(rows, settings).values() for request in own]
     if settings.by == "likelihood" and settings.engine is not None:
         lists = [with_reference(row) for row in rows] if settings.rank_reference else rows
         return [*{request.key: request for row in lists for request in score_requests(row).values()}.values()]

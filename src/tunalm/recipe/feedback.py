@@ -24,9 +24,9 @@ class Sample(Stage):
     num_responses: int = Field(4, ge=1)
     """N, the length of each list."""
     temperature: float = Field(1.0, ge=0)
-    """Of the first draw."""
+    """Temperature of the first draw of each response."""
     max_new_tokens: int = Field(256, ge=1)
-    """A response is cut after so many tokens, and says so."""
+    """A response is cut after this many tokens and marked as cut (`finish_reason: length`)."""
     logprobs: bool = False
     """Keep the log-probability of every token; the likelihood ranking needs it."""
     max_rouge_l: float | None = Field(None, gt=0, le=1)
@@ -38,8 +38,8 @@ class Sample(Stage):
     rouge_tokenizer: Literal["rouge", "unicode"] = "rouge"
     """`rouge` keeps a-z and 0-9 and stems, as published; `unicode` is for every other script."""
     demonstrations: int = Field(0, ge=0)
-    """Worked examples shown before each instruction: other rows with a reference, of the same task where it is given,
-    also from beyond `limit`. A model with demonstrations is a better teacher than the same model without."""
+    """Worked examples before each instruction: other rows with a reference, of the same task where one is given, also
+    from beyond `limit`. A model is a better teacher with them than without."""
 
     _short = field_validator("engine", mode="before")(spelled_out)
 
@@ -60,11 +60,11 @@ class SimulatedJudge(Settings):
     engine: EngineSettings
     """Who answers."""
     style: Literal["plain", "strict", "helpful", "detailed", "brief"] = "plain"
-    """What it is told to look at."""
+    """Which of the shipped prompts it gets."""
     prompt: str | None = None
-    """What it is told, in place of the words of `style`."""
+    """A prompt of your own in place of that of `style`."""
     temperature: float = Field(1.0, ge=0)
-    """Of its answers."""
+    """Temperature of its answers."""
 
     _short = field_validator("engine", mode="before")(spelled_out)
 
@@ -87,43 +87,46 @@ class Rank(Stage, Sliced, Prompting):
     length_unit: Literal["tokens", "characters"] = "tokens"
     """What Eq. 3 counts as the length of a response (`by: likelihood`)."""
     engine: EngineSettings | None = None
-    """The judge (`by: judge`, `fallback: judge`); or the teacher that scores the responses anew, where its
-    log-probabilities shall count and not those that were kept (`by: likelihood`)."""
+    """The judge (`by: judge`, `fallback: judge`), or a teacher whose log-probabilities replace those that were kept
+    when the responses were sampled (`by: likelihood`)."""
     model: ProxySource | None = None
     """A stage of kind proxy, or the folder or hub id of a model that scores responses (`by: proxy`)."""
     rank_reference: bool = False
-    """Score the reference too and add it to its list as one more candidate, for Eq. 4 as for any other; Eq. 6 learns it
-    all the same (`by: likelihood` with an engine)."""
+    """Score the reference too and add it to its list as one more candidate of Eq. 4; Eq. 6 still learns it (`by:
+    likelihood` with an engine)."""
     verifier: str | None = None
     """FILE.py:FUNCTION or package.module:FUNCTION, a checker of your own: FUNCTION(instruction, text) returns a number
-    from 0 to 1, or a bool.
-    null takes the checkers that came with the instructions (`by: verifier`, `veto: verifier`)."""
+    from 0 to 1, or a bool. null takes the checkers that came with the instructions (`by: verifier`, `veto:
+    verifier`)."""
     verifier_timeout: float | None = Field(10.0, ge=0.01)
-    """Seconds that a checker of your own may take for one response, which otherwise is not ranked; null sets no limit.
-    It interrupts Python code, not a library that stays in its own code, and exists on Unix only."""
+    """Seconds that a checker of your own may take for one response, imports not counted; a response that takes longer
+    is not ranked. null sets no limit. It interrupts Python code, not a library that stays in its own code, on Unix
+    only."""
     veto: Literal["verifier"] | None = None
-    """Put every response that the verifier finds wrong below all that it finds right, and keep the order in both
-    groups."""
+    """Put every response that the verifier finds wrong below all that it finds right; the order within both groups
+    stays."""
     veto_below: float = Field(1.0, gt=0, le=1)
     """A response is wrong if the verifier's score is less than this (`veto: verifier`)."""
     fallback: Literal["judge"] | None = None
-    """Ask the judge about the lists of whose ranks the ranker is not sure (`by: proxy`, or one of your own)."""
+    """Ask the judge about the lists of which the ranker is not sure (`by: proxy`, or one of your own)."""
     min_confidence: float = Field(0.8, ge=0, le=1)
-    """How sure is enough: the probability that the best response is the one ranked first (`fallback: judge`)."""
+    """Lists of which the ranker is less sure than this go to the judge: its probability that the response ranked first
+    is the best (`fallback: judge`)."""
     protocol: Literal["audited", "paper"] = "audited"
     """How a judge is asked. `audited`: in several orders, for evidence and marks as JSON, which are added up and
-    averaged here; ties are kept. `paper`: once, in one prompt with all steps of the paper, for the order itself."""
+    averaged here; ties are kept. `paper`: once, with the steps and criteria of the paper alone, for the order
+    itself."""
     num_orders: int = Field(4, ge=1)
     """Calls per list, each with the responses in another order; with a multiple of the length of the list, every
     response stands in every place equally often (`protocol: audited`)."""
     min_agreement: float | None = Field(None, ge=0, le=1)
-    """A list on which the orders agree less than this, by Kendall's W, is treated as `low_agreement` says; null
-    accepts every list. Two orders that have nothing to do with each other have a W of about 0.5, four one of 0.25."""
+    """Lists on which the orders agree less than this (Kendall's W) are treated as `low_agreement` says; null accepts
+    every list. Unrelated orders have a W of about 0.5 if they are two, 0.25 if they are four."""
     low_agreement: Literal["drop", "weigh", "keep"] = "drop"
     """`drop` fails such a list, `weigh` makes its W the weight of its ranking loss, `keep` only counts it."""
     canaries: float = Field(0.01, ge=0, le=1)
-    """Share of the lists with which the judge is tested by one more call: with a response beside the others that is
-    certainly the worst, or that is there twice. The result is in the report and has no influence on the ranks."""
+    """Share of the lists that are used for one more call, which tests the judge: one response beside the others is
+    certainly the worst, or stands there twice. The result is in the report and does not change the ranks."""
     max_new_tokens: int = Field(1024, ge=1)
     """Room for the judge's reply (`by: judge`, `by: simulated`)."""
     pool: list[SimulatedJudge] = Field(default_factory=list)

@@ -21,7 +21,10 @@ from tunalm.recipe import RANKERS, Rank
 from tunalm.records import Ranking, Response
 from tunalm.store import Summary, read_rows, write_rows
 
-KNOBS: dict[str, dict[str, Any]] = {"judge": {"engine": {"base_url": "https://h/v1", "model": "m"}}}
+KNOBS: dict[str, dict[str, Any]] = {
+    "judge": {"engine": {"base_url": "https://h/v1", "model": "m"}},
+    "simulated": {"pool": [{"engine": {"kind": "scripted"}}]},
+}
 """What some rankers cannot do without."""
 scores_strategy = st.lists(st.none() | st.floats(allow_nan=False), max_size=12)
 
