@@ -52,7 +52,7 @@ class EndpointEngine:
         self.max_duplicates = settings.max_duplicates
         self._stops = Stops(self.identity, settings, host, self._reader)
         self._dialect = Dialect(settings, openai=host == OPENAI_HOST, prompts=prompts)
-        self._gives_logprobs = False
+        self._gives_logprobs = self._ignores_seed = False
         self.capabilities = Capabilities(
             logprobs=True,
             json_schema=True,
@@ -86,11 +86,11 @@ class EndpointEngine:
         )
         fleet = Fleet([Wire(url, self._key, settings.timeout) for url in self._urls])
         calls = Calls(fleet, limit, self._stops, self._dialect, self._read, self._check, journal, settings.max_retries)
-        watch = SeedWatch(batches)
+        watch = SeedWatch(batches, silent=self._ignores_seed)
         for unit in calls.results(batches):
             watch.see(unit)
             yield unit
-        watch.say()
+        self._ignores_seed = self._ignores_seed or watch.suspects()
 
     def _read(self, unit: Unit, status: int, body: bytes) -> list[Completion]:
         if not unit[0].given or not 200 <= status < 300:

@@ -17,9 +17,11 @@ class SeedWatch:
 
     Args:
         units: all that is asked.
+        silent: the user has been told.
     """
 
-    def __init__(self, units: Sequence[Sequence[Request]]) -> None:
+    def __init__(self, units: Sequence[Sequence[Request]], *, silent: bool) -> None:
+        self._silent = silent
         drawn = [request for unit in units for request in unit if request.temperature > 0 and not request.given]
         self._prompts = {request.key: _asked(request) for request in drawn}
         self._texts: dict[str, str] = {}
@@ -40,15 +42,17 @@ class SeedWatch:
             else:
                 self._different = True
 
-    def say(self) -> None:
-        """Tell the user, if all responses to all prompts were equal."""
-        if not self._different and len(self._equal) >= ENOUGH:
+    def suspects(self) -> bool:
+        """Whether all responses to every prompt were equal; the user is told."""
+        ignored = not self._different and len(self._equal) >= ENOUGH
+        if ignored and not self._silent:
             console().print(
                 f"      the server seems to ignore the seed: all responses to each of {len(self._equal)} prompts are "
                 "equal, so there is nothing to rank. Set max_n if it takes n, or use another server.",
                 markup=False,
                 soft_wrap=True,
             )
+        return ignored
 
 
 def _asked(request: Request) -> str:
