@@ -72,7 +72,10 @@ def test_draws_are_distinct_and_have_their_own_log_probabilities(vllm: Engine, h
     assert {completion.failure for completion in sampled.values()} == {None}
     assert len({completion.text for completion in sampled.values()}) == len(REQUESTS)
     assert {completion.finish_reason for completion in sampled.values()} <= {"stop", "length"}
-    texts = [Request.to_score(one.messages, sampled[one.key].text, ended=True) for one in REQUESTS]
+    texts = [
+        Request.to_score(one.messages, answer.text, ended=answer.finish_reason == "stop")
+        for one, answer in ((one, sampled[one.key]) for one in REQUESTS)
+    ]
     same_tokens = [
         (sampled[one.key], theirs)
         for one, ours, theirs in zip(REQUESTS, scores(vllm, texts), scores(huggingface, texts), strict=True)
