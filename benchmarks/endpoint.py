@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.measure import Spread, ratios, show, write_json
 from tunalm.calls.asking import complete
-from tunalm.engines.base import NoJournal, Request
+from tunalm.engines.base import Journal, Request
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.recipe import EndpointSettings
 from tunalm.records import Message
@@ -98,7 +98,7 @@ def ask(url: str, count: int, in_flight: int, ledger: Path | None) -> tuple[floa
     gc.collect()  # of what the variant before has left
     before, start = _calls(url), time.perf_counter()
     if ledger is None:
-        answers = [each for unit in engine.generate(engine.batches(requests), NoJournal()) for each in unit]
+        answers = [each for unit in engine.generate(engine.batches(requests), Journal()) for each in unit]
     else:
         answers = [*complete(engine, requests, ledger, "asking").values()]
     seconds = time.perf_counter() - start

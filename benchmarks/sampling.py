@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from benchmarks.measure import Spread, interleaved, machine, ratios, show, write_json
 from tunalm.engines import open_engine
-from tunalm.engines.base import Completion, Engine, NoJournal, Request
+from tunalm.engines.base import Completion, Engine, Journal, Request
 from tunalm.engines.models import embedded_folder
 from tunalm.errors import ModelError
 from tunalm.recipe import HuggingFaceSettings, VllmSettings
@@ -181,7 +181,7 @@ def sample(engine: Engine, prompts: Sequence[str], new_tokens: int) -> list[Comp
     requests = [
         _request(prompt, number, new_tokens, logprobs=True) for prompt in prompts for number in range(RESPONSES)
     ]
-    written = [answer for unit in engine.generate(engine.batches(requests), NoJournal()) for answer in unit]
+    written = [answer for unit in engine.generate(engine.batches(requests), Journal()) for answer in unit]
     assert all(answer.num_tokens == new_tokens for answer in written), "a random model hardly ever ends"
     return written
 
@@ -190,7 +190,7 @@ def greedy(engine: Engine, prompts: Sequence[str], new_tokens: int) -> list[str]
     """The most likely responses, in the order of the prompts."""
     requests = [_request(prompt, 0, new_tokens, temperature=0) for prompt in prompts]
     written = {
-        answer.key: answer.text for unit in engine.generate(engine.batches(requests), NoJournal()) for answer in unit
+        answer.key: answer.text for unit in engine.generate(engine.batches(requests), Journal()) for answer in unit
     }
     return [written[request.key] for request in requests]
 

@@ -18,7 +18,7 @@ import torch
 from benchmarks.evaluation.comparison import Comparison, compare
 from tunalm.data.checkable import generate
 from tunalm.data.prompts import PromptEncoder
-from tunalm.engines.base import NoJournal, Request
+from tunalm.engines.base import Journal, Request
 from tunalm.engines.huggingface import HuggingFaceEngine, load_model, load_tokenizer
 from tunalm.engines.tokens import prompt_ids
 from tunalm.evaluation.lmentry.benchmark import LMentryBenchmark
@@ -132,7 +132,7 @@ def ours(asked: list[Request]) -> Callable[[], list[str]]:
     engine = HuggingFaceEngine(HuggingFaceSettings(model=MODEL, precision="fp32"))
 
     def run() -> list[str]:
-        units = engine.generate(engine.batches(asked), NoJournal())
+        units = engine.generate(engine.batches(asked), Journal())
         answers = {completion.key: completion.text for unit in units for completion in unit}
         return [answers[request.key] for request in asked]
 

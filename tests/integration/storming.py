@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 
 from tests.integration.servers.storm import Call, Weather, storm_server
-from tunalm.engines.base import Completion, NoJournal, Request
+from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.recipe import EndpointSettings
 from tunalm.records import Message
@@ -21,7 +21,7 @@ def weather_report(weather: Weather, requests: int, concurrency: int, seed: int)
     with storm_server(weather, seed) as server:
         settings = EndpointSettings(base_url=server.url, model="tiny", concurrency=concurrency, timeout=10)
         engine = EndpointEngine(settings)
-        units = engine.generate(engine.batches(asked), NoJournal())
+        units = engine.generate(engine.batches(asked), Journal())
         completions = {completion.key: completion for unit in units for completion in unit}
     nothing_is_lost(completions, server.log, asked)
     pauses_are_kept(server.log)

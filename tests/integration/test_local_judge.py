@@ -13,7 +13,7 @@ import pytest
 from tunalm import ranking
 from tunalm.calls.context import StageContext
 from tunalm.engines import open_engine
-from tunalm.engines.base import NoJournal, Request
+from tunalm.engines.base import Journal, Request
 from tunalm.recipe import EndpointSettings, Rank
 from tunalm.records import Message, Ranking, Response
 from tunalm.store import read_rows, write_rows
@@ -46,7 +46,7 @@ def test_a_real_server_gives_log_probabilities(served: EndpointSettings) -> None
         key="a", messages=[Message(role="user", content="Name a colour.")], max_new_tokens=8, logprobs=True
     )
     engine = open_engine(served)
-    ((completion,),) = engine.generate(engine.batches([request]), NoJournal())
+    ((completion,),) = engine.generate(engine.batches([request]), Journal())
     assert completion.failure is None
     assert completion.num_tokens == len(completion.token_logprobs or []) > 0
     assert completion.logprob is not None

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from tests.integration.servers.faults import FAULTS, FaultServer, fault_server
-from tunalm.engines.base import Completion, NoJournal, Request
+from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.errors import EngineError
 from tunalm.recipe import EndpointSettings
@@ -120,7 +120,7 @@ FINAL = {
 """Those that end the run."""
 
 
-class Witness(NoJournal):
+class Witness(Journal):
     """Writes down what it is told; allows no second call."""
 
     def __init__(self) -> None:
@@ -204,7 +204,7 @@ def test_what_no_other_request_can_survive_ends_the_run(server: FaultServer, fau
 CLIENT = """
 import sys
 from pathlib import Path
-from tunalm.engines.base import NoJournal, Request
+from tunalm.engines.base import Journal, Request
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.recipe import EndpointSettings
 from tunalm.records import UNKNOWN as PREFIX
@@ -213,7 +213,7 @@ from tunalm.records import Message
 for url in sys.argv[1:]:
     engine = EndpointEngine(EndpointSettings(base_url=url, model="tiny", timeout=20, max_retries=0))
     requests = [Request(key=str(key), messages=[Message(role="user", content="Name a colour.")]) for key in range(16)]
-    for unit in engine.generate(engine.batches(requests), NoJournal()):
+    for unit in engine.generate(engine.batches(requests), Journal()):
         print(*(completion.failure for completion in unit))
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 print(int(status["VmHWM"].split()[0]) // 1024)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tunalm.engines import open_engine
-from tunalm.engines.base import Completion, Engine, NoJournal, Request
+from tunalm.engines.base import Completion, Engine, Journal, Request
 from tunalm.recipe import HuggingFaceSettings, VllmSettings
 from tunalm.records import Message
 
@@ -51,7 +51,7 @@ REQUESTS = [request(prompt, seed) for prompt in PROMPTS for seed in range(4)]
 
 
 def answers(engine: Engine, requests: list[Request]) -> dict[str, Completion]:
-    found = chain.from_iterable(engine.generate(engine.batches(requests), NoJournal()))
+    found = chain.from_iterable(engine.generate(engine.batches(requests), Journal()))
     return {completion.key: completion for completion in found}
 
 
@@ -132,7 +132,7 @@ def test_what_is_too_long_fails_alone(vllm: Engine) -> None:
 
 
 def test_a_run_that_is_left_can_be_followed_by_another(vllm: Engine) -> None:
-    left = vllm.generate(vllm.batches(REQUESTS), NoJournal())
+    left = vllm.generate(vllm.batches(REQUESTS), Journal())
     next(left)
     left.close()  # type: ignore[attr-defined]
     assert len(answers(vllm, REQUESTS)) == len(REQUESTS)

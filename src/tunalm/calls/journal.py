@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tunalm.calls.budget import Budget
 from tunalm.calls.ledger import Ledger, address
 from tunalm.calls.prices import Usage
-from tunalm.engines.base import Completion, Engine, Paid, Request
+from tunalm.engines.base import Completion, Engine, Journal, Paid, Request
 from tunalm.progress import console
 from tunalm.records import UNKNOWN
 
@@ -30,7 +30,7 @@ class OpenCall(NamedTuple):
     """Dollars that it may cost; None if nobody knows."""
 
 
-class LedgerJournal:
+class LedgerJournal(Journal):
     """The requests of one call of `complete`, and the `Journal` of the engine that is asked.
 
     Args:

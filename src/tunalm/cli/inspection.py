@@ -20,7 +20,7 @@ from tunalm.data.files import existing_file, stream_raw
 from tunalm.data.lists import load_lists
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines import open_engine
-from tunalm.engines.base import NoJournal, Request
+from tunalm.engines.base import Journal, Request
 from tunalm.engines.endpoint.probe import examine
 from tunalm.engines.huggingface import hardware, load_tokenizer
 from tunalm.errors import ModelError
@@ -111,7 +111,7 @@ def print_model(source: str) -> None:
     question = [Message(role="user", content="Name a colour.")]
     request = Request(key="doctor", messages=question, max_new_tokens=8, logprobs=True)
     started = time.perf_counter()
-    ((reply,),) = engine.generate([[request]], NoJournal())
+    ((reply,),) = engine.generate([[request]], Journal())
     seconds = time.perf_counter() - started
     table = Table("what", "found", title=Text(engine.identity), show_header=False)
     table.add_row("answers", Text(visible(reply.failure or f"yes: {reply.text!r} ({seconds:.1f} s, loading included)")))

@@ -2,8 +2,8 @@
 
 An engine is a model that can be asked: a Hugging Face model in this process, an OpenAI-compatible server, or a
 scripted stand-in. To add one, write a class with the members of `Engine` and give it a row in `engines/__init__.py`;
-from another package, an entry point in the group `tunalm.engines`, for a recipe's `kind: custom`. One whose calls cost
-money tells the `Journal` of each, and has the members of `Paid` as well.
+one of your own is named in a recipe as `kind: FILE.py:NAME` or `kind: package.module:NAME`. An engine that calls a
+server tells the `Journal` of each call.
 """
 
 from __future__ import annotations
@@ -117,12 +117,12 @@ class Capabilities:
     notes: tuple[str, ...] = field(default=())
 
 
-class Journal(Protocol):
-    """What an engine tells of calls that cost money, as they happen. In-process engines need not use it.
+class Journal:
+    """What an engine tells of calls to a server, as they happen; a model in this process need not use it.
 
     A call answers one unit (see `Engine.batches`). For every call first `sending`, then one of `answered`, `lost` and
     `refused`. The methods may be called from any thread; each takes about 0.1 ms, and when it returns a kill loses
-    nothing of what it was told.
+    nothing of what it was told. This one keeps nothing and allows everything, for calls that are not part of a run.
     """
 
     def sending(self, unit: Sequence[Request]) -> None:
@@ -142,6 +142,7 @@ class Journal(Protocol):
         Returns:
             Whether it may be made again all the same.
         """
+        return True
 
     def refused(self, unit: Sequence[Request], reason: str) -> None:
         """The call was surely not carried out (no connection, no room, the server's own error)."""
@@ -151,29 +152,6 @@ class Journal(Protocol):
 
     def recall(self, name: str) -> str | None:
         """What `remember` was last told under this name, in this process or an earlier one."""
-
-
-class NoJournal:
-    """Keeps nothing and allows everything, for calls that are not part of a run."""
-
-    def sending(self, unit: Sequence[Request]) -> None:
-        """Say nothing."""
-
-    def answered(self, unit: Sequence[Request], completions: Sequence[Completion]) -> None:
-        """Say nothing."""
-
-    def lost(self, unit: Sequence[Request], reason: str) -> bool:
-        """Allow another call."""
-        return True
-
-    def refused(self, unit: Sequence[Request], reason: str) -> None:
-        """Say nothing."""
-
-    def remember(self, name: str, value: str) -> None:
-        """Forget it."""
-
-    def recall(self, name: str) -> str | None:
-        """Nothing is known."""
         return None
 
 
@@ -192,7 +170,7 @@ class Engine(Protocol):
         """Split requests into the units that are answered, and kept, together.
 
         The split depends on the requests alone, and taking whole units away leaves the others as they were: a run
-        that was interrupted between two units goes on with exactly the units that it would have had.
+        that was interrupted between two units resumes with exactly the units that it would have had.
         """
 
     def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:

@@ -21,7 +21,7 @@ from tunalm.calls.budget import Budget, dollars
 from tunalm.calls.journal import NOT_AGAIN, LedgerJournal
 from tunalm.calls.ledger import open_ledger
 from tunalm.calls.prices import Price, Prices
-from tunalm.engines.base import Capabilities, Completion, Journal, NoJournal, Request
+from tunalm.engines.base import Capabilities, Completion, Journal, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import BudgetError, EngineError, StoreError
 from tunalm.recipe.places import Place
@@ -394,7 +394,7 @@ def test_whatever_happens_nothing_finished_is_lost_or_repeated(
 
 
 def test_outside_a_run_nothing_is_kept_and_all_is_allowed() -> None:
-    journal = NoJournal()
+    journal = Journal()
     journal.sending([])
     journal.refused([], "")
     journal.remember("a", "b")

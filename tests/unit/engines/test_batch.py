@@ -13,7 +13,7 @@ import stamina
 
 from tests.integration.servers.batches import BatchService, Fate, Job, Line, answer, batch_service, expired, refused
 from tunalm.engines import open_engine
-from tunalm.engines.base import Completion, Request
+from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.batch import jobs
 from tunalm.engines.batch.engine import BatchEngine
 from tunalm.engines.batch.file import custom_id
@@ -30,7 +30,7 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-class Diary:
+class Diary(Journal):
     """A journal that outlives the engine, checks the order of what it is told, and can end the process at any step."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from werkzeug import Response
 from tests.integration.servers.faults import logprobs as spelled
 from tunalm.cli import app as cli
 from tunalm.engines import open_engine
-from tunalm.engines.base import Completion, NoJournal, Request
+from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.endpoint.addresses import ALLOW_HTTP
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.errors import EngineError
@@ -67,7 +67,7 @@ def engine(httpserver: HTTPServer) -> Callable[..., EndpointEngine]:
     return make
 
 
-class Recorder(NoJournal):
+class Recorder(Journal):
     """Writes down what it is told; allows so many calls to be made again."""
 
     def __init__(self, repeats: int = 0) -> None:
@@ -91,7 +91,7 @@ class Recorder(NoJournal):
 
 
 def answers(engine: EndpointEngine, *requests: Request) -> dict[str, Completion]:
-    units = engine.generate(engine.batches(requests), NoJournal())
+    units = engine.generate(engine.batches(requests), Journal())
     return {completion.key: completion for unit in units for completion in unit}
 
 
@@ -428,7 +428,7 @@ def test_units_come_as_soon_as_they_are_done(engine: Callable[..., EndpointEngin
     with HTTPServer(host="127.0.0.1", threaded=True) as server:
         server.expect_request(PATH).respond_with_handler(answer)
         made = engine(base_url=server.url_for("/v1"), concurrency=2)
-        units = made.generate(made.batches([request("slow"), request("fast")]), NoJournal())
+        units = made.generate(made.batches([request("slow"), request("fast")]), Journal())
         assert [completion.key for completion in next(units)] == ["fast"]
         gate.set()
         assert [completion.key for completion in next(units)] == ["slow"]
@@ -445,7 +445,7 @@ def test_leaving_the_loop_early_ends_the_requests(engine: Callable[..., Endpoint
     with HTTPServer(host="127.0.0.1", threaded=True) as server:
         server.expect_request(PATH).respond_with_handler(answer)
         made = engine(base_url=server.url_for("/v1"), concurrency=2, timeout=60)
-        units = made.generate(made.batches([request("first"), *(request(str(n)) for n in range(500))]), NoJournal())
+        units = made.generate(made.batches([request("first"), *(request(str(n)) for n in range(500))]), Journal())
         next(units)
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
@@ -489,7 +489,7 @@ def test_siblings_share_a_call(httpserver: HTTPServer, engine: Callable[..., End
     units = made.batches([other, *requests])
     assert [[one.key for one in unit] for unit in units] == [["other"], ["row/0", "row/1", "row/2"], ["row/3"]]
     assert made.batches([*reversed(requests), other]) == units, "the split depends on the requests alone"
-    got = [completion for unit in made.generate([units[1]], NoJournal()) for completion in unit]
+    got = [completion for unit in made.generate([units[1]], Journal()) for completion in unit]
     assert [completion.text for completion in got] == ["Text 0.", "Text 1.", "Text 2."]
     assert [(one.prompt_tokens, one.completion_tokens) for one in got] == [(5, 3), (None, None), (None, None)]
     assert [body.get("n") for body in sent(httpserver)] == [3]

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from tests.tiny import END, TEMPLATE, save_tiny_model, tiny_tokenizer
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines import tokens as ids
-from tunalm.engines.base import Completion, NoJournal, Request
+from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.huggingface import HuggingFaceEngine
 from tunalm.engines.huggingface.cache import RoomyLayer, roomy_cache
 from tunalm.engines.huggingface.decoding import draw, write_responses
@@ -48,7 +48,7 @@ def given_text(prompt: str, text: str, *, ended: bool = True) -> Request:
 
 
 def answers(engine: HuggingFaceEngine, requests: list[Request]) -> dict[str, Completion]:
-    found = chain.from_iterable(engine.generate(engine.batches(requests), NoJournal()))
+    found = chain.from_iterable(engine.generate(engine.batches(requests), Journal()))
     return {completion.key: completion for completion in found}
 
 

@@ -16,7 +16,7 @@ from tunalm.calls.asking import complete
 from tunalm.calls.budget import Budget
 from tunalm.calls.prices import Price, Prices
 from tunalm.calls.spending import accounts
-from tunalm.engines.base import Completion, Journal, NoJournal, Request
+from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.batch.engine import BatchEngine
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.engines.scripted import UNIT, ScriptedEngine
@@ -63,7 +63,7 @@ def test_a_request_tells_what_is_scored_and_whether_its_end_counts() -> None:
     assert Request.to_score(QUESTION, "b a", ended=True) == ended
     for request, has_end in ((ended, True), (cut, False)):
         assert request.prompt == QUESTION
-        ((scored,),) = witness().generate([[request]], NoJournal())
+        ((scored,),) = witness().generate([[request]], Journal())
         assert (scored.key, scored.num_tokens) == (request.key, 2 + has_end)
         assert scored.text == "b a"
         assert scored.logprob == pytest.approx(-math.log(2))

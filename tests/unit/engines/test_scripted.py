@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from tunalm.engines import open_engine
-from tunalm.engines.base import Capabilities, Completion, NoJournal, Request
+from tunalm.engines.base import Capabilities, Completion, Journal, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.recipe import ScriptedSettings
 from tunalm.records import Message
@@ -22,7 +22,7 @@ def request(key: str = "a", **changes: object) -> Request:
 
 
 def ask(engine: ScriptedEngine, *requests: Request) -> dict[str, Completion]:
-    units = engine.generate(engine.batches(requests), NoJournal())
+    units = engine.generate(engine.batches(requests), Journal())
     return {completion.key: completion for unit in units for completion in unit}
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.tiny import save_tiny_model
 from tunalm.engines import open_engine
-from tunalm.engines.base import Completion, Engine, NoJournal, Request
+from tunalm.engines.base import Completion, Engine, Journal, Request
 from tunalm.engines.served.children import Children
 from tunalm.errors import EngineError
 from tunalm.recipe import VllmSettings
@@ -40,7 +40,7 @@ def request(key: str, content: str = "Say.", **changes: object) -> Request:
 
 
 def answers(engine: Engine, *requests: Request) -> dict[str, Completion]:
-    found = chain.from_iterable(engine.generate(engine.batches(requests), NoJournal()))
+    found = chain.from_iterable(engine.generate(engine.batches(requests), Journal()))
     return {completion.key: completion for completion in found}
 
 

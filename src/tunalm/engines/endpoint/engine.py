@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tunalm.engines.base import Capabilities, Completion, Journal, NoJournal, Request
+from tunalm.engines.base import Capabilities, Completion, Journal, Request
 from tunalm.engines.endpoint.addresses import OPENAI_HOST, checked_host, find_key
 from tunalm.engines.endpoint.bodies import Dialect, Prompts, siblings
 from tunalm.engines.endpoint.calls import Calls, Unit
@@ -99,7 +99,7 @@ class EndpointEngine:
 
     def probe(self, request: Request) -> Completion:
         """Answer one small request outside of any run (see `Probed`)."""
-        ((completion,),) = self.generate([[request]], NoJournal())
+        ((completion,),) = self.generate([[request]], Journal())
         return completion
 
     def _check(self, unit: Unit, completions: list[Completion]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from tunalm.engines.base import Completion, NoJournal, Request
+from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.endpoint.addresses import checked_host, find_key
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.engines.endpoint.faults import Fault
@@ -106,7 +106,7 @@ def examine(settings: EndpointSettings) -> Examination:
     return probe.examination
 
 
-class _Counting(NoJournal):
+class _Counting(Journal):
     def __init__(self, examination: Examination) -> None:
         self._examination = examination
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from shutil import which
 
 from tunalm.data.prompts import PromptEncoder
-from tunalm.engines.base import Capabilities, Completion, Journal, NoJournal, Request
+from tunalm.engines.base import Capabilities, Completion, Journal, Request
 from tunalm.engines.endpoint.bodies import Prompt
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.engines.served.children import Children
@@ -79,7 +79,7 @@ class ServedEngine:
             else:
                 fitting.append([request])
         try:
-            for (completion,) in server.engine.generate(fitting, NoJournal()):
+            for (completion,) in server.engine.generate(fitting, Journal()):
                 text = completion.text if completion.failure else completion.text.removeprefix(server.encoder.lead)
                 yield [completion.model_copy(update={"text": text})]
         except EngineError:
