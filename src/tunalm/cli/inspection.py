@@ -41,7 +41,10 @@ def print_preview(rows: Path, model: str, template: PromptTemplate | None, max_l
     """
     encoder = PromptEncoder(load_tokenizer(model), template, model)
     screen = Console(highlight=False)
-    for shown in preview(_ranked_or_plain(rows)[:count], encoder, max_length):
+    sequences = list(preview(_ranked_or_plain(rows)[:count], encoder, max_length))
+    if not sequences:
+        screen.print("Nothing in these rows is learned: they have no reference and no ranked response.")
+    for shown in sequences:
         screen.rule(Text(f"{shown.row_id}: {shown.label}"), align="left")
         line = Text()
         for token in shown.tokens:

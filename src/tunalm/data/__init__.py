@@ -1,4 +1,9 @@
-"""Instructions in: file formats, prompt templates, worked examples, and the built-in tasks that a program can check."""
+"""Instructions and lists in: file formats, shapes of rows, prompt templates, and tasks that a program can check.
+
+file, hub, checkable --> raw rows (files) --> shape of each row (rows, shapes, lists) --> Instruction, Ranking
+Instruction --> worked examples (demonstrations) --> messages --> token ids (prompts)
+Ranking --> pairs and lists of other trainers (exports) --> file (streaming)
+"""
 
 from tunalm.data.demonstrations import with_demonstrations
 from tunalm.data.sources import imitated, load, require_references

@@ -21,6 +21,8 @@ FORM = {"name", "place", "brackets", "times", "count", "most"}
 SHA256 = "3e2169106a1b793d305ba4385d1332a81e3f076f4c6d05d437ac48bd30ac7a90"
 """Of the rows of edition 1."""
 
+NAMES = {draw.__name__: phrasings for draw, phrasings in FAMILIES.items()}
+
 
 def family_rows(split: Split, family: str) -> list[Instruction]:
     return [row for row in ROWS[split] if row.task == family]
@@ -56,7 +58,7 @@ def test_a_second_call_gives_equal_rows_that_are_not_shared() -> None:
 def test_families_come_in_turns_and_are_of_one_size() -> None:
     for split, size in ROWS_PER_FAMILY.items():
         tasks = [row.task for row in ROWS[split]]
-        assert tasks == list(FAMILIES) * size
+        assert tasks == list(NAMES) * size
 
 
 def test_ids_and_instructions_are_unique() -> None:
@@ -65,7 +67,7 @@ def test_ids_and_instructions_are_unique() -> None:
     assert {row.id for row in ROWS["heldout"]} >= {"heldout/contains_words/000", "heldout/json_pair/015"}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 def test_no_word_or_number_of_a_family_is_in_both_splits(family: str) -> None:
     train, heldout = (set().union(*map(content, family_rows(split, family))) for split in ROWS)
     assert train
@@ -102,7 +104,7 @@ def test_an_empty_response_is_worth_nothing(empty: str) -> None:
     assert all(score(row, empty) == 0.0 for row in ALL_ROWS)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 def test_no_single_response_answers_more_than_half_of_a_family(family: str) -> None:
     rows = family_rows("heldout", family)
     for response in {row.reference or "" for row in family_rows("train", family) + rows}:
@@ -122,9 +124,9 @@ def test_instructions_and_references_are_short() -> None:
     assert max(len((row.reference or "").split()) for row in ALL_ROWS) <= 12
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NAMES)
 def test_a_family_has_several_phrasings_and_uses_all(family: str) -> None:
-    phrasings = FAMILIES[family].phrasings
+    phrasings = NAMES[family]
     assert 3 <= len(phrasings) <= 5
     for phrasing in phrasings:
         opening = phrasing.split("{")[0]

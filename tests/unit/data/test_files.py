@@ -171,34 +171,6 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         existing_file(str(tmp_path / "nowhere" / "rows.jsonl"))
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        LINES,
-        b"\xef\xbb\xbf\n" + LINES.rstrip(),
-        gzip.compress(LINES, mtime=0),
-        json.dumps(ROWS).encode(),
-        parquet(ROWS),
-        gzip.compress(parquet(ROWS), mtime=0),
-        LINES + b'{"a": }\n',
-        LINES + b'{"a": "latin \xe9"}\n',
-        b"",
-        gzip.compress(LINES, mtime=0)[:-9],
-        b"PAR1 not Parquet",
-    ],
-)
-def test_a_stream_holds_what_reading_whole_holds_and_is_refused_alike(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "rows"
-    path.write_bytes(content)
-    found: list[object] = []
-    for reader in (read_raw, stream_raw):
-        try:
-            found.append(list(reader(path)))
-        except DataError as error:
-            found.append(str(error))
-    assert found[0] == found[1]
-
-
 def test_a_stream_gives_rows_before_it_meets_what_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "rows"
     path.write_bytes(LINES + b"rubbish\n")

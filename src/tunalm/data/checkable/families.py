@@ -1,8 +1,9 @@
 """The families of checkable tasks, and the rows that they make.
 
 To add one, write a function that draws a `Task` (parameters of the checker and a right, natural answer) from the
-material of a split, and give it a row in `FAMILIES` with a few phrasings. A phrasing is a format string over the
-parameters, where a list reads as `one, two, three`. If no checker fits, add one to `checkers.py`.
+material of a split, under the name of its checker, and give it a row in `FAMILIES` with a few phrasings. A phrasing is
+a format string over the parameters, where a list reads as `one, two, three`. If no checker fits, add one to
+`checkers.py`.
 """
 
 from __future__ import annotations
@@ -45,15 +46,6 @@ class Draw:
     def next_of(self, options: Sequence[Option]) -> Option:
         """The options in turns, row by row: for what must be balanced exactly."""
         return options[self.number % len(options)]
-
-
-@dataclass(frozen=True)
-class Family:
-    """Tasks of one kind, decided by one checker."""
-
-    draw: Callable[[Draw], Task]
-    checker: str
-    phrasings: tuple[str, ...]
 
 
 def contains_words(draw: Draw) -> Task:
@@ -193,155 +185,91 @@ def swapped(draw: Draw) -> Task:
     return Task({"words": words}, " ".join(reversed(words)))
 
 
-FAMILIES: dict[str, Family] = {
-    "contains_words": Family(
-        contains_words,
-        "contains_words",
-        (
-            "Write one sentence with these words: {words}.",
-            "Use these words in a single sentence: {words}.",
-            "Make a sentence that has both words: {words}.",
-        ),
+FAMILIES: dict[Callable[[Draw], Task], tuple[str, ...]] = {
+    contains_words: (
+        "Write one sentence with these words: {words}.",
+        "Use these words in a single sentence: {words}.",
+        "Make a sentence that has both words: {words}.",
     ),
-    "letter": Family(
-        letter,
-        "letter",
-        (
-            'What is the {place} letter of the word "{word}"?',
-            'Which letter is the {place} one in "{word}"?',
-            'Give me the {place} letter of "{word}".',
-        ),
+    letter: (
+        'What is the {place} letter of the word "{word}"?',
+        'Which letter is the {place} one in "{word}"?',
+        'Give me the {place} letter of "{word}".',
     ),
-    "ends_with": Family(
-        ends_with,
-        "ends_with",
-        (
-            'Write a sentence that ends with the word "{ending}".',
-            'Make a sentence whose last word is "{ending}".',
-            'Write one sentence. The last word must be "{ending}".',
-        ),
+    ends_with: (
+        'Write a sentence that ends with the word "{ending}".',
+        'Make a sentence whose last word is "{ending}".',
+        'Write one sentence. The last word must be "{ending}".',
     ),
-    "yes_or_no": Family(
-        yes_or_no,
-        "yes_or_no",
-        (
-            'Is the word "{item}" in this list: {items}? Answer yes or no.',
-            'Yes or no: does the list "{items}" have the word "{item}"?',
-            'Look at this list: {items}. Is "{item}" one of the words?',
-        ),
+    yes_or_no: (
+        'Is the word "{item}" in this list: {items}? Answer yes or no.',
+        'Yes or no: does the list "{items}" have the word "{item}"?',
+        'Look at this list: {items}. Is "{item}" one of the words?',
     ),
-    "bracketed": Family(
-        bracketed,
-        "bracketed",
-        (
-            'Write the word "{word}" inside these brackets: {brackets}',
-            'Put {brackets} around the word "{word}".',
-            "Fill the brackets {brackets} with the word {word} and add nothing.",
-        ),
+    bracketed: (
+        'Write the word "{word}" inside these brackets: {brackets}',
+        'Put {brackets} around the word "{word}".',
+        "Fill the brackets {brackets} with the word {word} and add nothing.",
     ),
-    "larger_number": Family(
-        larger_number,
-        "larger_number",
-        (
-            "Which number is larger: {numbers}?",
-            "Tell me the larger one of these two numbers: {numbers}.",
-            "Here are two numbers: {numbers}. Which one is bigger?",
-        ),
+    larger_number: (
+        "Which number is larger: {numbers}?",
+        "Tell me the larger one of these two numbers: {numbers}.",
+        "Here are two numbers: {numbers}. Which one is bigger?",
     ),
-    "starts_with": Family(
-        starts_with,
-        "starts_with",
-        (
-            'Write a sentence that starts with "{opening}".',
-            'Begin a sentence with "{opening}" and finish it.',
-            'Finish this sentence: "{opening} ..."',
-        ),
+    starts_with: (
+        'Write a sentence that starts with "{opening}".',
+        'Begin a sentence with "{opening}" and finish it.',
+        'Finish this sentence: "{opening} ..."',
     ),
-    "swapped": Family(
-        swapped,
-        "swapped",
-        (
-            "Swap these two words: {words}",
-            "Write these two words in reverse order: {words}",
-            "Say the second word first and the first word second: {words}",
-        ),
+    swapped: (
+        "Swap these two words: {words}",
+        "Write these two words in reverse order: {words}",
+        "Say the second word first and the first word second: {words}",
     ),
-    "avoids_word": Family(
-        avoids_word,
-        "avoids_word",
-        (
-            'Write one sentence about the topic "{topic}" without the word "{taboo}".',
-            'Do not use the word "{taboo}". Write a sentence with the word "{topic}".',
-            'Write a sentence that has the word "{topic}" but not the word "{taboo}".',
-            'Say something about "{topic}" in one sentence. The word "{taboo}" is forbidden.',
-        ),
+    avoids_word: (
+        'Write one sentence about the topic "{topic}" without the word "{taboo}".',
+        'Do not use the word "{taboo}". Write a sentence with the word "{topic}".',
+        'Write a sentence that has the word "{topic}" but not the word "{taboo}".',
+        'Say something about "{topic}" in one sentence. The word "{taboo}" is forbidden.',
     ),
-    "list_of": Family(
-        list_of,
-        "list_of",
-        (
-            "Name exactly {count} {kind}s, separated by commas.",
-            "List {count} {kind}s on one line, with commas and nothing else.",
-            "Give me {count} different {kind}s. Put commas between them.",
-            "Write the names of {count} {kind}s with commas between them.",
-        ),
+    list_of: (
+        "Name exactly {count} {kind}s, separated by commas.",
+        "List {count} {kind}s on one line, with commas and nothing else.",
+        "Give me {count} different {kind}s. Put commas between them.",
+        "Write the names of {count} {kind}s with commas between them.",
     ),
-    "one_of_kind": Family(
-        one_of_kind,
-        "one_of_kind",
-        (
-            "Which of these is a kind of {kind}: {options}?",
-            "Pick the {kind} from this list: {options}.",
-            "One of these words is a kind of {kind}: {options}. Which one is it?",
-        ),
+    one_of_kind: (
+        "Which of these is a kind of {kind}: {options}?",
+        "Pick the {kind} from this list: {options}.",
+        "One of these words is a kind of {kind}: {options}. Which one is it?",
     ),
-    "titled": Family(
-        titled,
-        "titled",
-        (
-            'Write "{text}" and begin both words with a capital letter.',
-            "Capitalize the first letter of each word: {text}",
-            'Write "{text}" as a title, with two capital letters.',
-        ),
+    titled: (
+        'Write "{text}" and begin both words with a capital letter.',
+        "Capitalize the first letter of each word: {text}",
+        'Write "{text}" as a title, with two capital letters.',
     ),
-    "brief": Family(
-        brief,
-        "brief",
-        (
-            'Write a sentence with the word "{topic}" and at most {most} words.',
-            "In no more than {most} words, write something about the {topic}.",
-            "Write a very short sentence about the {topic}: {most} words at most.",
-        ),
+    brief: (
+        'Write a sentence with the word "{topic}" and at most {most} words.',
+        "In no more than {most} words, write something about the {topic}.",
+        "Write a very short sentence about the {topic}: {most} words at most.",
     ),
-    "opposite": Family(
-        opposite,
-        "opposite",
-        (
-            'What is the opposite of "{asked}"?',
-            'Which word is the opposite of "{asked}"?',
-            'Tell me the opposite of "{asked}".',
-        ),
+    opposite: (
+        'What is the opposite of "{asked}"?',
+        'Which word is the opposite of "{asked}"?',
+        'Tell me the opposite of "{asked}".',
     ),
-    "repeated": Family(
-        repeated,
-        "repeated",
-        (
-            'Write the word "{word}" exactly {times} times.',
-            'Repeat "{word}" {times} times.',
-            'Say "{word}" {times} times and nothing else.',
-        ),
+    repeated: (
+        'Write the word "{word}" exactly {times} times.',
+        'Repeat "{word}" {times} times.',
+        'Say "{word}" {times} times and nothing else.',
     ),
-    "json_pair": Family(
-        json_pair,
-        "json_pair",
-        (
-            'Write a JSON object with the key "{key}" and the value "{value}".',
-            'Give me JSON in which "{key}" is "{value}".',
-            'Return only JSON: the key is "{key}", its value is "{value}".',
-        ),
+    json_pair: (
+        'Write a JSON object with the key "{key}" and the value "{value}".',
+        'Give me JSON in which "{key}" is "{value}".',
+        'Return only JSON: the key is "{key}", its value is "{value}".',
     ),
 }
-"""Name -> family, in the order in which rows come."""
+"""What draws a task of the family -> its phrasings, in the order in which rows come. The checker has the same name."""
 
 
 def generate(split: Split) -> list[Instruction]:
@@ -349,25 +277,26 @@ def generate(split: Split) -> list[Instruction]:
 
     Ids are `split/family/number`, `task` is the family, and the reference is an answer that the checker accepts.
     """
-    columns = [_rows(split, name, family) for name, family in FAMILIES.items()]
+    columns = [_rows(split, *family) for family in FAMILIES.items()]
     return [row for rows in zip(*columns, strict=True) for row in rows]
 
 
-def _rows(split: Split, name: str, family: Family) -> list[Instruction]:
+def _rows(split: Split, draw: Callable[[Draw], Task], phrasings: Sequence[str]) -> list[Instruction]:
     """Rows of one family, no instruction twice."""
+    name = draw.__name__
     rng, wanted = Random(f"{VERSION}/{split}/{name}"), ROWS_PER_FAMILY[split]
     rows: dict[str, Instruction] = {}
     for _ in range(wanted * _DRAWS_PER_ROW):
         if len(rows) == wanted:
             break
-        task = family.draw(Draw(rng, MATERIAL[split], len(rows)))
-        text = rng.choice(family.phrasings).format_map({key: _shown(value) for key, value in task.parameters.items()})
+        task = draw(Draw(rng, MATERIAL[split], len(rows)))
+        text = rng.choice(phrasings).format_map({key: _shown(value) for key, value in task.parameters.items()})
         row = Instruction(
             id=f"{split}/{name}/{len(rows):03d}",
             instruction=text,
             reference=task.reference,
             task=name,
-            checker={"name": family.checker, **task.parameters},
+            checker={"name": name, **task.parameters},
         )
         rows.setdefault(text, row)
     return list(rows.values())

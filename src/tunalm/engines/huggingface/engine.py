@@ -80,30 +80,52 @@ class HuggingFaceEngine:
         in.
         """
         model, encoder = self._load()
-        done: list[Completion] = []
-        asked: list[Request] = []
-        encoded: list[Text] = []
+        asked, done = self._encoded(unit, encoder)
+        texts = [text for _, text in asked]
+        for places in batches(texts, self._settings.batch_size):
+            found = token_logprobs(model, [texts[place] for place in places], encoder.end_id)
+            for place, logprobs in zip(places, found, strict=True):
+                request, text = asked[place]
+                words, name = request.messages[-1].text, self._settings.model
+                done[request.key] = completion(request, len(text.prompt), text.response, logprobs, encoder, name, words)
+        return [done[request.key] for request in unit]
+
+    @torch.inference_mode()
+    def _answer(self, unit: Sequence[Request]) -> list[Completion]:
+        model, encoder = self._load()
+        asked, done = self._encoded(unit, encoder)
+        if asked:
+            requests, prompts = [request for request, _ in asked], [text.prompt for _, text in asked]
+            read = read_prompts(model, prompts, encoder.end_id)
+            rooms = [min(request.max_new_tokens, self._positions - len(text.prompt)) for request, text in asked]
+            written = write_responses(model, requests, read, encoder.stop_ids, rooms)
+            for request, prompt, response in zip(requests, prompts, written, strict=True):
+                logprobs = response.logprobs if request.logprobs else None
+                answer = completion(request, len(prompt), response.tokens, logprobs, encoder, self._settings.model)
+                broken = {} if response.finite else {"text": "", "failure": NOT_FINITE}
+                done[request.key] = answer.model_copy(update=broken)
+        return [done[request.key] for request in unit]
+
+    def _encoded(
+        self, unit: Sequence[Request], encoder: PromptEncoder
+    ) -> tuple[list[tuple[Request, Text]], dict[str, Completion]]:
+        """Requests as token ids, without a response where it is to be written; and by key, those that fail at once."""
+        asked: list[tuple[Request, Text]] = []
+        failed: dict[str, Completion] = {}
         for request in unit:
             try:
-                text = Text(tuple(prompt_ids(request, encoder)), tuple(given_ids(request, encoder)))
+                response = given_ids(request, encoder) if request.given else []
+                text = Text(tuple(prompt_ids(request, encoder)), tuple(response))
             except ModelError as error:
                 failure = f"template: {error.found}"
-                done.append(Completion(key=request.key, model=self._settings.model, failure=failure))
-                continue
-            if (tokens := len(text.prompt) + len(text.response)) > self._positions:
-                done.append(self._too_long(request, tokens))
             else:
-                asked.append(request)
-                encoded.append(text)
-        for places in batches(encoded, self._settings.batch_size):
-            found = token_logprobs(model, [encoded[place] for place in places], encoder.end_id)
-            for place, logprobs in zip(places, found, strict=True):
-                request, text = asked[place], encoded[place]
-                words = request.messages[-1].text
-                done.append(
-                    completion(request, len(text.prompt), text.response, logprobs, encoder, self._settings.model, words)
-                )
-        return _in_order(done, unit)
+                tokens = len(text.prompt) + max(1, len(response))
+                if tokens <= self._positions:
+                    asked.append((request, text))
+                    continue
+                failure = f"too long: {tokens} tokens, where the model takes {self._positions}"
+            failed[request.key] = Completion(key=request.key, model=self._settings.model, failure=failure)
+        return asked, failed
 
     def _load(self) -> tuple[Any, PromptEncoder]:
         if self._model is None or self._encoder is None:
@@ -116,43 +138,6 @@ class HuggingFaceEngine:
             self._model = model.to(device()).eval()
             self._positions = getattr(model.config.get_text_config(), "max_position_embeddings", None) or UNLIMITED
         return self._model, self._encoder
-
-    @torch.inference_mode()
-    def _answer(self, unit: Sequence[Request]) -> list[Completion]:
-        model, encoder = self._load()
-        done: list[Completion] = []
-        asked: list[tuple[Request, list[int], int]] = []
-        for request in unit:
-            try:
-                prompt = prompt_ids(request, encoder)
-            except ModelError as error:
-                failure = f"template: {error.found}"
-                done.append(Completion(key=request.key, model=self._settings.model, failure=failure))
-                continue
-            room = min(request.max_new_tokens, self._positions - len(prompt))
-            if room < 1:
-                done.append(self._too_long(request, len(prompt)))
-            else:
-                asked.append((request, prompt, room))
-        if not asked:
-            return done
-        requests, prompts, rooms = zip(*asked, strict=True)
-        read = read_prompts(model, prompts, encoder.end_id)
-        written = write_responses(model, requests, read, encoder.stop_ids, rooms)
-        for request, prompt, response in zip(requests, prompts, written, strict=True):
-            logprobs = response.logprobs if request.logprobs else None
-            answer = completion(request, len(prompt), response.tokens, logprobs, encoder, self._settings.model)
-            done.append(answer if response.finite else answer.model_copy(update={"text": "", "failure": NOT_FINITE}))
-        return _in_order(done, unit)
-
-    def _too_long(self, request: Request, tokens: int) -> Completion:
-        failure = f"too long: {tokens} tokens, where the model takes {self._positions}"
-        return Completion(key=request.key, model=self._settings.model, failure=failure)
-
-
-def _in_order(completions: Iterable[Completion], unit: Sequence[Request]) -> list[Completion]:
-    by_key = {completion.key: completion for completion in completions}
-    return [by_key[request.key] for request in unit]
 
 
 def _by_prompt(request: Request) -> tuple[str, str]:

@@ -16,7 +16,7 @@ POSITIONS = 1024
 
 @dataclass(frozen=True)
 class Text:
-    """A prompt and a response to it, as token ids; the response has at least one."""
+    """A prompt and a response to it, as token ids; a response that is scored has at least one."""
 
     prompt: tuple[int, ...]
     response: tuple[int, ...]
