@@ -1,6 +1,7 @@
-"""Refuses a stage that needs more than its engine gives, before the first call that is worth anything is made.
+"""Refuses a stage that needs more than its engine gives, before its first request.
 
-What a server gives is not known until it is asked. It is asked for a few tokens, once for all runs on a ledger.
+Nobody knows what a server gives until it is asked. It is asked for a few tokens, once for all runs on a ledger: a batch
+of 50,000 requests whose replies lack what they were made for would cost more.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ REFUSALS = ("http-400", "http-422", "http-501")
 
 WAYS_OUT = {
     "logprobs": (
-        "log-probabilities, because of logprobs: true",
+        "log-probabilities, which logprobs: true asks for",
         "Sample from a model in this process or from another server (vLLM, llama.cpp), or set logprobs: false and rank "
         "with by: judge.",
     ),
@@ -30,12 +31,12 @@ WAYS_OUT = {
         "Ask a model in this process or on another server (vLLM, SGLang, llama.cpp, OpenAI).",
     ),
     "scores": (
-        "the log-probabilities of responses that it is given",
+        "log-probabilities of responses that it is given",
         "Score with a model in this process, or with kind: endpoint and protocol: completions if the model takes the "
         "Alpaca prompt.",
     ),
 }
-"""What requests may need -> what was expected, and how to do without."""
+"""What requests may need -> in words, and how to do without."""
 
 
 def require(engine: Engine, units: Sequence[Sequence[Request]], journal: LedgerJournal) -> None:
@@ -58,7 +59,7 @@ def require(engine: Engine, units: Sequence[Sequence[Request]], journal: LedgerJ
         if request is None or need in known:
             continue
         if not getattr(engine.capabilities, need):
-            raise _refusal(engine, need, "an engine that does not give them")
+            raise _refusal(engine, need)
         if isinstance(engine, Probed) and not request.given:
             _ask(engine, engine, need, request, journal)
             known.add(need)
@@ -77,7 +78,7 @@ def _ask(engine: Engine, probed: Probed, need: str, request: Request, journal: L
     plain = Request(key="probe", messages=QUESTION, max_new_tokens=FEW_TOKENS)
     reply = ask(plain.model_copy(update={need: getattr(request, need)}))
     if _is_refusal(reply) and not _is_refusal(ask(plain)):
-        raise _refusal(engine, need, f"a server that refuses to give them ({reply.failure})")
+        raise _refusal(engine, need, f" ({reply.failure})")
     if need == "json_schema" and reply.text and not reply.text.lstrip().startswith("{"):
         message = "      the server does not keep to a JSON schema; replies without JSON will be failures"
         console().print(message, markup=False)
@@ -87,6 +88,6 @@ def _is_refusal(reply: Completion) -> bool:
     return (reply.failure or "").startswith(REFUSALS)
 
 
-def _refusal(engine: Engine, need: str, found: str) -> EngineError:
-    expected, fix = WAYS_OUT[need]
-    return EngineError(engine.identity, found=found, expected=expected, fix=fix)
+def _refusal(engine: Engine, need: str, said: str = "") -> EngineError:
+    what, fix = WAYS_OUT[need]
+    return EngineError(engine.identity, found=f"it does not give {what}{said}", fix=fix)

@@ -101,8 +101,7 @@ def _read(path: Path) -> Iterable[Price]:
         raise RecipeError(
             path,
             found=str(getattr(error, "strerror", None) or error),
-            expected="a table of prices in YAML",
-            fix="Check the path; the table that tunalm ships shows the form.",
+            fix="Check the path of this table of prices.",
         ) from error
     return _rows(text, str(path))
 
@@ -114,7 +113,7 @@ def _rows(text: str, where: str) -> list[Price]:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         problem = str(getattr(error, "problem", None) or error).splitlines()[0]
-        raise RecipeError(f"{where}{line}", found=problem, expected="plain YAML", fix="Correct the line.") from error
+        raise RecipeError(f"{where}{line}", found=problem, fix="Correct the line.") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         row, *rest = first["loc"] or ("table",)
@@ -122,6 +121,5 @@ def _rows(text: str, where: str) -> list[Price]:
         raise RecipeError(
             f"{where}, {': '.join([place, *map(str, rest)])}",
             found=first["msg"][:1].lower() + first["msg"][1:],
-            expected="a list of rows {host, model, prompt, completion} in dollars per million tokens",
-            fix="Correct the row.",
+            fix="A table is a list of rows {host, model, prompt, completion}, in dollars per million tokens.",
         ) from error
