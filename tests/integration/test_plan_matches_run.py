@@ -97,11 +97,10 @@ class Server(ThreadingHTTPServer):
             "completion_tokens": sum(tokens(text) + 1 for text in texts),
         }
         kind = "judge" if schema else "greedy" if body["temperature"] == 0 else "sample"
-        if asks_what_it_can:
-            return reply(body, texts, usage)
         with self.lock:
             self.calls.append((kind, usage["prompt_tokens"], usage["completion_tokens"]))
-            self.seen.append(f"{prompt}/{body['seed']}/{body['temperature']}")
+            if not asks_what_it_can:
+                self.seen.append(f"{prompt}/{body['seed']}/{body['temperature']}")
         return reply(body, texts, usage)
 
 
@@ -244,7 +243,7 @@ def test_a_limit_on_costs_holds_and_more_money_goes_on_without_paying_twice(
     whole = planned(build_recipe(tree), tmp_path / "run")["own"].cost
     assert whole is not None
     limit = 0.5 * whole.expected
-    with pytest.raises(BudgetError, match=r"Raise max_cost; the same command then goes on"):
+    with pytest.raises(BudgetError, match=r"Raise max_cost; the same command then resumes"):
         run_recipe(build_recipe(tree | {"max_cost": limit}), tmp_path / "run")
     worst = (2 * 300 + 10 * 300) / 1e6
     assert limit - worst <= server.cost() <= limit
