@@ -1,4 +1,8 @@
-"""Rankings looked at: ties, length, place in the prompt, models, and agreement with the order of somebody else."""
+"""What a ranking goes by: ties, length, place in the prompt, models; and how far other raters agree with it.
+
+ranked lists --> ties, lengths, positions, preferences --.
+other raters (files, tables of people) --> matching --> agreement, people --> audit.json --> sections --> table, page
+"""
 
 from tunalm.auditing.audit import audit, audit_files
 from tunalm.auditing.outputs import audit_table, write_audit
