@@ -126,7 +126,7 @@ def main() -> None:
         maker.start()
         maker.join()
         state = StageState(status="done", requested=arguments.rows, ok=arguments.rows)
-        run = Run(folder, Recipe.model_validate({"name": "made up", "stages": STAGES}), dict.fromkeys(STAGES, state))
+        run = Run(folder, Recipe.model_validate({"name": "made-up", "stages": STAGES}), dict.fromkeys(STAGES, state))
         seconds = cpu_seconds(lambda: write_report(run))
         megabytes = (folder / "report.html").stat().st_size / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -53,7 +53,7 @@ def _caption(results: EvaluationResults) -> Iterator[str]:
     if count := len(results.comparisons):
         yield (
             f"Differences are to {results.baseline}, on the same instructions; * p < {SIGNIFICANT}"
-            f" (permutation test, Holm-corrected for {count} comparisons)."
+            f" (permutation test{f', Holm-corrected for {count} comparisons' if count > 1 else ''})."
         )
     found = [result for model in results.models.values() for result in model.results.values()]
     if failed := sum(result.failed for result in found):
