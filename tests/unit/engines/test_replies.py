@@ -158,7 +158,9 @@ def test_rounding_errors_above_zero_are_zero() -> None:
     ],
 )
 def test_what_a_server_says_is_one_clean_line(body: object, said: str) -> None:
-    assert read(body, status=400)[0].failure == f"http-400: {said}"
+    (failed,) = read(body, status=400)
+    assert failed.failure == f"http-400: {said}"
+    assert (failed.prompt_tokens, failed.completion_tokens) == (0, 0), "an error costs nothing"
 
 
 def test_a_token_across_the_border_of_prompt_and_text_cannot_be_scored() -> None:

@@ -49,7 +49,7 @@ PLAIN = Request(key="plain", messages=[Message(role="user", content="Name an ani
 """What every server answers that works."""
 
 
-class Calls:
+class ServerCalls:
     """One run.
 
     Args:

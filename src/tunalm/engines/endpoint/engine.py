@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from tunalm.engines.base import Capabilities, Completion, Journal, Request
 from tunalm.engines.endpoint.addresses import OPENAI_HOST, checked_host, find_key
 from tunalm.engines.endpoint.bodies import Dialect, Prompts, siblings
-from tunalm.engines.endpoint.calls import Calls, Unit
+from tunalm.engines.endpoint.calls import ServerCalls, Unit
 from tunalm.engines.endpoint.faults import Fault
 from tunalm.engines.endpoint.limits import Concurrency, Quota
 from tunalm.engines.endpoint.replies import ReplyReader
@@ -85,7 +85,9 @@ class EndpointEngine:
             Quota(settings.tokens_per_minute) if settings.tokens_per_minute else None,
         )
         fleet = Fleet([Wire(url, self._key, settings.timeout) for url in self._urls])
-        calls = Calls(fleet, limit, self._stops, self._dialect, self._read, self._check, journal, settings.max_retries)
+        calls = ServerCalls(
+            fleet, limit, self._stops, self._dialect, self._read, self._check, journal, settings.max_retries
+        )
         watch = SeedWatch(batches, silent=self._ignores_seed)
         for unit in calls.results(batches):
             watch.see(unit)
