@@ -109,8 +109,9 @@ def sample(
     """
     from tunalm import sampling
 
+    given = {"engine": engine, "data": IN_MEMORY}
+    settings = _settings(Sample, "sample", given, knobs, limit, trust_remote_code)
     rows = _instructions(instructions, limit)
-    settings = _settings(Sample, "sample", {"engine": engine, "data": IN_MEMORY, **knobs}, trust_remote_code)
     with _calls(cache, max_cost, trust_remote_code) as calls:
         lists = sampling.sample(rows, settings, calls)
     _say_failures("responses", [response.failure for row in lists for response in row.responses])
@@ -148,11 +149,11 @@ def rank(
     """
     from tunalm import ranking
 
-    rows = _lists(lists)[:limit]
     function = by if callable(by) else None
-    named = "judge" if isinstance(by, Judge) else by if isinstance(by, str) else IN_MEMORY
-    engine = {"engine": by} if isinstance(by, Judge) else {}
-    settings = _settings(Rank, "rank", {"by": named, "responses": IN_MEMORY, **engine, **knobs}, trust_remote_code)
+    judge = {"by": "judge", "engine": by} if isinstance(by, Judge) else {}
+    given = {"by": IN_MEMORY if function else by, "responses": IN_MEMORY, **judge}
+    settings = _settings(Rank, "rank", given, knobs, limit, trust_remote_code)
+    rows = _lists(lists)[:limit]
     with _calls(cache, max_cost, trust_remote_code) as calls:
         ranked = ranking.rank(rows, settings, calls, function=function)
     _say_failures("lists", [row.failure for row in ranked])
@@ -192,7 +193,7 @@ def train(
     if "mle_weight" not in knobs and rows and all(row.reference is None for row in rows):
         knobs["mle_weight"] = 0
         console().print("no list has a reference: only the ranking is learned (mle_weight=0)", markup=False)
-    settings = _settings(Train, "train", {"start": start, "rankings": IN_MEMORY, **knobs}, trust_remote_code)
+    settings = _settings(Train, "train", {"start": start, "rankings": IN_MEMORY}, knobs, limit, trust_remote_code)
     from tunalm import training
 
     training.train(rows, settings, Path(out), trust_remote_code=trust_remote_code)
@@ -228,9 +229,8 @@ def evaluate(
     """
     from tunalm import evaluation
 
-    settings = _settings(
-        Evaluate, "evaluate", {"models": models, "benchmarks": benchmarks, **knobs}, trust_remote_code, limit
-    )
+    given = {"models": models, "benchmarks": benchmarks}
+    settings = _settings(Evaluate, "evaluate", given, knobs, limit, trust_remote_code)
     with _calls(cache, max_cost, trust_remote_code) as calls:
         found = evaluation.evaluate(settings, calls)
     _say_failures("answers", [prediction.failure for prediction in found.predictions])
@@ -238,11 +238,21 @@ def evaluate(
 
 
 def _settings(
-    kind: type[AnyStage], name: str, knobs: dict[str, Any], trust_remote_code: bool, limit: int | None = None
+    kind: type[AnyStage],
+    name: str,
+    given: dict[str, Any],
+    knobs: dict[str, Any],
+    limit: int | None,
+    trust_remote_code: bool,
 ) -> AnyStage:
-    """Knobs as the settings of a stage, checked as those of a recipe are."""
+    """Arguments and knobs as the settings of a stage, checked as those of a recipe are."""
     where = f"tunalm.{name}()"
-    tree = {"name": "python", "stages": {name: {"kind": name, **_plain(knobs)}}}
+    if twice := sorted(knobs.keys() & {"kind", *given}):
+        fix = "Leave it out: the other arguments say it."
+        raise RecipeError(f"{where}: {twice[0]}", found="a knob that only recipes have", fix=fix)
+    if limit is not None and limit < 1:
+        raise RecipeError(f"{where}: limit", found=str(limit), fix="Give a number from 1 on, or leave it out.")
+    tree = {"name": "python", "stages": {name: {"kind": name, **_plain({**given, **knobs})}}}
     try:
         settings = build_recipe(tree, where=where, limit=limit).stages[name]
     except RecipeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import datasets
 import pytest
@@ -59,12 +59,15 @@ def test_instructions_may_come_in_any_form(given: Any, tmp_path: Path) -> None:
     [
         (lambda: tunalm.sample(PARROT, ["Go."], num_respones=2), r"num_respones: .*Did you mean 'num_responses'\?"),
         (lambda: tunalm.sample(PARROT, ["Go."], num_responses=0), r"tunalm\.sample\(\): num_responses"),
+        (lambda: tunalm.sample(PARROT, ["Go."], data="other.jsonl"), r"tunalm\.sample\(\): data"),
+        (lambda: tunalm.sample(PARROT, ["Go."], limit=-1), r"tunalm\.sample\(\): limit"),
+        (lambda: tunalm.rank([unranked("a", "b")], by=cast(Any, 3)), r"by.*string"),
         (lambda: tunalm.rank([unranked("a", "b")], by="likelyhood"), "Did you mean 'likelihood'"),
         (lambda: tunalm.rank([unranked("a", "b")], by=tunalm.Judge("m", base_ur="x")), "base_ur"),
         (lambda: tunalm.train("absent", [unranked("a")], out="x"), "absent"),
         (lambda: tunalm.evaluate({"a": PARROT}, ["chekable"]), "chekable"),
     ],
-    ids=["unknown", "wrong", "ranker", "judge", "model", "benchmark"],
+    ids=["unknown", "wrong", "data", "limit", "number", "ranker", "judge", "model", "benchmark"],
 )
 def test_a_wrong_knob_is_named(call: Any, complaint: str) -> None:
     with pytest.raises(RecipeError, match=complaint):
