@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tunalm.calls.budget import Budget
 from tunalm.calls.ledger import Ledger, address
 from tunalm.calls.prices import Usage
-from tunalm.engines.base import Completion, Engine, Journal, Paid, Request
+from tunalm.engines.base import Completion, Engine, Journal, Request
 from tunalm.progress import console
 from tunalm.records import UNKNOWN
 
@@ -55,7 +55,7 @@ class LedgerJournal(Journal):
     def look_up(self, advance: Callable[[int], None]) -> None:
         """Take what is answered from the ledger, and decide what is done about requests of unknown outcome."""
         self._kept.take_over(resumes=self._engine.capabilities.resumes)
-        self._left = self._engine.max_duplicates - self._kept.duplicates() if isinstance(self._engine, Paid) else 0
+        self._left = self._engine.capabilities.max_duplicates - self._kept.duplicates()
         found = dict(self._kept.find([*self._requests]))
         self.answers = {each.key: each for state, each in found.values() if state == "ok" and each is not None}
         unknown = [request.key for place, request in self._requests.items() if found.get(place, ("",))[0] == "unknown"]

@@ -114,6 +114,8 @@ class Capabilities:
     resumes: bool = False
     """What was sent outlives this process (a batch job): units that were sent and not answered are handed to `generate`
     again, which collects their answers and does not pay for them twice."""
+    max_duplicates: int = 0
+    """Requests whose outcome is unknown that may be sent again in a run."""
     notes: tuple[str, ...] = field(default=())
 
 
@@ -182,15 +184,6 @@ class Engine(Protocol):
         A request whose response is `given` has a completion with that text and its log-probabilities (at temperature
         1, the end token included where the engine knows it).
         """
-
-
-@runtime_checkable
-class Paid(Protocol):
-    """An engine whose calls may be of unknown outcome."""
-
-    @property
-    def max_duplicates(self) -> int:
-        """How many requests whose outcome is unknown may be sent again in a run."""
 
 
 @runtime_checkable

@@ -53,9 +53,13 @@ class Server:
         self.fate = fate or {}
         self.max_duplicates = max_duplicates
         self.n = n
-        self.capabilities = Capabilities()
+        self.resumes = False
         self.calls: list[str] = []
         self.executed: list[str] = []
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(resumes=self.resumes, max_duplicates=self.max_duplicates)
 
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
         return [list(requests[start : start + self.n]) for start in range(0, len(requests), self.n)]
@@ -211,7 +215,7 @@ def test_facts_are_remembered_for_an_engine_alone(ledger: Path) -> None:
 
 def test_an_engine_that_resumes_is_told_to_go_on(ledger: Path) -> None:
     server = Server(ledger, {"a": ["kill"]})
-    server.capabilities = Capabilities(resumes=True)
+    server.resumes = True
     budget = limited(100.0)
     killed(server, "a", budget=budget)
     assert state(ledger, "a") == "sent"

@@ -30,8 +30,6 @@ def requests(*keys: str) -> list[Request]:
 class PaidEngine(ScriptedEngine):
     """Charges two tokens of the prompt and three of the completion; the keys say what becomes of a call."""
 
-    max_duplicates = 0
-
     def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
         for unit in batches:
             key = unit[0].key

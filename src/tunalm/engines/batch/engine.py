@@ -30,8 +30,13 @@ class BatchEngine:
     def __init__(self, settings: BatchSettings, *, trust_remote_code: bool = False) -> None:
         self._settings = settings
         self.identity = settings.identity()
-        self.max_duplicates = settings.max_duplicates
-        self.capabilities = Capabilities(logprobs=True, json_schema=True, n=settings.max_n > 1, resumes=True)
+        self.capabilities = Capabilities(
+            logprobs=True,
+            json_schema=True,
+            n=settings.max_n > 1,
+            resumes=True,
+            max_duplicates=settings.max_duplicates,
+        )
         host = checked_host(settings.base_url) if settings.base_url else ""
         self._dialect = Dialect(settings, openai=host == OPENAI_HOST)
         self._key = find_key(settings.api_key_env, host) if settings.base_url else None

@@ -49,7 +49,6 @@ class EndpointEngine:
         self._key = find_key(settings.api_key_env, host)
         self._reader = ReplyReader(settings, self._key)
         self.identity = settings.identity()
-        self.max_duplicates = settings.max_duplicates
         self._stops = Stops(self.identity, settings, host, self._reader)
         self._dialect = Dialect(settings, openai=host == OPENAI_HOST, prompts=prompts)
         self._gives_logprobs = self._ignores_seed = False
@@ -58,6 +57,7 @@ class EndpointEngine:
             json_schema=True,
             scores=settings.protocol == "completions",
             n=settings.max_n > 1,
+            max_duplicates=settings.max_duplicates,
             raw=settings.protocol == "completions",
             notes=(
                 "log-probabilities are those that the server reports; some servers report them after temperature "
