@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from random import Random
 from statistics import fmean
+from zlib import crc32
 
 from tunalm.calls.prices import Prices
 from tunalm.engines.base import Completion, Request
@@ -25,9 +26,10 @@ DISCARDED_AGAIN = 0.5
 """Share of the draws made in their place that it is taken to discard, too."""
 LISTS_COMPARED = 200
 """PlannedLists from which the first share is found out."""
-_WORDS = "the of and to in is it that was for on are as with they at be this from have or by one had not but"
-WORDS = _WORDS.split()
-"""Tokens of which stand-ins for answers are made: a text of one word would not be shown to a judge."""
+WORDS = "the of and to in is it that was for on are as with they at be this from have or by one had not but"
+STARTS = 5000
+FILLER = Random(0).choices(WORDS.split(), k=STARTS + 20_000)
+"""Tokens of which stand-ins for answers are cut: a text of one word would not be shown to a judge."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class Known:
         if known > tokens:
             text = text[: round(len(text) * tokens / known)]
         left = round(tokens - known)
-        more = Random(f"{row.id}/{number}").choices(WORDS, k=left) if left > 0 else []
+        start = crc32(f"{row.id}/{number}".encode()) % STARTS
+        more = FILLER[start : start + left] if left > 0 else []
         return " ".join([str(number), text, *more])
 
 

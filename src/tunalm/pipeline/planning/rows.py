@@ -68,13 +68,17 @@ class PlannedLists:
     @cached_property
     def sample(self) -> Sampled[Ranking]:
         """PlannedLists that stand for all, made."""
-        few = sampled(self.base, characters)
+        few = sampled(self._ordered, lambda row: 0)
         return Sampled(self.make(few.rows), few.weight)
 
     @cached_property
     def longest(self) -> Ranking:
         """The largest list: what memory depends on."""
-        return self.make([max(self.base, key=characters)])[0]
+        return self.make(self._ordered[-1:])[0]
+
+    @cached_property
+    def _ordered(self) -> Sequence[Instruction]:
+        return sorted(self.base, key=characters)
 
 
 def lists_of(rows: Sequence[Instruction]) -> PlannedLists:

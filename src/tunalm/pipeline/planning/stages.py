@@ -65,7 +65,7 @@ BYTES_PER_LOGPROB = 150
 """What an answer takes on disk: in the ledger, the reply of the server included, and in the rows of its stage."""
 JSON_CHARACTERS_PER_TOKEN = 2.5
 """Measured on replies of the form that a judge is asked for."""
-GROUPS = 8
+GROUPS = 5
 """Parts of a sample whose differences tell how exact the tokens of training are."""
 
 WORST_CASE = "worst case: the judge is asked about every list; of how many the other ranker is sure is not known before"
