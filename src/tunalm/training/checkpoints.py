@@ -102,7 +102,7 @@ def prune(folder: Path, keep: int) -> None:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint to go on from, if there is one. Those that are not complete are removed."""
+    """The checkpoint to resume from, if there is one. Those that are not complete are removed."""
     for path in _checkpoints(folder):
         if not (path / COMPLETE).is_file():
             discard(path)

@@ -93,7 +93,7 @@ class MetricsFile(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take back what was logged after the checkpoint that training goes on from."""
+        """Take back what was logged after the checkpoint that training resumes from."""
         if state.is_world_process_zero:
             kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
             write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))

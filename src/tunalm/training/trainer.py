@@ -101,7 +101,7 @@ class RankingTrainer(transformers.Trainer):
     """Trains a causal language model on ranked rows; rows without responses are plain SFT (Eq. 2).
 
     Checkpoints in `args.output_dir` are complete or absent (see `checkpoints`); `train(resume_from_checkpoint=...)`
-    goes on from one and ends at the very weights of a run without a break.
+    resumes from one and ends at the very weights of a run without a break.
 
     Args:
         model: a causal language model of transformers, or a peft model around one.
@@ -347,7 +347,7 @@ class RankingTrainer(transformers.Trainer):
         trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
-        """Train, as in transformers; `True` goes on from the newest complete checkpoint if there is one."""
+        """Train, as in transformers; `True` resumes from the newest complete checkpoint if there is one."""
         if resume_from_checkpoint is True:
             with self.args.main_process_first(local=False):
                 newest = checkpoints.newest_checkpoint(Path(str(self.args.output_dir)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tunalm.training import step
 from tunalm.training.encoding import Group, Target
 from tunalm.training.losses import Convention
 from tunalm.training.objective import Objective, StepSize, share_of_step
@@ -55,6 +57,14 @@ def test_the_gradients_of_the_parts_add_up_to_that_of_the_loss(
     parts = [run(model, objective, [group]) for group in GROUPS]
     assert sum(found.share.loss.item() for found, _ in parts) == pytest.approx(whole.loss.item(), rel=1e-5)
     assert (sum(gradient for _, gradient in parts) - expected).norm() <= 1e-5 * expected.norm()
+
+
+def test_the_step_can_be_read_in_one_sitting() -> None:
+    def lines(*modules: str) -> int:
+        return sum(len((Path(step.__file__).parent / module).read_text().splitlines()) for module in modules)
+
+    assert lines("packing.py", "attention.py", "step.py") <= 400
+    assert lines("plain_step.py") <= 60
 
 
 def test_a_response_in_the_middle_of_an_unlearned_list_cancels_out(make_model: Callable[..., Any]) -> None:
