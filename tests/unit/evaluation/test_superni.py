@@ -17,7 +17,7 @@ from tunalm.cli.app import app
 from tunalm.errors import DataError, ModelError
 from tunalm.evaluation.base import open_benchmark
 from tunalm.evaluation.superni.benchmark import SuperNIBenchmark
-from tunalm.evaluation.superni.data import Example, TestTask, load_tasks
+from tunalm.evaluation.superni.data import TestTask, WorkedExample, load_tasks
 from tunalm.evaluation.superni.metrics import RowScore, mean_score, score_row
 from tunalm.evaluation.superni.prompts import examples, instruction, tk_instruct
 from tunalm.evaluation.superni.scoring import score_file
@@ -29,7 +29,7 @@ NO_LIMIT = 10**9
 TASK = TestTask(
     name=TITLES,
     definition=" Write a title ",
-    examples=(Example("A dog ran. ", "The dog"), Example("Snow fell", "Snow!")),
+    examples=(WorkedExample("A dog ran. ", "The dog"), WorkedExample("Snow fell", "Snow!")),
     instances=(),
 )
 
@@ -108,7 +108,7 @@ def test_examples_are_left_out_where_there_is_no_room() -> None:
 
 
 def test_a_third_example_is_measured_with_a_blank_that_is_not_written() -> None:
-    three = replace(TASK, examples=(*TASK.examples, Example("Rain", "Wet")))
+    three = replace(TASK, examples=(*TASK.examples, WorkedExample("Rain", "Wet")))
     room = len(tk_instruct(three, "x", examples(three, "x", 3, NO_LIMIT, None)))
     assert [len(examples(three, "x", 3, most, len)) for most in (room, room + 1)] == [2, 3]
 

@@ -14,7 +14,7 @@ from tunalm.engines.models import local_folder
 from tunalm.errors import ModelError
 from tunalm.evaluation.base import Question
 from tunalm.evaluation.sources import in_turn, whole_folder
-from tunalm.evaluation.superni.data import Instance, TestTask, coverage, load_tasks, task_files
+from tunalm.evaluation.superni.data import TestRow, TestTask, coverage, load_tasks, task_files
 from tunalm.evaluation.superni.metrics import RowScore, score_row
 from tunalm.evaluation.superni.prompts import examples, instruction, tk_instruct
 from tunalm.evaluation.superni.scoring import results
@@ -93,7 +93,7 @@ class SuperNIBenchmark:
             return dict.fromkeys(RowScore._fields)
         return score_row(prediction.prediction, prediction.references)._asdict()
 
-    def _question(self, task: TestTask, row: Instance, tokenizer: Tokenizer | None) -> Question:
+    def _question(self, task: TestTask, row: TestRow, tokenizer: Tokenizer | None) -> Question:
         settings, room = self._settings, self._settings.max_prompt_tokens
         count = None if tokenizer is None else lambda text: len(tokenizer.encode(text).ids)
         shown = examples(task, row.input, settings.shots, room, count)

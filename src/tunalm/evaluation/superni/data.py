@@ -13,8 +13,10 @@ from tunalm.evaluation.superni.tasks import CATEGORIES, NUM_INSTANCES, ROWS_PER_
 
 
 @dataclass(frozen=True)
-class Instance:
+class TestRow:
     """One row of a task."""
+
+    __test__ = False
 
     id: str
     input: str
@@ -22,7 +24,7 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Example:
+class WorkedExample:
     """A worked example of a task."""
 
     input: str
@@ -37,9 +39,9 @@ class TestTask:
 
     name: str
     definition: str
-    examples: tuple[Example, ...]
+    examples: tuple[WorkedExample, ...]
     """Positive ones; empty where the data has none, so that prompts have no examples either."""
-    instances: tuple[Instance, ...]
+    instances: tuple[TestRow, ...]
 
     @property
     def category(self) -> str:
@@ -108,7 +110,7 @@ def _task(row: RawRow) -> TestTask:
         return TestTask(
             name=name,
             definition=definition if isinstance(definition, str) else definition[0],
-            examples=tuple(Example(one["input"], one["output"]) for one in value.get("positive_examples") or ()),
+            examples=tuple(WorkedExample(one["input"], one["output"]) for one in value.get("positive_examples") or ()),
             instances=tuple(
                 _instance(name, place, one) for place, one in enumerate(value["instances"][:ROWS_PER_TASK])
             ),
@@ -122,9 +124,9 @@ def _task(row: RawRow) -> TestTask:
         ) from error
 
 
-def _instance(task: str, place: int, value: Mapping[str, Any]) -> Instance:
+def _instance(task: str, place: int, value: Mapping[str, Any]) -> TestRow:
     outputs: Sequence[str] | str = value["output"]
     references = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     if not references:
         raise LookupError(f"instance {place} has no output")
-    return Instance(str(value.get("id") or f"{task}-{place}"), value["input"], references)
+    return TestRow(str(value.get("id") or f"{task}-{place}"), value["input"], references)
