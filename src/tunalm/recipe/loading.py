@@ -259,27 +259,17 @@ def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> Recip
     line = lines.get(f"{dotted}.kind") if first["type"] == "union_tag_invalid" else lines.get(dotted)
     place = f"{where}:{line}: {dotted}" if line else f"{where}: {dotted}" if dotted else where
     if first["type"] == "extra_forbidden":
-        return RecipeError(
-            place,
-            found=f"unknown key '{plain[-1]}'",
-            expected="a key of this place",
-            fix=did_you_mean(plain[-1], _fields_at(plain, tags)),
-        )
+        fix = did_you_mean(plain[-1], _fields_at(plain, tags))
+        return RecipeError(place, found=f"unknown key '{plain[-1]}'", fix=fix)
     if first["type"] == "union_tag_invalid":
         tag = str(first.get("ctx", {}).get("tag"))
         known = STAGES if len(plain) == 2 else ENGINES
-        return RecipeError(place, found=f"kind '{tag}'", expected="a known kind", fix=did_you_mean(tag, known))
+        return RecipeError(place, found=f"unknown kind '{tag}'", fix=did_you_mean(tag, known))
     if first["type"] == "value_error" and isinstance(first["input"], dict):
-        message = first["msg"].removeprefix("Value error, ")
-        return RecipeError(
-            place,
-            found="keys that do not fit together",
-            expected=f"others ({message})",
-            fix="Correct it in the recipe.",
-        )
+        return RecipeError(place, found=first["msg"].removeprefix("Value error, "), fix="Correct it in the recipe.")
     found = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
     if first["type"] == "union_tag_not_found":
-        return RecipeError(place, found="no kind", expected="one", fix=f"Use one of: {', '.join(STAGES)}.")
+        return RecipeError(place, found="no kind", fix=f"Use one of: {', '.join(STAGES)}.")
     message = first["msg"].removeprefix("Value error, ")
     return RecipeError(place, found=found, expected=message[:1].lower() + message[1:], fix="Correct it in the recipe.")
 
