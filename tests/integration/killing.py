@@ -140,7 +140,7 @@ class Judging(Runs):
     """The same with a judge, who is asked about each list in four orders."""
 
     result = "own/rankings.jsonl"
-    asks = "--- begin instruction "
+    asks = "You are given an instruction "
     bytes_per_call = 3000
 
 
