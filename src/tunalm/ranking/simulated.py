@@ -72,7 +72,8 @@ class SimulatedRanker:
             own = [request_of(duel, self._settings) for duel in duels if duel.judge == number]
             if own:
                 engine = self._calls.open(judge.engine)
-                answers |= self._calls.complete(engine, own, f"judge {number + 1} of {len(self._settings.pool)}")
+                title = f"judge {number + 1} of {len(self._settings.pool)}"
+                answers |= self._calls.complete(engine, own, title, unusable=_without_verdict)
         by_row: dict[str, list[Duel]] = {row.id: [] for row in rows}
         for duel in duels:
             by_row[duel.row.id].append(duel)
@@ -101,6 +102,10 @@ class SimulatedRanker:
                 "first_chosen": round(self._counts["first"] / pairs, 4) if pairs else None,
             }
         }
+
+
+def _without_verdict(answer: Completion) -> str | None:
+    return None if verdict(answer.text) else NO_VERDICT
 
 
 def requests(rows: Sequence[Ranking], settings: Rank) -> dict[int, list[Request]]:

@@ -43,8 +43,8 @@ class Rollout:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How sequences are read."""
+class ForwardPass:
+    """How the models read sequences."""
 
     temperature: float
     """By which logits are divided, as when the responses were written."""
@@ -67,7 +67,7 @@ class Models:
 
 
 def roll_out(
-    models: Models, rows: Sequence[Instruction], number: int, settings: Reinforce, reading: Reading
+    models: Models, rows: Sequence[Instruction], number: int, settings: Reinforce, reading: ForwardPass
 ) -> Rollout:
     """Let the policy answer instructions.
 
@@ -131,7 +131,7 @@ def read_tokens(
     model: Any,
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
-    reading: Reading,
+    reading: ForwardPass,
     *,
     values: bool,
 ) -> Iterator[tuple[range, Tensor]]:

@@ -31,7 +31,7 @@ from tunalm.training import checkpoints
 from tunalm.training.fitting import in_bf16, quiet_transformers
 from tunalm.training.metrics import read_metrics
 from tunalm.training.ppo.objective import PpoLoss, advantages_and_returns, clipped_loss, shaped_rewards
-from tunalm.training.ppo.rollouts import Models, Reading, Rollout, read_tokens, roll_out
+from tunalm.training.ppo.rollouts import Models, ForwardPass, Rollout, read_tokens, roll_out
 
 CHECKPOINTS_KEPT = 1
 
@@ -148,7 +148,7 @@ class Learner:
         """Roll-outs that were learned from."""
         self.step = 0
         bf16 = in_bf16(settings.precision)
-        self.reading = Reading(settings.temperature, settings.ppo.sequences_at_once, bf16)
+        self.reading = ForwardPass(settings.temperature, settings.ppo.sequences_at_once, bf16)
         trained = [*models.policy.parameters(), *models.value.parameters()]
         self._optimizer = torch.optim.AdamW(
             trained, lr=settings.learning_rate, eps=settings.ppo.adam_epsilon, weight_decay=0.0
