@@ -31,7 +31,7 @@ from tunalm.training import checkpoints
 from tunalm.training.fitting import in_bf16, quiet_transformers
 from tunalm.training.metrics import read_metrics
 from tunalm.training.ppo.objective import PpoLoss, advantages_and_returns, clipped_loss, shaped_rewards
-from tunalm.training.ppo.rollouts import Models, ForwardPass, Rollout, read_tokens, roll_out
+from tunalm.training.ppo.rollouts import ForwardPass, Models, Rollout, read_tokens, roll_out
 
 CHECKPOINTS_KEPT = 1
 
