@@ -84,5 +84,5 @@ def test_another_proxy_ranks_again_and_a_language_model_cannot(tree: dict[str, A
     assert first != second
     tree["stages"]["prm"] |= {"kind": "train"}
     del tree["stages"]["prm"]["held_out"]
-    with pytest.raises(RecipeError, match="one that makes proxy"):
+    with pytest.raises(RecipeError, match="makes model, and proxy is needed here"):
         made(tree)

@@ -322,8 +322,9 @@ def _check_sources(recipe: Recipe, where: str, lines: dict[str, int]) -> Recipe:
             text, accepts = str(found.value), found.source.accepts
             line = _nearest_line(found.path, lines)
             place = f"{where}:{line}: {found.path}" if line else f"{where}: {found.path}"
-            fix = did_you_mean(text, [key for key, made in earlier.items() if made in accepts])
             wanted = " or ".join(accepts)
+            able = [key for key, made in earlier.items() if made in accepts]
+            fix = did_you_mean(text, able) if able else f"Put a stage that makes {wanted} before it, or give a path."
             if text in earlier and earlier[text] not in accepts:
                 problem = f"the stage '{text}' makes {earlier[text]}, and {wanted} is needed here"
                 raise RecipeError(place, found=problem, fix=fix)
