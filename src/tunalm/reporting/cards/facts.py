@@ -153,7 +153,8 @@ def scores(recipe: Recipe, states: States, run: Path, model: str) -> tuple[list[
             continue
         results = read_record(run / name / "results.json", EvaluationResults)
         for label, engine in stage.models.items():
-            if results is None or not isinstance(engine, Local) or engine.model != model:
+            known = results is not None and label in results.models  # the results may be those of a smaller recipe
+            if results is None or not known or not isinstance(engine, Local) or engine.model != model:
                 continue
             for benchmark, result in results.models[label].results.items():
                 rows.append(_score(results, label, benchmark, result))
