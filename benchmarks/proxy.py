@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure import machine, show, write_json
+from tunalm import training
 from tunalm.calls.context import Calls, StageContext
 from tunalm.data.lists.shapes import dense_ranks
 from tunalm.data.prompts import PromptEncoder
@@ -37,7 +38,6 @@ from tunalm.ranking.proxy import ProxyRanker
 from tunalm.recipe import Lists, Proxy, Rank
 from tunalm.records import Ranking, Response
 from tunalm.store import write_rows
-from tunalm.training import run_proxy
 from tunalm.training.encoding import encode_row
 from tunalm.training.proxy.heldout import ScoredList, agreement, conversation, length_preference
 
@@ -105,7 +105,7 @@ def measure(
         learning_rate=asked.learning_rate,
         epochs=asked.epochs,
     )
-    run_proxy(settings, StageContext(stage, ledger))
+    training.run(settings, StageContext(stage, ledger))
     ranker = ProxyRanker(Rank(by="proxy", model=str(stage / "model"), responses=""), Calls(ledger))
     truth = {row.id: row for rows in held_out.values() for row in rows}
     scored = {row.id: row for row in ranker.rank(list(truth.values()))}

@@ -23,9 +23,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tunalm import training
 from tunalm.calls.context import StageContext
 from tunalm.recipe import Lists, Proxy, Train
-from tunalm.training import run_proxy, run_train
 from tunalm.training.checkpoints import COMPLETE
 from tunalm.training.metrics import read_metrics
 
@@ -70,10 +70,7 @@ def train(kind: str, steps: int, model: Path, lists: Path, folder: Path, touches
         "save_steps": 1,
     }
     context = StageContext(folder, folder / "ledger.sqlite")
-    if kind == "proxy":
-        run_proxy(Proxy(held_out=0.2, **knobs), context)
-    else:
-        run_train(Train(**knobs), context)
+    training.run(Proxy(held_out=0.2, **knobs) if kind == "proxy" else Train(**knobs), context)
 
 
 @pytest.fixture

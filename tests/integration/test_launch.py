@@ -32,7 +32,8 @@ def knobs(tiny_model: Path, tmp_path: Path) -> list[str]:
     ]
     lists.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     size = ["epochs=4", "batch_size=4", "token_budget=64"]
-    return [f"start={tiny_model}", f"rankings={lists}", "learning_rate=1e-3", "save_steps=2", *size]
+    exact = ["precision=fp32", "learning_rate=1e-3", "save_steps=2"]
+    return [f"start={tiny_model}", f"rankings={lists}", *exact, *size]
 
 
 def start(kind: str, run: Path, knobs: list[str]) -> subprocess.Popen[str]:

@@ -13,23 +13,22 @@ from tunalm.pipeline.resolving import ResolvedStage
 from tunalm.recipe import Data, Recipe, settings_in
 from tunalm.store import Summary
 
-RUNNERS = {
-    "sft": "tunalm.training:run_sft",
-    "sample": "tunalm.sampling:run",
-    "rank": "tunalm.ranking:run",
-    "train": "tunalm.training:run_train",
-    "proxy": "tunalm.training:run_proxy",
-    "rl": "tunalm.training:run_rl",
-    "evaluate": "tunalm.evaluation:run",
+ROOMS = {
+    "sft": "tunalm.training",
+    "sample": "tunalm.sampling",
+    "rank": "tunalm.ranking",
+    "train": "tunalm.training",
+    "proxy": "tunalm.training",
+    "rl": "tunalm.training",
+    "evaluate": "tunalm.evaluation",
 }
-"""Kind of stage -> module:function; imported when the stage runs. The module's `check(settings)`, if it has one, is
+"""Kind of stage -> the module that runs it, imported when the stage does. Its `check(settings)`, if it has one, is
 called before the first stage."""
 
 
 def runner(kind: str) -> Callable[[Any, StageContext], Summary]:
     """The function that runs stages of a kind."""
-    module, name = RUNNERS[kind].split(":")
-    return cast(Callable[[Any, StageContext], Summary], getattr(import_module(module), name))
+    return cast(Callable[[Any, StageContext], Summary], import_module(ROOMS[kind]).run)
 
 
 def check(stages: Sequence[ResolvedStage], recipe: Recipe, *, trust_remote_code: bool = False) -> None:
@@ -52,6 +51,6 @@ def check(stages: Sequence[ResolvedStage], recipe: Recipe, *, trust_remote_code:
         if stage.kind != "evaluate":  # its benchmarks say what they read when they are resolved
             for data in settings_in(settings, Data):
                 require_source(data)
-        own = getattr(import_module(RUNNERS[stage.kind].partition(":")[0]), "check", None)
+        own = getattr(import_module(ROOMS[stage.kind]), "check", None)
         if own is not None:
             own(stage.settings)

@@ -4,7 +4,7 @@
     groups --packing--> one row of tokens --step: attention, heads, objective--> loss (Eq. 4-6) and gradients
     trainer: steps, checkpoints, metrics.jsonl --runs--> OUT/model, a plain Hugging Face folder
 
-`train` and `sft` are functions from records to a model folder; `run` is the stage; `requests` says what it will take.
+`train` is a function from records to a model folder; `run` is the stage; `requests` says what it will take.
 Names are loaded when they are used, so that planning needs no torch.
 """
 
@@ -15,26 +15,18 @@ if TYPE_CHECKING:
     from tunalm.calls.context import StageContext
     from tunalm.store import Summary
     from tunalm.training.needs import requests
-    from tunalm.training.proxy.run import run_proxy
-    from tunalm.training.reinforcement import run_rl
-    from tunalm.training.runs import run_sft, run_train, sft, train
+    from tunalm.training.runs import train
 
-_HOMES = {
-    "requests": "needs",
-    "run_proxy": "proxy.run",
-    "run_rl": "reinforcement",
-    "run_sft": "runs",
-    "run_train": "runs",
-    "sft": "runs",
-    "train": "runs",
-}
+_HOMES = {"requests": "needs", "train": "runs"}
+_STAGES = {"sft": "runs", "train": "runs", "proxy": "proxy.run", "rl": "reinforcement"}
 
-__all__ = ["requests", "run", "run_proxy", "run_rl", "run_sft", "run_train", "sft", "train"]
+__all__ = ["requests", "run", "train"]
 
 
 def run(settings: Any, context: "StageContext") -> "Summary":
     """Run a stage that trains: `sft`, `train`, `proxy` or `rl`, as its settings say."""
-    return __getattr__(f"run_{settings.kind}")(settings, context)  # type: ignore[no-any-return]
+    module = import_module(f"tunalm.training.{_STAGES[settings.kind]}")
+    return getattr(module, f"run_{settings.kind}")(settings, context)  # type: ignore[no-any-return]
 
 
 def __getattr__(name: str) -> Any:

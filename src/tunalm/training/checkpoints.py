@@ -132,13 +132,18 @@ class CheckpointTimes(TrainerCallback):
         self.every = max(1, math.ceil(total_steps / CHECKPOINTS_PER_RUN))
         self.last = time.monotonic()
 
+    def due(self, step: int) -> bool:
+        """Whether to save after a step; the main process decides for all, whose clocks differ."""
+        if step % self.every or step >= self.total_steps:
+            return False
+        [due] = broadcast_object_list([time.monotonic() - self.last >= SECONDS_BETWEEN_CHECKPOINTS])
+        if due:
+            self.last = time.monotonic()
+        return bool(due)
+
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Decide on the main process for all, whose clocks differ."""
-        if state.global_step % self.every == 0 and state.global_step < self.total_steps:
-            [due] = broadcast_object_list([time.monotonic() - self.last >= SECONDS_BETWEEN_CHECKPOINTS])
-            if due:
-                control.should_save = True
-                self.last = time.monotonic()
+        """Ask for a checkpoint when one is due."""
+        control.should_save = control.should_save or self.due(state.global_step)
         return control

@@ -27,7 +27,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
-from tunalm.engines.huggingface import device, fast_bf16, load_model, load_tokenizer
+from tunalm.engines.huggingface import device, fast_bf16, load_tokenizer
 from tunalm.progress import is_main_process, progress
 from tunalm.recipe import Training
 from tunalm.records import Ranking
@@ -46,26 +46,6 @@ def in_bf16(precision: Literal["auto", "fp32", "bf16"]) -> bool:
 
 
 @dataclass(frozen=True)
-class ModelKind:
-    """What kind of model a stage trains."""
-
-    load: Callable[[str, bool], Any]
-    """Loads it in float32 from a source; the flag allows it to run code of its own."""
-    trainer: type[RankingTrainer]
-    adapters: Literal["CAUSAL_LM", "SEQ_CLS"]
-    """The task for which peft puts adapters on it."""
-    measure: Callable[[RankingTrainer], dict[str, Any]] = lambda trainer: {}
-    """What is found out about the trained model and kept in `details`; all processes take part."""
-
-
-def _load_language_model(source: str, trust_remote_code: bool) -> Any:
-    return load_model(source, precision="fp32", trust_remote_code=trust_remote_code)
-
-
-LANGUAGE_MODEL = ModelKind(_load_language_model, RankingTrainer, "CAUSAL_LM")
-
-
-@dataclass(frozen=True)
 class TrainingRun:
     """What is trained on what, and where it is kept."""
 
@@ -78,32 +58,32 @@ class TrainingRun:
     """Arguments of `RankingConfig` that say what is learned."""
     out: Path
     trust_remote_code: bool = False
-    kind: ModelKind = LANGUAGE_MODEL
+    trainer: type[RankingTrainer] = RankingTrainer
+    measure: Callable[[Any], dict[str, Any]] = lambda trainer: {}
+    """What is found out about the trained model and kept in `details`; all processes take part."""
 
     def __call__(self) -> Summary:
         """Train and publish the model, or find that this was done before."""
-        record = self.out / "training.json"
-        if not (self.out / "model").is_dir():
-            with quiet_transformers(), full_disk_explained(self.out):
-                trainer = self._trainer()
-                self._train(trainer)
-                measured = self.kind.measure(trainer)
-                if is_main_process():
-                    write_json(record, self._counts(trainer) | measured)
-                self._publish(trainer)
-        if is_main_process():
-            shutil.rmtree(self.out / "checkpoints", ignore_errors=True)
-        details = json.loads(record.read_text(encoding="utf-8"))
+        to_the_end(self.out, self._make)
+        details = json.loads((self.out / "training.json").read_text(encoding="utf-8"))
         return Summary(requested=details["trained"], ok=details["trained"], details=details)
+
+    def _make(self) -> None:
+        trainer = self._trainer()
+        self._train(trainer)
+        measured = self.measure(trainer)
+        if is_main_process():
+            write_json(self.out / "training.json", self._counts(trainer) | measured)
+        self._publish(trainer)
 
     def _trainer(self) -> RankingTrainer:
         transformers.set_seed(self.settings.seed)
         tokenizer = load_tokenizer(self.source, trust_remote_code=self.trust_remote_code)
-        model = self.kind.load(self.source, self.trust_remote_code)
+        model = self.trainer.load(self.source, self.trust_remote_code)
         model.requires_grad_(True)  # adapters that were merged into it leave it frozen
         if self.settings.lora_rank:
             model = self._with_adapters(model)
-        return self.kind.trainer(
+        return self.trainer(
             model=model,
             args=self._config(),
             train_dataset=self.rows,
@@ -156,7 +136,7 @@ class TrainingRun:
             lora_alpha=self.settings.lora_alpha,
             lora_dropout=self.settings.lora_dropout,
             target_modules="all-linear",
-            task_type=self.kind.adapters,
+            task_type=self.trainer.adapters,
         )
         return get_peft_model(model, config)
 
@@ -174,25 +154,21 @@ class TrainingRun:
             trainer.train(resume_from_checkpoint=True)
 
     def _publish(self, trainer: RankingTrainer) -> None:
-        """Save the finished model under a name that nobody reads, then rename it. All processes take part."""
+        """Save what was trained, and with adapters the model that has them merged in. All processes take part."""
         unwrapped(trainer.model).config.use_cache = True
         if trainer.is_fsdp_enabled:
             trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-        folder = self.out / ("adapter" if self.settings.lora_rank else "model")
-        draft = partial_folder(folder)
-        trainer.save_model(str(draft))
-        if is_main_process():
-            (draft / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-            settle(draft, folder)
-            if self.settings.lora_rank:
-                self._merge(trainer, folder, self.out / "model")
-        trainer.accelerator.wait_for_everyone()
+        publish(trainer, self.out / ("adapter" if self.settings.lora_rank else "model"))
+        if self.settings.lora_rank:
+            if is_main_process():
+                self._merge(trainer, self.out / "adapter", self.out / "model")
+            trainer.accelerator.wait_for_everyone()
 
     def _merge(self, trainer: RankingTrainer, adapter: Path, folder: Path) -> None:
         """Save the model with the adapters added to its weights, from the files: the trained one may be sharded."""
         from peft import PeftModel
 
-        base = self.kind.load(self.source, self.trust_remote_code)
+        base = self.trainer.load(self.source, self.trust_remote_code)
         merged = PeftModel.from_pretrained(base, adapter).merge_and_unload()
         if merged.can_generate():
             merged.generation_config = unwrapped(trainer.model).generation_config
@@ -236,8 +212,27 @@ class Advance(transformers.TrainerCallback):
         self.advance(1)
 
 
+def publish(trainer: Any, folder: Path) -> None:
+    """Save a finished model under a name that nobody reads, then rename it. All processes take part."""
+    draft = partial_folder(folder)
+    trainer.save_model(str(draft))
+    if is_main_process():
+        (draft / TRAINING_ARGS_NAME).unlink(missing_ok=True)
+        settle(draft, folder)
+    trainer.accelerator.wait_for_everyone()
+
+
+def to_the_end(out: Path, make: Callable[[], None]) -> None:
+    """Make the folder `out/model` unless that was done before; checkpoints on the way to it are then of no use."""
+    if not (out / "model").is_dir():
+        with _quiet_transformers(), full_disk_explained(out):
+            make()
+    if is_main_process():
+        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+
+
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
+def _quiet_transformers() -> Iterator[None]:
     """Leave speaking to us: no bars, log lines or deprecation warnings of transformers and its kin."""
     shown, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -95,8 +96,7 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         """Take back what was logged after the checkpoint that training resumes from."""
         if state.is_world_process_zero:
-            kept = [line for line in read_metrics(self.path) if line["step"] <= state.global_step]
-            write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+            rewind(self.path, state.global_step)
 
     def on_log(
         self,
@@ -108,8 +108,30 @@ class MetricsFile(TrainerCallback):
     ) -> None:
         """Add a line; the closing totals of the trainer are not those of a step."""
         if state.is_world_process_zero and logs and "loss" in logs:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+            add_line(self.path, {"step": state.global_step, **logs})
+
+
+def add_line(path: Path, line: dict[str, Any]) -> None:
+    """Add what is known of a step to a metrics file."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def rewind(path: Path, step: int) -> None:
+    """Take the lines of later steps out of a metrics file."""
+    kept = [line for line in read_metrics(path) if line["step"] <= step]
+    write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def reward_figures(path: Path) -> dict[str, Any]:
+    """Steps of a metrics file, and the mean reward of the first and of the last tenth of them."""
+    rewards = [line["reward"] for line in read_metrics(path)]
+    part = max(1, len(rewards) // 10)
+    return {
+        "steps": len(rewards),
+        "reward_at_first": round(fmean(rewards[:part]), 4) if rewards else None,
+        "reward_at_last": round(fmean(rewards[-part:]), 4) if rewards else None,
+    }
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

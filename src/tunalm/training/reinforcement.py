@@ -8,30 +8,27 @@ which TRL no longer has, stands in `ppo/`.
 
 from __future__ import annotations
 
-import shutil
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINING_ARGS_NAME
 
 from tunalm.calls.context import StageContext
 from tunalm.data import load
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.huggingface import device, load_model, load_tokenizer, resolve_model
 from tunalm.errors import TrainingError
-from tunalm.progress import is_main_process, progress
+from tunalm.progress import progress
 from tunalm.recipe import Reinforce
 from tunalm.records import Instruction
 from tunalm.store import Summary
 from tunalm.training import checkpoints
 from tunalm.training.batches import optimizer_steps
-from tunalm.training.fitting import Advance, in_bf16, quiet_transformers
-from tunalm.training.metrics import MetricsFile, read_metrics
+from tunalm.training.fitting import Advance, in_bf16, publish, to_the_end
+from tunalm.training.metrics import MetricsFile, reward_figures
 
 CHECKPOINTS_KEPT = 2
 
@@ -59,24 +56,19 @@ def run_rl(settings: Reinforce, context: StageContext) -> Summary:
         from tunalm.training.ppo.run import run_ppo  # torchrl takes seconds to import
 
         return run_ppo(settings, context)
-    rows, metrics, model = load(settings.data), context.folder / "metrics.jsonl", context.folder / "model"
-    if not model.is_dir():
-        with quiet_transformers(), checkpoints.full_disk_explained(context.folder):
-            trainer = _make_trainer(settings, rows, context, metrics)
-            newest = checkpoints.newest_checkpoint(context.folder / "checkpoints")
-            steps = optimizer_steps(len(rows), settings.batch_size, settings.epochs, settings.max_steps)
-            with progress("reinforcing", steps) as advance:
-                trainer.add_callback(Advance(advance))
-                trainer.train(resume_from_checkpoint=str(newest) if newest else None)
-            folder = checkpoints.partial_folder(model)
-            trainer.save_model(str(folder))
-            if is_main_process():
-                (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-                checkpoints.settle(folder, model)
-            trainer.accelerator.wait_for_everyone()
-    if is_main_process():
-        shutil.rmtree(context.folder / "checkpoints", ignore_errors=True)
-    return Summary(requested=len(rows), ok=len(rows), details=_figures(len(rows), read_metrics(metrics)))
+    rows, metrics = load(settings.data), context.folder / "metrics.jsonl"
+
+    def make() -> None:
+        trainer = _make_trainer(settings, rows, context, metrics)
+        newest = checkpoints.newest_checkpoint(context.folder / "checkpoints")
+        steps = optimizer_steps(len(rows), settings.batch_size, settings.epochs, settings.max_steps)
+        with progress("reinforcing", steps) as advance:
+            trainer.add_callback(Advance(advance))
+            trainer.train(resume_from_checkpoint=str(newest) if newest else None)
+        publish(trainer, context.folder / "model")
+
+    to_the_end(context.folder, make)
+    return Summary(requested=len(rows), ok=len(rows), details={"rows": len(rows), **reward_figures(metrics)})
 
 
 def _make_trainer(settings: Reinforce, rows: list[Instruction], context: StageContext, metrics: Path) -> Any:
@@ -125,15 +117,3 @@ class _Seal(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         checkpoints.seal(Path(str(args.output_dir)) / f"{checkpoints.PREFIX}{state.global_step}")
-
-
-def _figures(rows: int, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the report tells: the mean reward of the first and the last tenth of the steps."""
-    rewards = [line["reward"] for line in lines]
-    part = max(1, len(rewards) // 10)
-    return {
-        "rows": rows,
-        "steps": len(rewards),
-        "reward_at_first": round(fmean(rewards[:part]), 4) if rewards else None,
-        "reward_at_last": round(fmean(rewards[-part:]), 4) if rewards else None,
-    }

@@ -1,4 +1,4 @@
-"""The stages `sft` and `train`, and the functions that they are: rows in, a model folder out (see `fitting`)."""
+"""The stages `sft` and `train`, and the function `train`: rows in, a model folder out (see `fitting`)."""
 
 from __future__ import annotations
 
@@ -14,37 +14,12 @@ from tunalm.data import imitated, load, require_references
 from tunalm.data.lists import load_lists
 from tunalm.errors import DataError, StoreError
 from tunalm.progress import console, is_main_process
-from tunalm.recipe import Lists, Sft, Train, Training
+from tunalm.recipe import Lists, Sft, Train
 from tunalm.recipe.models import model_identity
 from tunalm.recipe.training import BETAS
-from tunalm.records import Instruction, Ranking
+from tunalm.records import Ranking
 from tunalm.store import Summary, digest, write_json
 from tunalm.training.fitting import TrainingRun
-
-
-def sft(rows: Sequence[Instruction], settings: Sft, out: Path, *, trust_remote_code: bool = False) -> Summary:
-    """Fine-tune a base model on instructions and references (Eq. 1-2).
-
-    Args:
-        rows: with a reference each; `settings.data` is not read.
-        settings: of the stage.
-        out: a folder of this training alone; the model lies in `out/model`. A call that was killed is resumed by the
-            same call.
-        trust_remote_code: whether the model may run code of its own.
-
-    Returns:
-        Rows as `train` counts them.
-
-    Raises:
-        DataError: a row has no reference, or no row fits.
-        ModelError: the model or its template cannot be used.
-        StoreError: `out` holds another training.
-        TrainingError: a loss that is not finite.
-    """
-    require_references(rows, settings.data.source)
-    references = _as_lists(rows)
-    _claim(out, settings, settings.model, references)
-    return TrainingRun(settings, settings.model, references, {}, out, trust_remote_code)()
 
 
 def train(rows: Sequence[Ranking], settings: Train, out: Path, *, trust_remote_code: bool = False) -> Summary:
@@ -71,15 +46,21 @@ def train(rows: Sequence[Ranking], settings: Train, out: Path, *, trust_remote_c
     """
     _require_lists(rows, settings.rankings[0].source)
     _require_imitated(rows, settings)
-    _claim(out, settings, settings.start, rows)
+    _claim(out, settings, rows)
     return TrainingRun(settings, settings.start, rows, _objective(settings), out, trust_remote_code)()
 
 
 def run_sft(settings: Sft, context: StageContext) -> Summary:
-    """The stage `sft`: read the rows, then as the function `sft`, which says what is returned and raised."""
+    """The stage `sft`: fine-tune a base model on instructions and references (Eq. 1-2).
+
+    Raises:
+        DataError: a row has no reference, or no row fits.
+        ModelError: the model or its template cannot be used.
+        TrainingError: a loss that is not finite.
+    """
     instructions = load(settings.data)
     require_references(instructions, settings.data.source)
-    rows = _as_lists(instructions)
+    rows = [row.with_responses([]) for row in instructions]
     if settings.responses is not None:
         rows += imitated(load_lists(settings.responses))
     return TrainingRun(settings, settings.model, rows, {}, context.folder, context.trust_remote_code)()
@@ -92,10 +73,6 @@ def run_train(settings: Train, context: StageContext) -> Summary:
     job = TrainingRun(settings, settings.start, rows, _objective(settings), context.folder, context.trust_remote_code)
     summary = job()
     return replace(summary, details={"lists": parts, **summary.details})
-
-
-def _as_lists(rows: Sequence[Instruction]) -> list[Ranking]:
-    return [row.with_responses([]) for row in rows]
 
 
 def _objective(settings: Train) -> dict[str, Any]:
@@ -114,7 +91,7 @@ def _objective(settings: Train) -> dict[str, Any]:
     }
 
 
-def _claim(out: Path, settings: Training, source: str, rows: Sequence[Ranking]) -> None:
+def _claim(out: Path, settings: Train, rows: Sequence[Ranking]) -> None:
     """Make a folder the one of this training, or find that it is.
 
     Raises:
@@ -122,7 +99,7 @@ def _claim(out: Path, settings: Training, source: str, rows: Sequence[Ranking]) 
     """
     known = settings.model_dump(mode="json", exclude=set(settings.not_hashed))
     read = [row.model_dump(mode="json") for row in rows]
-    identity = digest({"settings": known, "start": model_identity(source), "rows": read})
+    identity = digest({"settings": known, "start": model_identity(settings.start), "rows": read})
     mark = out / "trained_on.json"
     if mark.is_file() and json.loads(mark.read_text(encoding="utf-8"))["sha256"] != identity:
         raise StoreError(

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from tunalm.data.prompts import PromptEncoder
+from tunalm.engines.huggingface import load_model
 from tunalm.errors import DataError, TrainingError
 from tunalm.progress import console, progress
 from tunalm.recipe import PromptTemplate
@@ -125,6 +126,13 @@ class RankingTrainer(transformers.Trainer):
     objective: Objective
     read: ReadSequences = staticmethod(sequence_logprobs)
     """Gives the values of sequences that the loss looks at."""
+    adapters = "CAUSAL_LM"
+    """The task for which peft puts adapters on the model."""
+
+    @staticmethod
+    def load(source: str, trust_remote_code: bool) -> Any:
+        """Load a model to train, in float32."""
+        return load_model(source, precision="fp32", trust_remote_code=trust_remote_code)
 
     def __init__(
         self,

@@ -9,31 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from tests.tiny import save_tiny_scorer, tiny_tokenizer
+from tunalm import training
+from tunalm.calls.context import StageContext
 from tunalm.data.prompts import PromptEncoder
+from tunalm.recipe import Proxy, Train
 from tunalm.records import Ranking, Response
-
-END = "<|end|>"
-TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"
-    + END
-    + "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-KINDS: dict[str, tuple[Any, Any]] = {
-    "llama": (LlamaConfig, LlamaForCausalLM),
-    "qwen2": (Qwen2Config, Qwen2ForCausalLM),
-    "mistral": (MistralConfig, MistralForCausalLM),
-}
+from tunalm.store import Summary, write_rows
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,15 +31,7 @@ def _small_heap() -> Iterator[None]:
 
 @pytest.fixture
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token per byte, and the marks of a chat template; padding is the end token."""
-    alphabet = {char: index for index, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    core = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    core.decoder = decoders.ByteLevel()
-    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token=END, pad_token=END)
-    made.add_special_tokens({"additional_special_tokens": ["<|system|>", "<|user|>", "<|assistant|>"]})
-    made.chat_template = TEMPLATE
-    return made
+    return tiny_tokenizer()
 
 
 @pytest.fixture
@@ -65,13 +41,12 @@ def encoder(tokenizer: PreTrainedTokenizerFast) -> PromptEncoder:
 
 @pytest.fixture
 def make_model(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Any]:
-    """Makes a random model, the same one every time; large weights, so that what a token sees matters."""
+    """Makes a random Llama, the same one every time; large weights, so that what a token sees matters."""
 
-    def make(kind: str = "llama", attention: str = "sdpa", **changes: Any) -> Any:
-        config, model = KINDS[kind]
+    def make(**changes: Any) -> LlamaForCausalLM:
         torch.manual_seed(0)
-        return model(
-            config(
+        return LlamaForCausalLM(
+            LlamaConfig(
                 vocab_size=len(tokenizer),
                 hidden_size=32,
                 intermediate_size=48,
@@ -83,7 +58,6 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> Callable[..., Any]:
                 eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.eos_token_id,
                 bos_token_id=None,
-                attn_implementation=attention,
                 **changes,
             )
         )
@@ -97,6 +71,20 @@ def model_folder(tmp_path: Path, make_model: Callable[..., Any], tokenizer: PreT
     make_model().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def proxy_folder(model_folder: Path, tmp_path: Path) -> Path:
+    """A random proxy with the tokens of the model."""
+    return save_tiny_scorer(tmp_path / "proxy", model_folder, max_length=512)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> StageContext:
+    """Of a stage that has a folder of its own."""
+    folder = tmp_path / "stage"
+    folder.mkdir()
+    return StageContext(folder, tmp_path / "ledger.sqlite")
 
 
 @pytest.fixture
@@ -117,3 +105,16 @@ def rows() -> list[Ranking]:
         for n in range(9)
     ]
     return [*made, Ranking(id="row-9", instruction="Say it", reference="Fine.", responses=[])]
+
+
+@pytest.fixture
+def train(tmp_path: Path, model_folder: Path, rows: list[Ranking], context: StageContext) -> Callable[..., Summary]:
+    """Runs the stage `train` or `proxy` on the tiny model; changes go to its settings."""
+
+    def run(data: list[Ranking] | None = None, kind: type[Train | Proxy] = Train, **changes: Any) -> Summary:
+        path = tmp_path / "lists.jsonl"
+        write_rows(path, rows if data is None else data)
+        few = {"batch_size": 4, "token_budget": 64, "learning_rate": 1e-2}
+        return training.run(kind(start=str(model_folder), rankings=str(path), **{**few, **changes}), context)
+
+    return run

@@ -7,31 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForSequenceClassification
+from transformers import AutoModelForCausalLM
 
-from tests.tiny import tiny_tokenizer
+from tunalm import training
 from tunalm.calls.context import StageContext
 from tunalm.errors import TrainingError
 from tunalm.recipe import Data, Reinforce
-from tunalm.training import reinforcement, run_rl
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> StageContext:
-    folder = tmp_path / "stage"
-    folder.mkdir()
-    return StageContext(folder, tmp_path / "ledger.sqlite")
-
-
-@pytest.fixture
-def reward(model_folder: Path, tmp_path: Path) -> Path:
-    """A random proxy."""
-    config = LlamaConfig.from_pretrained(model_folder)
-    config.num_labels = 1
-    torch.manual_seed(0)
-    LlamaForSequenceClassification(config).save_pretrained(tmp_path / "reward")
-    tiny_tokenizer().save_pretrained(tmp_path / "reward")
-    return tmp_path / "reward"
+from tunalm.training import reinforcement
 
 
 def settings(start: Path, reward: Path, **changes: object) -> Reinforce:
@@ -44,16 +26,16 @@ def settings(start: Path, reward: Path, **changes: object) -> Reinforce:
 @pytest.mark.skipif(find_spec("trl") is None, reason="TRL (extra baselines) is not installed")
 @pytest.mark.parametrize("method", ["rloo", "grpo"])
 def test_a_model_is_trained_and_its_reward_told(
-    method: str, model_folder: Path, reward: Path, context: StageContext
+    method: str, model_folder: Path, proxy_folder: Path, context: StageContext
 ) -> None:
-    asked = settings(model_folder, reward, method=method)
-    summary = run_rl(asked, context)
+    asked = settings(model_folder, proxy_folder, method=method)
+    summary = training.run(asked, context)
     assert summary.details["steps"] == 2
     assert isinstance(summary.details["reward_at_last"], float)
     assert sorted(path.name for path in context.folder.iterdir()) == ["metrics.jsonl", "model"]
     trained, start = (AutoModelForCausalLM.from_pretrained(path) for path in (context.folder / "model", model_folder))
     assert not torch.equal(trained.lm_head.weight, start.lm_head.weight)
-    assert run_rl(asked, context) == summary
+    assert training.run(asked, context) == summary
 
 
 def test_without_trl_it_is_said_what_to_install(
@@ -61,4 +43,4 @@ def test_without_trl_it_is_said_what_to_install(
 ) -> None:
     monkeypatch.setattr(reinforcement, "find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"no package trl.*pip install"):
-        run_rl(settings(model_folder, model_folder), context)
+        training.run(settings(model_folder, model_folder), context)

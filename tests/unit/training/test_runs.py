@@ -15,32 +15,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tunalm import training
 from tunalm.calls.context import StageContext
 from tunalm.errors import DataError, StoreError
-from tunalm.recipe import Data, Lists, Sft, Train
+from tunalm.recipe import Data, Lists, Proxy, Sft, Train
 from tunalm.records import Ranking, Response
 from tunalm.store import Summary, write_rows
-from tunalm.training import fitting, run_sft, run_train
 from tunalm.training.fitting import TrainingRun
 from tunalm.training.metrics import read_metrics
-
-
-@pytest.fixture
-def context(tmp_path: Path) -> StageContext:
-    folder = tmp_path / "stage"
-    folder.mkdir()
-    return StageContext(folder, tmp_path / "ledger.sqlite")
-
-
-@pytest.fixture
-def train(tmp_path: Path, model_folder: Path, rows: list[Ranking], context: StageContext) -> Callable[..., Summary]:
-    """Runs the stage on the tiny model; changes go to its settings."""
-
-    def run(data: list[Ranking] | None = None, **changes: Any) -> Summary:
-        path = tmp_path / "lists.jsonl"
-        write_rows(path, rows if data is None else data)
-        settings = {"batch_size": 4, "token_budget": 64, "learning_rate": 1e-2, **changes}
-        return run_train(Train(start=str(model_folder), rankings=[Lists(source=str(path))], **settings), context)
-
-    return run
 
 
 def load(folder: Path) -> Any:
@@ -74,40 +53,36 @@ def test_train_leaves_a_model_that_generates_and_nothing_half_done(
     assert summary.details["steps"] == 3 == len(read_metrics(context.folder / "metrics.jsonl"))
 
 
-def test_a_second_call_reports_the_same_and_does_no_work(
-    train: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = train()
-    monkeypatch.setattr(fitting, "load_model", None)
-    assert train() == first
-
-
+@pytest.mark.parametrize("kind", [Train, Proxy])
 def test_the_same_settings_give_the_same_bits_and_the_seed_changes_them(
-    train: Callable[..., Summary], context: StageContext
+    train: Callable[..., Summary], context: StageContext, kind: type
 ) -> None:
     found = []
     for seed in (0, 0, 1):
-        train(seed=seed)
-        found.append(load(context.folder / "model").lm_head.weight)
+        train(kind=kind, seed=seed)
+        found.append((context.folder / "model" / "model.safetensors").read_bytes())
         (context.folder / "model").rename(context.folder / f"{len(found)}")
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+    assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.parametrize("kind", [Train, Proxy])
 def test_a_run_that_was_stopped_goes_on_and_ends_at_the_same_bits(
-    train: Callable[..., Summary], context: StageContext, monkeypatch: pytest.MonkeyPatch
+    train: Callable[..., Summary], context: StageContext, monkeypatch: pytest.MonkeyPatch, kind: type
 ) -> None:
-    train()
-    straight = load(context.folder / "model").lm_head.weight
+    straight = train(kind=kind)
+    expected = (context.folder / "model" / "model.safetensors").read_bytes()
     (context.folder / "model").rename(context.folder / "straight")
     with monkeypatch.context() as patch:
         patch.setattr(TrainingRun, "_publish", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            train(save_steps=2)
+            train(kind=kind, save_steps=2)
     steps_before = read_metrics(context.folder / "metrics.jsonl")
-    train(save_steps=2)
+    again = train(kind=kind, save_steps=2)
     assert read_metrics(context.folder / "metrics.jsonl") == steps_before  # all steps were in the last checkpoint
-    assert torch.equal(load(context.folder / "model").lm_head.weight, straight)
+    assert (context.folder / "model" / "model.safetensors").read_bytes() == expected
+    assert again.details.get("held_out") == straight.details.get("held_out")
+    monkeypatch.setattr(TrainingRun, "_trainer", None)  # what is done is not done again
+    assert train(kind=kind, save_steps=2) == again
 
 
 def test_adapters_are_saved_beside_the_model_that_they_are_merged_into(
@@ -133,7 +108,7 @@ def test_sft_learns_the_references(tmp_path: Path, model_folder: Path, context: 
         learning_rate=1e-2,
         template="alpaca",
     )
-    summary = run_sft(settings, context)
+    summary = training.run(settings, context)
     assert summary.ok == 8
     losses = [line["loss"] for line in read_metrics(context.folder / "metrics.jsonl")]
     assert losses[-1] < losses[0] / 4
@@ -150,7 +125,7 @@ def test_sft_also_learns_the_responses_that_it_is_given(
     write_rows(tmp_path / "lists.jsonl", rows)
     settings = Sft(model=str(model_folder), data=Data(source=str(data)), responses=str(tmp_path / "lists.jsonl"))
     given = sum(response.failure is None and bool(response.text) for row in rows for response in row.responses)
-    assert run_sft(settings, context).requested == 1 + given
+    assert training.run(settings, context).requested == 1 + given
 
 
 def test_lists_of_several_files_are_put_one_after_the_other(
@@ -162,7 +137,7 @@ def test_lists_of_several_files_are_put_one_after_the_other(
         Lists(source=str(tmp_path / "one.jsonl"), rows=":3"),
         Lists(source=str(tmp_path / "other.jsonl"), rows="-5:"),
     ]
-    summary = run_train(Train(start=str(model_folder), rankings=parts, batch_size=8), context)
+    summary = training.run(Train(start=str(model_folder), rankings=parts, batch_size=8), context)
     assert summary.details["rows"] == 8
     assert summary.details["lists"] == [3, 5]
 
@@ -174,12 +149,6 @@ def test_what_was_left_out_is_told(train: Callable[..., Summary], rows: list[Ran
     counts = {name: summary.details[name] for name in ("rows", "trained", "dropped", "cut", "unranked", "idle")}
     assert counts == {"rows": 12, "trained": 11, "dropped": 1, "cut": 1, "unranked": 0, "idle": 0}
     assert (summary.requested, summary.ok, summary.failed, summary.unknown) == (11, 11, 0, 0)
-
-
-def test_lists_of_one_response_are_refused(train: Callable[..., Summary], rows: list[Ranking]) -> None:
-    short = [row.model_copy(update={"responses": row.responses[:1]}) for row in rows]
-    with pytest.raises(DataError, match="none of which has two ranked responses"):
-        train(short)
 
 
 def test_a_row_longer_than_the_positions_of_the_model_is_named(
@@ -206,14 +175,15 @@ def test_adapters_may_be_a_start(
     assert torch.allclose(merged(ids).logits, found(ids).logits, atol=1e-5)
 
 
-def test_an_empty_file_is_refused(train: Callable[..., Summary]) -> None:
-    with pytest.raises(DataError, match="no rows"):
-        train([])
-
-
-def test_an_id_that_stands_twice_is_refused(train: Callable[..., Summary], rows: list[Ranking]) -> None:
-    with pytest.raises(DataError, match="id 'row-3' for the second time"):
-        train([*rows, rows[3]])
+def test_rows_that_cannot_be_trained_on_are_refused(train: Callable[..., Summary], rows: list[Ranking]) -> None:
+    short = [row.model_copy(update={"responses": row.responses[:1]}) for row in rows]
+    for data, found in (
+        ([], "no rows"),
+        ([*rows, rows[3]], "id 'row-3' for the second time"),
+        (short, "none of which has two ranked responses"),
+    ):
+        with pytest.raises(DataError, match=found):
+            train(data)
 
 
 @pytest.mark.parametrize(("changes", "imitated"), [({"mle_weight": 0}, 0), ({"imitate": "best"}, 4)])
@@ -237,7 +207,7 @@ def test_rows_without_a_reference_train_on_their_ranking_alone(
     assert "3 of 10 lists have no reference" in capsys.readouterr().err
 
 
-def test_the_functions_need_no_stage_and_resume_in_their_folder(
+def test_the_function_needs_no_stage_and_resumes_in_its_folder(
     tmp_path: Path, model_folder: Path, rows: list[Ranking], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "mine"
@@ -250,14 +220,6 @@ def test_the_functions_need_no_stage_and_resume_in_their_folder(
     assert write(load(out / "model"), out / "model").shape[1] > 5
     with pytest.raises(StoreError, match="a training from another model, on other rows"):
         training.train(rows[:5], settings, out)
-    assert (
-        training.sft(
-            [Ranking(id="x", instruction="Say x", reference="x", responses=[])],
-            Sft(model=str(model_folder), data=Data(source="rows")),
-            tmp_path / "sft",
-        ).ok
-        == 1
-    )
 
 
 def test_lists_that_all_tie_are_no_error(train: Callable[..., Summary]) -> None:

@@ -6,8 +6,6 @@ included, and 0 behind it; whatever stands there has no influence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torchrl.objectives.value.functional import generalized_advantage_estimate
@@ -65,21 +63,6 @@ def advantages_and_returns(
     return whiten(estimate[..., 0] * mask, mask, shift_mean=True), returns[..., 0] * mask
 
 
-@dataclass(frozen=True)
-class PpoLoss:
-    """Sums over the tokens of a micro-batch; divided by the tokens of the step they add up to its means."""
-
-    policy: Tensor
-    value: Tensor
-    """Half of the squared error."""
-    clipped: Tensor
-    """Tokens at which the clipping of the policy's ratio decides."""
-
-    def total(self, value_weight: float) -> Tensor:
-        """What is minimised."""
-        return self.policy + value_weight * self.value
-
-
 def clipped_loss(
     logprobs: Tensor,
     old_logprobs: Tensor,
@@ -91,7 +74,7 @@ def clipped_loss(
     *,
     clip: float,
     value_clip: float,
-) -> PpoLoss:
+) -> tuple[Tensor, Tensor, Tensor]:
     """The clipped surrogate of the policy and the clipped squared error of the values.
 
     Args:
@@ -101,13 +84,14 @@ def clipped_loss(
         mask: of the tokens.
         clip: how far the ratio of probabilities may leave 1.
         value_clip: how far a value may leave the old one.
+
+    Returns:
+        Sums over the tokens: the loss of the policy, half the squared error of the values, and the tokens at which the
+        clipping of the policy's ratio decides. Divided by the tokens of a step they add up to its means.
     """
     ratio = torch.exp((logprobs - old_logprobs) * mask)
     plain, bounded = -advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip)
     near = old_values + (values - old_values).clamp(-value_clip, value_clip)
     error = torch.maximum((values - returns) ** 2, (near - returns) ** 2)
-    return PpoLoss(
-        policy=(torch.maximum(plain, bounded) * mask).sum(),
-        value=0.5 * (error * mask).sum(),
-        clipped=((bounded > plain) * mask).sum(),
-    )
+    policy = (torch.maximum(plain, bounded) * mask).sum()
+    return policy, 0.5 * (error * mask).sum(), ((bounded > plain) * mask).sum()

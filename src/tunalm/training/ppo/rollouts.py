@@ -18,6 +18,7 @@ from tunalm.engines.huggingface.reading import read_prompts
 from tunalm.errors import TrainingError
 from tunalm.recipe import Reinforce
 from tunalm.records import Instruction
+from tunalm.training.fitting import in_bf16
 
 ROWS_AT_ONCE = 32
 """Responses that are written together."""
@@ -43,16 +44,6 @@ class Rollout:
 
 
 @dataclass(frozen=True)
-class ForwardPass:
-    """How the models read sequences."""
-
-    temperature: float
-    """By which logits are divided, as when the responses were written."""
-    sequences_at_once: int
-    bf16: bool
-
-
-@dataclass(frozen=True)
 class Models:
     """The four models of PPO and the encoder of their prompts."""
 
@@ -66,9 +57,7 @@ class Models:
     encoder: PromptEncoder
 
 
-def roll_out(
-    models: Models, rows: Sequence[Instruction], number: int, settings: Reinforce, reading: ForwardPass
-) -> Rollout:
+def roll_out(models: Models, rows: Sequence[Instruction], number: int, settings: Reinforce) -> Rollout:
     """Let the policy answer instructions.
 
     Every draw depends on the seed, the number of the roll-out and the place of the row alone, so that a run which is
@@ -113,7 +102,7 @@ def roll_out(
         scores = torch.where(ended, scores, torch.tensor(settings.ppo.missing_end_reward))
     with torch.no_grad():
         read_all = [
-            torch.cat([part for _, part in read_tokens(each, prompts, responses, reading, values=values)])
+            torch.cat([part for _, part in read_tokens(each, prompts, responses, settings, values=values)])
             for each, values in ((models.policy, False), (models.start, False), (models.value, True))
         ]
     mask = mask_of(responses)
@@ -131,7 +120,7 @@ def read_tokens(
     model: Any,
     prompts: Sequence[Sequence[int]],
     responses: Sequence[Sequence[int]],
-    reading: ForwardPass,
+    settings: Reinforce,
     *,
     values: bool,
 ) -> Iterator[tuple[range, Tensor]]:
@@ -140,16 +129,17 @@ def read_tokens(
     Args:
         model: a causal language model; a sequence classification model with one label for `values`.
         prompts, responses: token ids.
-        reading: how.
+        settings: of the stage.
         values: what is wanted.
 
     Yields:
         The places of some sequences and their [b, T] numbers in fp32, on the CPU where there are no gradients; T is
         the longest of all responses, and what stands behind a response's end means nothing.
     """
-    longest = max(map(len, responses))
-    for start in range(0, len(prompts), reading.sequences_at_once):
-        part = range(start, min(start + reading.sequences_at_once, len(prompts)))
+    longest, at_once = max(map(len, responses)), settings.ppo.sequences_at_once
+    bf16 = in_bf16(settings.precision)
+    for start in range(0, len(prompts), at_once):
+        part = range(start, min(start + at_once, len(prompts)))
         sequences = [[*prompts[place], *responses[place]] for place in part]
         width = max(max(map(len, sequences)), max(len(prompts[place]) for place in part) + longest)
         ids = torch.tensor([[*sequence, *[0] * (width - len(sequence))] for sequence in sequences], device=device())
@@ -158,14 +148,14 @@ def read_tokens(
         # The state before token t of a response ends at place len(prompt) - 1 + t.
         places = torch.tensor([len(prompts[place]) - 1 for place in part], device=device())[:, None]
         places = places + torch.arange(longest, device=device())
-        with torch.autocast(device().type, torch.bfloat16, enabled=reading.bf16):
+        with torch.autocast(device().type, torch.bfloat16, enabled=bf16):
             if values:
                 hidden = model.base_model(input_ids=ids, attention_mask=attention, use_cache=False).last_hidden_state
                 chosen = hidden[torch.arange(len(part))[:, None], places]
                 found = model.score(chosen.to(model.score.weight.dtype))[..., 0].float()
             else:
                 logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits
-                chosen = logits[torch.arange(len(part))[:, None], places].float() / reading.temperature
+                chosen = logits[torch.arange(len(part))[:, None], places].float() / settings.temperature
                 targets = ids.gather(1, (places + 1).clamp(max=width - 1))
                 found = chosen.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
         yield part, found if found.requires_grad else found.cpu()

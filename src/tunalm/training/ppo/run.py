@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import math
 import random
-import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model as load_safetensors
+from safetensors.torch import save_model
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
@@ -28,10 +26,10 @@ from tunalm.progress import progress
 from tunalm.recipe import Reinforce
 from tunalm.store import Summary, write_text
 from tunalm.training import checkpoints
-from tunalm.training.fitting import in_bf16, quiet_transformers
-from tunalm.training.metrics import read_metrics
-from tunalm.training.ppo.objective import PpoLoss, advantages_and_returns, clipped_loss, shaped_rewards
-from tunalm.training.ppo.rollouts import ForwardPass, Models, Rollout, read_tokens, roll_out
+from tunalm.training.fitting import to_the_end
+from tunalm.training.metrics import add_line, reward_figures, rewind
+from tunalm.training.ppo.objective import advantages_and_returns, clipped_loss, shaped_rewards
+from tunalm.training.ppo.rollouts import Models, Rollout, read_tokens, roll_out
 
 CHECKPOINTS_KEPT = 1
 
@@ -51,28 +49,13 @@ def run_ppo(settings: Reinforce, context: StageContext) -> Summary:
         ModelError: a model cannot be loaded.
         TrainingError: a loss that is not finite; the instructions are named.
     """
-    model = context.folder / "model"
-    if not model.is_dir():
-        with quiet_transformers(), checkpoints.full_disk_explained(context.folder):
-            _train(settings, context, model)
-    shutil.rmtree(context.folder / "checkpoints", ignore_errors=True)
+    to_the_end(context.folder, lambda: _train(settings, context))
     rows = json.loads((context.folder / "rows.json").read_text(encoding="utf-8"))
-    lines = read_metrics(context.folder / "metrics.jsonl")
-    return Summary(requested=rows["rows"], ok=rows["rows"], details=rows | reward_figures(lines))
+    figures = reward_figures(context.folder / "metrics.jsonl")
+    return Summary(requested=rows["rows"], ok=rows["rows"], details=rows | figures)
 
 
-def reward_figures(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Steps, and the mean reward of the first and of the last tenth of them."""
-    rewards = [line["reward"] for line in lines]
-    part = max(1, len(rewards) // 10)
-    return {
-        "steps": len(rewards),
-        "reward_at_first": round(math.fsum(rewards[:part]) / part, 4) if rewards else None,
-        "reward_at_last": round(math.fsum(rewards[-part:]) / part, 4) if rewards else None,
-    }
-
-
-def _train(settings: Reinforce, context: StageContext, model: Path) -> None:
+def _train(settings: Reinforce, context: StageContext) -> None:
     torch.manual_seed(settings.seed)
     models = load_models(settings, context.trust_remote_code)
     rows = load(settings.data)
@@ -92,8 +75,9 @@ def _train(settings: Reinforce, context: StageContext, model: Path) -> None:
         advance(learner.step)
         for number in range(learner.finished, rollouts):
             part = [kept[place] for place in _places(number, len(kept), settings)]
-            learner.learn(roll_out(models, part, number, settings, learner.reading), advance)
+            learner.learn(roll_out(models, part, number, settings), advance)
             learner.save_if_due()
+    model = context.folder / "model"
     draft = checkpoints.partial_folder(model)
     models.policy.save_pretrained(draft)
     tokenizer: Any = models.encoder.tokenizer
@@ -143,18 +127,15 @@ class Learner:
 
     def __init__(self, models: Models, settings: Reinforce, rollouts: int, steps: int, folder: Path) -> None:
         self._models, self._settings, self._folder = models, settings, folder
-        self._rollouts = rollouts
         self.finished = 0
         """Roll-outs that were learned from."""
         self.step = 0
-        bf16 = in_bf16(settings.precision)
-        self.reading = ForwardPass(settings.temperature, settings.ppo.sequences_at_once, bf16)
-        trained = [*models.policy.parameters(), *models.value.parameters()]
+        self._trained = [*models.policy.parameters(), *models.value.parameters()]
         self._optimizer = torch.optim.AdamW(
-            trained, lr=settings.learning_rate, eps=settings.ppo.adam_epsilon, weight_decay=0.0
+            self._trained, lr=settings.learning_rate, eps=settings.ppo.adam_epsilon, weight_decay=0.0
         )
         self._schedule = get_linear_schedule_with_warmup(self._optimizer, settings.ppo.warmup_steps, steps)
-        self._saved = time.monotonic()
+        self._times = checkpoints.CheckpointTimes(rollouts)
 
     def learn(self, rollout: Rollout, advance: Any) -> None:
         """Take the steps of one roll-out and log each.
@@ -192,19 +173,15 @@ class Learner:
             "without_end": 1 - rollout.ended.float().mean(),
         }
         for places in self._step_places(len(rollout.ids)):
-            loss = self._take_step(rollout, advantages, returns, places)
+            policy, value, clipped = self._take_step(rollout, advantages, returns, places)
             self.step += 1
-            tokens = float(rollout.mask[places].sum())
-            line = {name: round(float(value), 6) for name, value in figures.items()} | {
-                "policy_loss": round(float(loss.policy), 6),
-                "value_loss": round(float(loss.value), 6),
-                "clip_fraction": round(float(loss.clipped), 6),
+            means = figures | {"policy_loss": policy, "value_loss": value, "clip_fraction": clipped}
+            line = {name: round(float(mean), 6) for name, mean in means.items()} | {
                 "learning_rate": self._schedule.get_last_lr()[0],
-                "tokens": tokens,
+                "tokens": float(rollout.mask[places].sum()),
                 "step": self.step,
             }
-            with open(self._folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            add_line(self._folder / "metrics.jsonl", line)
             advance(1)
         self.finished += 1
 
@@ -215,36 +192,27 @@ class Learner:
             for start in range(0, rows, self._settings.batch_size):
                 yield order[start : start + self._settings.batch_size]
 
-    def _take_step(self, rollout: Rollout, advantages: Tensor, returns: Tensor, places: Sequence[int]) -> PpoLoss:
-        """One optimizer step; returns means over its tokens."""
+    def _take_step(self, rollout: Rollout, advantages: Tensor, returns: Tensor, places: list[int]) -> Tensor:
+        """One optimizer step; returns the means of `clipped_loss` over its tokens."""
         models, ppo = self._models, self._settings.ppo
         models.policy.train()
         models.value.train()
-        tokens = rollout.mask[list(places)].sum()
-        sums = PpoLoss(*torch.zeros(3))
+        tokens = rollout.mask[places].sum()
+        sums = torch.zeros(3)
         prompts, responses = ([part[place] for place in places] for part in (rollout.prompts, rollout.responses))
-        policy = read_tokens(models.policy, prompts, responses, self.reading, values=False)
-        values = read_tokens(models.value, prompts, responses, self.reading, values=True)
+        policy = read_tokens(models.policy, prompts, responses, self._settings, values=False)
+        values = read_tokens(models.value, prompts, responses, self._settings, values=True)
         for (part, logprobs), (_, value) in zip(policy, values, strict=True):
             own = [places[place] for place in part]
             width = logprobs.shape[1]
-            old = (
+            old_logprobs, old_values, *known = (
                 tensor[own][:, :width].to(logprobs.device)
                 for tensor in (rollout.logprobs, rollout.values, advantages, returns, rollout.mask)
             )
-            old_logprobs, old_values, own_advantages, own_returns, mask = old
-            loss = clipped_loss(
-                logprobs,
-                old_logprobs,
-                value,
-                old_values,
-                own_advantages,
-                own_returns,
-                mask,
-                clip=ppo.clip,
-                value_clip=ppo.value_clip,
+            losses = clipped_loss(
+                logprobs, old_logprobs, value, old_values, *known, clip=ppo.clip, value_clip=ppo.value_clip
             )
-            total = loss.total(ppo.value_weight) / tokens
+            total = (losses[0] + ppo.value_weight * losses[1]) / tokens
             if not torch.isfinite(total):
                 raise TrainingError(
                     f"step {self.step + 1}",
@@ -253,55 +221,36 @@ class Learner:
                     fix="Lower learning_rate, or look at these instructions and at the proxy.",
                 )
             total.backward()
-            sums = PpoLoss(
-                *(getattr(sums, name) + getattr(loss, name).detach().cpu() for name in ("policy", "value", "clipped"))
-            )
-        trained = [*models.policy.parameters(), *models.value.parameters()]
-        torch.nn.utils.clip_grad_norm_(trained, ppo.max_grad_norm)
+            sums += torch.stack(losses).detach().cpu()
+        torch.nn.utils.clip_grad_norm_(self._trained, ppo.max_grad_norm)
         self._optimizer.step()
         self._schedule.step()
         self._optimizer.zero_grad(set_to_none=True)
-        return replace(sums, policy=sums.policy / tokens, value=sums.value / tokens, clipped=sums.clipped / tokens)
+        return sums / tokens
 
     def save_if_due(self) -> None:
         """Save at every tenth of the run, but not within a minute of the last time, nor at the end."""
-        every = max(1, self._rollouts // checkpoints.CHECKPOINTS_PER_RUN)
-        waited = time.monotonic() - self._saved
-        if self.finished % every or self.finished == self._rollouts or waited < checkpoints.SECONDS_BETWEEN_CHECKPOINTS:
+        if not self._times.due(self.finished):
             return
         folder = self._folder / "checkpoints" / f"{checkpoints.PREFIX}{self.finished}"
         checkpoints.discard(folder)
         folder.mkdir(parents=True)
         for name in ("policy", "value"):
-            save_file(_weights(getattr(self._models, name)), folder / f"{name}.safetensors")
+            save_model(getattr(self._models, name), str(folder / f"{name}.safetensors"))
         state = {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict(), "step": self.step}
         torch.save(state, folder / "state.pt")
         checkpoints.seal(folder)
         checkpoints.prune(self._folder / "checkpoints", CHECKPOINTS_KEPT)
-        self._saved = time.monotonic()
 
     def resume(self) -> None:
         """Go back to the newest complete checkpoint, or to the start."""
         newest = checkpoints.newest_checkpoint(self._folder / "checkpoints")
         if newest is not None:
             for name in ("policy", "value"):
-                _set_weights(getattr(self._models, name), load_file(newest / f"{name}.safetensors"))
+                load_safetensors(getattr(self._models, name), newest / f"{name}.safetensors")
             state = torch.load(newest / "state.pt", weights_only=True)
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
             self.step = state["step"]
             self.finished = int(newest.name.removeprefix(checkpoints.PREFIX))
-        metrics = self._folder / "metrics.jsonl"
-        lines = [line for line in read_metrics(metrics) if line["step"] <= self.step] if metrics.exists() else []
-        write_text(metrics, "".join(json.dumps(line) + "\n" for line in lines))
-
-
-def _weights(model: Any) -> dict[str, Tensor]:
-    """Parameters and buffers once each: tied ones have several names."""
-    return {name: tensor.detach().contiguous() for name, tensor in model.named_parameters()}
-
-
-def _set_weights(model: Any, weights: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(weights[name])
+        rewind(self._folder / "metrics.jsonl", self.step)

@@ -17,7 +17,7 @@ from tunalm.recipe import Proxy
 from tunalm.records import Ranking
 from tunalm.store import Summary
 from tunalm.training.encoding import encode_row
-from tunalm.training.fitting import ModelKind, TrainingRun
+from tunalm.training.fitting import TrainingRun
 from tunalm.training.heads import unwrapped
 from tunalm.training.proxy.heldout import ScoredList, agreement, conversation, length_preference, split
 from tunalm.training.proxy.scores import sequence_scores
@@ -31,6 +31,12 @@ class ProxyTrainer(RankingTrainer):
     """Trains a scalar head and the decoder under it on ranked rows; see `RankingTrainer`."""
 
     read = staticmethod(sequence_scores)
+    adapters = "SEQ_CLS"
+
+    @staticmethod
+    def load(source: str, trust_remote_code: bool) -> Any:
+        """Load a language model with a new head, in float32."""
+        return load_scorer(source, trained=False, trust_remote_code=trust_remote_code)
 
     def __init__(self, model: Any, args: RankingConfig, **more: Any) -> None:
         tokenizer = more["processing_class"]
@@ -64,15 +70,21 @@ def run_proxy(settings: Proxy, context: StageContext) -> Summary:
             fix="Name other lists as held_out_rankings, or hold out a share of these.",
         )
 
-    def held_out_agreement(trainer: RankingTrainer) -> dict[str, Any]:
-        assert isinstance(trainer, ProxyTrainer)
+    def held_out_agreement(trainer: ProxyTrainer) -> dict[str, Any]:
         lists = judged(trainer, held_out)
         figures = agreement(lists, length_preference(rows), settings.seed)
         return {"held_out": {**figures, "left_out": len(held_out) - len(lists)}}
 
-    kind = ModelKind(_load_start, ProxyTrainer, "SEQ_CLS", held_out_agreement)
-    job = TrainingRun(settings, settings.start, rows, OBJECTIVE, context.folder, context.trust_remote_code, kind)
-    summary = job()
+    summary = TrainingRun(
+        settings,
+        settings.start,
+        rows,
+        OBJECTIVE,
+        context.folder,
+        context.trust_remote_code,
+        ProxyTrainer,
+        held_out_agreement,
+    )()
     return replace(summary, details={"lists": parts, **summary.details})
 
 
@@ -90,7 +102,3 @@ def judged(trainer: ProxyTrainer, rows: Sequence[Ranking]) -> list[ScoredList]:
         ScoredList([target.rank or 0 for target in group.targets], scores, texts)
         for group, scores, texts in zip(groups, found, lengths, strict=True)
     ]
-
-
-def _load_start(source: str, trust_remote_code: bool) -> Any:
-    return load_scorer(source, trained=False, trust_remote_code=trust_remote_code)

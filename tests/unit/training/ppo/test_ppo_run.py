@@ -4,44 +4,39 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForSequenceClassification
+from safetensors.torch import load_file, save_model
+from transformers import AutoModelForCausalLM
 
 pytest.importorskip("torchrl")
 
-from tests.tiny import tiny_tokenizer
+from tunalm import training
 from tunalm.calls.context import StageContext
 from tunalm.engines.huggingface.proxies import ProxyScorer
 from tunalm.errors import DataError, TrainingError
 from tunalm.recipe import Reinforce
-from tunalm.training import checkpoints, run_rl
+from tunalm.training import checkpoints
 from tunalm.training.ppo import run as ppo_run
 from tunalm.training.ppo.run import course
 
 
 @pytest.fixture
-def proxy(model_folder: Path, tmp_path: Path) -> Path:
-    """A random proxy with the tokens of the policy."""
-    config = LlamaConfig.from_pretrained(model_folder)
-    config.num_labels = 1
-    torch.manual_seed(0)
-    LlamaForSequenceClassification(config).save_pretrained(tmp_path / "proxy")
-    tiny_tokenizer().save_pretrained(tmp_path / "proxy")
-    return tmp_path / "proxy"
+def settings(model_folder: Path, proxy_folder: Path) -> Callable[..., Reinforce]:
+    """Makes the settings of a small run; changes go to it, or to its `ppo`."""
 
+    def make(ppo: dict[str, Any] | None = None, **changes: Any) -> Reinforce:
+        few = {"batch_size": 4, "max_new_tokens": 6, "learning_rate": 1e-3, "epochs": 3, "precision": "fp32"}
+        small = {"rollout_size": 8, "warmup_steps": 1, "sequences_at_once": 3, **(ppo or {})}
+        data = {"source": "checkable:train", "limit": 12}
+        models = {"start": str(model_folder), "reward": str(proxy_folder)}
+        return Reinforce.model_validate({"method": "ppo", **models, "data": data, **few, "ppo": small, **changes})
 
-def settings(start: Path, proxy: Path, ppo: dict[str, Any] | None = None, **changes: Any) -> Reinforce:
-    few = {"batch_size": 4, "max_new_tokens": 6, "learning_rate": 1e-3, "epochs": 3, "precision": "fp32"}
-    small = {"rollout_size": 8, "warmup_steps": 1, "sequences_at_once": 3, **(ppo or {})}
-    data = {"source": "checkable:train", "limit": 12}
-    return Reinforce.model_validate(
-        {"method": "ppo", "start": str(start), "reward": str(proxy), "data": data, **few, "ppo": small, **changes}
-    )
+    return make
 
 
 def context(folder: Path) -> StageContext:
@@ -65,15 +60,20 @@ def test_the_defaults_are_those_of_alpacafarm() -> None:
     assert Reinforce.model_validate({**plain.model_dump(), "method": "rloo", "num_responses": 2}).method == "rloo"
 
 
-def test_the_course_of_a_run_follows_epochs_or_steps(model_folder: Path, proxy: Path) -> None:
-    assert course(12, settings(model_folder, proxy)) == (5, 4)  # 3 epochs of 12 in roll-outs of 8; 2 passes of 2 steps
-    assert course(12, settings(model_folder, proxy, max_steps=9)) == (3, 4)
-    assert course(5, settings(model_folder, proxy)) == (3, 4)
+def test_the_course_of_a_run_follows_epochs_or_steps(settings: Callable[..., Reinforce]) -> None:
+    assert course(12, settings()) == (
+        5,
+        4,
+    )  # 3 epochs of 12 in roll-outs of 8; 2 passes of 2 steps
+    assert course(12, settings(max_steps=9)) == (3, 4)
+    assert course(5, settings()) == (3, 4)
 
 
-def test_a_model_is_trained_and_every_step_told(model_folder: Path, proxy: Path, tmp_path: Path) -> None:
-    asked = settings(model_folder, proxy)
-    summary = run_rl(asked, context(tmp_path / "stage"))
+def test_a_model_is_trained_and_every_step_told(
+    settings: Callable[..., Reinforce], model_folder: Path, tmp_path: Path
+) -> None:
+    asked = settings()
+    summary = training.run(asked, context(tmp_path / "stage"))
     lines = metrics(tmp_path / "stage")
     assert [line["step"] for line in lines] == list(range(1, 21))
     told = {"reward", "kl", "entropy", "clip_fraction", "value_loss", "policy_loss", "response_tokens", "without_end"}
@@ -83,13 +83,13 @@ def test_a_model_is_trained_and_every_step_told(model_folder: Path, proxy: Path,
     start = AutoModelForCausalLM.from_pretrained(model_folder)
     trained = AutoModelForCausalLM.from_pretrained(tmp_path / "stage" / "model")
     assert not torch.equal(trained.lm_head.weight, start.lm_head.weight)
-    assert run_rl(asked, context(tmp_path / "stage")) == summary
+    assert training.run(asked, context(tmp_path / "stage")) == summary
 
 
-def test_how_a_step_is_split_changes_nothing(model_folder: Path, proxy: Path, tmp_path: Path) -> None:
+def test_how_a_step_is_split_changes_nothing(settings: Callable[..., Reinforce], tmp_path: Path) -> None:
     for size in (1, 4):
-        asked = settings(model_folder, proxy, {"sequences_at_once": size}, max_steps=4)
-        run_rl(asked, context(tmp_path / str(size)))
+        asked = settings({"sequences_at_once": size}, max_steps=4)
+        training.run(asked, context(tmp_path / str(size)))
     one, four = weights(tmp_path / "1"), weights(tmp_path / "4")
     assert max(float((one[name] - four[name]).abs().max()) for name in one) < 1e-5
 
@@ -99,13 +99,13 @@ class _Killed(BaseException):
 
 
 def test_twenty_kills_end_in_the_same_weights(
-    model_folder: Path, proxy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Callable[..., Reinforce], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = settings(model_folder, proxy, epochs=5)
-    run_rl(asked, context(tmp_path / "whole"))
+    asked = settings(epochs=5)
+    training.run(asked, context(tmp_path / "whole"))
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     dice = random.Random(5)
-    plain_seal, plain_step, plain_save = checkpoints.seal, ppo_run.Learner._take_step, save_file
+    plain_seal, plain_step = checkpoints.seal, ppo_run.Learner._take_step
     left = {"calls": 0}
 
     def dangerous(call: Any) -> Any:
@@ -118,19 +118,19 @@ def test_twenty_kills_end_in_the_same_weights(
         return instead
 
     monkeypatch.setattr(checkpoints, "seal", dangerous(plain_seal))
-    monkeypatch.setattr("tunalm.training.ppo.run.save_file", dangerous(plain_save))
+    monkeypatch.setattr("tunalm.training.ppo.run.save_model", dangerous(save_model))
     monkeypatch.setattr(ppo_run.Learner, "_take_step", dangerous(plain_step))
     kills = resumed = 0
     while kills < 20:
         left["calls"] = dice.randint(1, 12)
         try:
-            run_rl(asked, context(tmp_path / "killed"))
+            training.run(asked, context(tmp_path / "killed"))
             break
         except _Killed:
             kills += 1
             resumed += checkpoints.newest_checkpoint(tmp_path / "killed" / "checkpoints") is not None
     left["calls"] = -1
-    run_rl(asked, context(tmp_path / "killed"))
+    training.run(asked, context(tmp_path / "killed"))
     assert resumed
     assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
     whole, killed = weights(tmp_path / "whole"), weights(tmp_path / "killed")
@@ -138,7 +138,7 @@ def test_twenty_kills_end_in_the_same_weights(
 
 
 def test_the_reward_goes_up_where_the_best_answer_is_known(
-    model_folder: Path, proxy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Callable[..., Reinforce], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A toy whose best answer is known: nothing but vowels."""
 
@@ -147,30 +147,28 @@ def test_the_reward_goes_up_where_the_best_answer_is_known(
 
     monkeypatch.setattr(ProxyScorer, "score", letters)
     asked = settings(
-        model_folder,
-        proxy,
         {"rollout_size": 12, "missing_end_reward": None},
         epochs=25,
         batch_size=12,
         learning_rate=1e-2,
         kl_weight=0.0,
     )
-    summary = run_rl(asked, context(tmp_path / "stage"))
+    summary = training.run(asked, context(tmp_path / "stage"))
     assert summary.details["reward_at_first"] < 0.1
     assert summary.details["reward_at_last"] > 0.4
 
 
 def test_a_loss_that_is_not_finite_names_its_instructions(
-    model_folder: Path, proxy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Callable[..., Reinforce], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: ProxyScorer, conversations: Any, texts: list[str]) -> torch.Tensor:
         return torch.full((len(texts),), float("nan"))
 
     monkeypatch.setattr(ProxyScorer, "score", broken)
     with pytest.raises(TrainingError, match="no finite score of the proxy for "):
-        run_rl(settings(model_folder, proxy, {"missing_end_reward": None}), context(tmp_path / "stage"))
+        training.run(settings({"missing_end_reward": None}), context(tmp_path / "stage"))
 
 
-def test_instructions_that_are_all_too_long_are_an_error(model_folder: Path, proxy: Path, tmp_path: Path) -> None:
+def test_instructions_that_are_all_too_long_are_an_error(settings: Callable[..., Reinforce], tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"more than 1 tokens.*max_prompt_tokens"):
-        run_rl(settings(model_folder, proxy, {"max_prompt_tokens": 1}), context(tmp_path / "stage"))
+        training.run(settings({"max_prompt_tokens": 1}), context(tmp_path / "stage"))
