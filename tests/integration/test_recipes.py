@@ -29,7 +29,7 @@ QUICK = {
 """What the stages of a kind are given."""
 OWN = {"tuna_c": {"alpaca_own", "by_judge", "tuna_c"}}
 """What a part makes for itself: Tuna_c alone samples only what the judge will read."""
-PARTS = ("alpaca", "alpaca_mul", "tuna_p", "tuna_c", "tuna_c_prm", "tuna_cp", "mix_tuna", "ppo_sim")
+PARTS = ("alpaca", "alpaca_mul", "tuna_p", "tuna_c_prm", "tuna_cp", "mix_tuna", "ppo_sim", "tuna_c")
 
 
 @pytest.fixture(scope="module")
