@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from tunalm.data.prompts import PromptEncoder
+from tunalm.data.prompts import NO_ARGUMENTS, PromptEncoder
 from tunalm.engines.huggingface.weights import device, fast_bf16, load_scorer, load_tokenizer
+from tunalm.errors import ModelError
+from tunalm.recipe import PromptTemplate
 from tunalm.records import Message
 
 TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 32768}
@@ -20,22 +22,35 @@ class ProxyScorer:
 
     Args:
         source: folder or hub id of the proxy.
+        template: how it is asked, as `PromptEncoder`.
+        template_args: what the chat template is given beside the conversation.
         trust_remote_code: let it run code of its own.
 
     Raises:
         ModelError: it cannot be loaded, or was not trained to score.
     """
 
-    def __init__(self, source: str, *, trust_remote_code: bool = False) -> None:
+    def __init__(
+        self,
+        source: str,
+        template: PromptTemplate | None = None,
+        template_args: Mapping[str, Any] = NO_ARGUMENTS,
+        *,
+        trust_remote_code: bool = False,
+    ) -> None:
         tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
         self._model = load_scorer(source, trained=True, trust_remote_code=trust_remote_code).to(device()).eval()
-        self._encoder = PromptEncoder(tokenizer, None, source)
+        self._encoder = PromptEncoder(tokenizer, template, source, template_args)
         positions = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         self.max_length: int = min(tokenizer.model_max_length, positions or tokenizer.model_max_length)
         """Tokens of prompt and response that are read."""
 
     def score(self, conversations: Sequence[Sequence[Message]], texts: Sequence[str]) -> torch.Tensor:
-        """Scores [R] in fp32 of texts as responses, one to each conversation; NaN where a prompt leaves no room."""
+        """Scores [R] in fp32 of texts as responses, one to each conversation; NaN where a prompt leaves no room.
+
+        Raises:
+            ModelError: the score of a text that is read is not a finite number.
+        """
         sequences = []
         for messages, text in zip(conversations, texts, strict=True):
             prompt = self._encoder.prompt_ids(messages)
@@ -45,6 +60,8 @@ class ProxyScorer:
         scores = torch.full((len(sequences),), float("nan"))
         for places in _batches([len(sequence) for sequence in sequences], TOKENS_AT_ONCE[device().type]):
             scores[places] = _last_token_scores(self._model, [sequences[place] for place in places])
+            if not scores[places].isfinite().all():
+                raise ModelError(self._encoder.where, found="a score that is not a number", fix="Train it again.")
         return scores
 
 
