@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, groupby
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.base import Capabilities, Completion, Journal, Request
 from tunalm.engines.huggingface.decoding import write_responses
-from tunalm.engines.huggingface.grouping import by_beginning
+from tunalm.engines.huggingface.grouping import by_beginning, runs
 from tunalm.engines.huggingface.reading import read_prompts
 from tunalm.engines.huggingface.scoring import Text, batches, token_logprobs
 from tunalm.engines.huggingface.weights import device, fast_bf16, load_model, load_tokenizer
@@ -59,12 +59,17 @@ class HuggingFaceEngine:
             last = request.messages[-1].text
             return shared(request), len(last), last, request.key
 
+        size = self._settings.batch_size
         units: list[list[Request]] = []
         for _, group in groupby(sorted(requests, key=order), key=shared):
             members = list(group)
             alike = by_beginning([request.messages[-1].text for request in members])
             places = chain.from_iterable(sorted(map(sorted, alike), key=max))
-            units += _filled([members[place] for place in places], self._settings.batch_size)
+            units += runs(
+                [members[place] for place in places],
+                _tokens,
+                lambda found: len(found) <= size and len(found) * max(found) <= size * LONG,
+            )
         return units
 
     def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
@@ -144,17 +149,6 @@ def _by_prompt(request: Request) -> tuple[str, str]:
     return canonical([message.model_dump() for message in request.prompt]), request.key
 
 
-def _filled(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:
-    """Fill units with requests, in the order given."""
-    unit: list[Request] = []
-    longest = 0.0
-    for request in requests:
-        characters = sum(len(message.text) for message in request.messages)
-        tokens = characters / CHARACTERS_PER_TOKEN + request.max_new_tokens
-        longest = max(longest, tokens)
-        if unit and (len(unit) == size or (len(unit) + 1) * longest > size * LONG):
-            yield unit
-            unit, longest = [], tokens
-        unit.append(request)
-    if unit:
-        yield unit
+def _tokens(request: Request) -> float:
+    """About how many a prompt and its response have."""
+    return sum(len(message.text) for message in request.messages) / CHARACTERS_PER_TOKEN + request.max_new_tokens

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 Tokens = tuple[int, ...]
 Text = TypeVar("Text", str, Tokens)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,28 @@ def by_beginning(texts: Sequence[Text]) -> list[list[int]]:
     return groups
 
 
+def runs(
+    items: Iterable[Item], length: Callable[[Item], float], fits: Callable[[list[float]], bool]
+) -> Iterator[list[Item]]:
+    """Cut items, in the order given, into runs as long as fit.
+
+    Args:
+        items: what is read or written together.
+        length: of an item.
+        fits: whether items of these lengths may be one run; one item alone always may.
+    """
+    run: list[Item] = []
+    lengths: list[float] = []
+    for item in items:
+        lengths.append(length(item))
+        if run and not fits(lengths):
+            yield run
+            run, lengths = [], lengths[-1:]
+        run.append(item)
+    if run:
+        yield run
+
+
 def readings(prompts: Sequence[Tokens], spare: int, most: int) -> list[Reading]:
     """Plan how prompts are read with few tokens computed twice, or for nothing.
 
@@ -67,25 +90,15 @@ def readings(prompts: Sequence[Tokens], spare: int, most: int) -> list[Reading]:
     for group in groups:
         shared = _shared(group, prompts)
         lengths = {place: len(prompts[place]) - shared for place in group}
-        planned.append(Reading(shared, list(_passes(lengths, spare, most))))
+        passes = runs(
+            sorted(group, key=lengths.__getitem__),
+            lengths.__getitem__,
+            lambda found: len(found) * max(found) <= min(most, sum(found) + spare),
+        )
+        planned.append(Reading(shared, list(passes)))
     return planned
 
 
 def _shared(group: Sequence[int], prompts: Sequence[Tokens]) -> int:
     first, last = (pick(prompts[place] for place in group) for pick in (min, max))
     return min(common(first, last), len(first) - 1, len(last) - 1)
-
-
-def _passes(lengths: dict[int, int], spare: int, most: int) -> Iterator[list[int]]:
-    """Split places into passes over what is of about the same length."""
-    members: list[int] = []
-    total = 0
-    for place in sorted(lengths, key=lengths.__getitem__):
-        size = lengths[place] * (len(members) + 1)
-        if members and (size > most or size - lengths[place] - total > spare):
-            yield members
-            members, total = [], 0
-        members.append(place)
-        total += lengths[place]
-    if members:
-        yield members

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from tunalm.data.prompts import NO_ARGUMENTS, PromptEncoder
+from tunalm.engines.huggingface.grouping import runs
 from tunalm.engines.huggingface.weights import device, fast_bf16, load_scorer, load_tokenizer
 from tunalm.errors import ModelError
 from tunalm.recipe import PromptTemplate
@@ -58,7 +59,11 @@ class ProxyScorer:
             # As in training: cut with the end token in place, which is then not read.
             sequences.append([*prompt, *self._encoder.response_ids(text)[:room][:-1]] if room > 0 else [])
         scores = torch.full((len(sequences),), float("nan"))
-        for places in _batches([len(sequence) for sequence in sequences], TOKENS_AT_ONCE[device().type]):
+        read = sorted(
+            (place for place, sequence in enumerate(sequences) if sequence), key=lambda at: len(sequences[at])
+        )
+        most = TOKENS_AT_ONCE[device().type]
+        for places in runs(read, lambda at: len(sequences[at]), lambda found: len(found) * max(found) <= most):
             scores[places] = _last_token_scores(self._model, [sequences[place] for place in places])
             if not scores[places].isfinite().all():
                 raise ModelError(self._encoder.where, found="a score that is not a number", fix="Train it again.")
@@ -77,15 +82,3 @@ def _last_token_scores(model: Any, sequences: Sequence[Sequence[int]]) -> torch.
         last = hidden[torch.arange(len(sequences)), (lengths - 1).to(place)]
         scores: torch.Tensor = model.score(last.float())[:, 0]
     return scores.cpu()
-
-
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Places of sequences that are not empty, shortest first, whose padded size fits a budget or that are alone."""
-    batch: list[int] = []
-    for place in sorted((place for place, length in enumerate(lengths) if length), key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * lengths[place] > budget:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from tunalm.engines.huggingface.grouping import runs
 from tunalm.engines.huggingface.reading import read_prompts
 
 POSITIONS = 1024
@@ -27,18 +28,11 @@ def batches(texts: Sequence[Text], most: int) -> Iterator[list[int]]:
 
     Those with equal prompts come one after the other, else those of similar length.
     """
-    places = sorted(range(len(texts)), key=lambda place: _order(texts[place]))
-    batch: list[int] = []
-    longest = 0
-    for place in places:
-        length = max(longest, len(texts[place].response))
-        if batch and (len(batch) == most or length * (len(batch) + 1) > POSITIONS):
-            yield batch
-            batch, length = [], len(texts[place].response)
-        batch.append(place)
-        longest = length
-    if batch:
-        yield batch
+    return runs(
+        sorted(range(len(texts)), key=lambda place: _order(texts[place])),
+        lambda place: len(texts[place].response),
+        lambda found: len(found) <= most and len(found) * max(found) <= POSITIONS,
+    )
 
 
 def _order(text: Text) -> tuple[int, tuple[int, ...], int]:
