@@ -59,11 +59,9 @@ class ProxyScorer:
             # As in training: cut with the end token in place, which is then not read.
             sequences.append([*prompt, *self._encoder.response_ids(text)[:room][:-1]] if room > 0 else [])
         scores = torch.full((len(sequences),), float("nan"))
-        read = sorted(
-            (place for place, sequence in enumerate(sequences) if sequence), key=lambda at: len(sequences[at])
-        )
-        most = TOKENS_AT_ONCE[device().type]
-        for places in runs(read, lambda at: len(sequences[at]), lambda found: len(found) * max(found) <= most):
+        lengths, most = [len(sequence) for sequence in sequences], TOKENS_AT_ONCE[device().type]
+        read = sorted((place for place, length in enumerate(lengths) if length), key=lengths.__getitem__)
+        for places in runs(read, lengths.__getitem__, lambda found: len(found) * max(found) <= most):
             scores[places] = _last_token_scores(self._model, [sequences[place] for place in places])
             if not scores[places].isfinite().all():
                 raise ModelError(self._encoder.where, found="a score that is not a number", fix="Train it again.")
