@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import reprlib
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -65,6 +66,19 @@ class Shape(BaseModel):
                 raise ValueError(f"the field '{name}', which is not read here")
         return self
 
+    @model_validator(mode="after")
+    def _makes_one(self) -> Self:
+        self.fields()
+        return self
+
+    @abstractmethod
+    def fields(self) -> dict[str, Any]:
+        """All fields of the record that the row becomes, but its id.
+
+        Raises:
+            ValueError: they make none.
+        """
+
     def kept(self, taken: Iterable[str]) -> dict[str, Any]:
         """The fields that the shape does not read, but for those that would be taken for something else."""
         return {name: value for name, value in (self.model_extra or {}).items() if name not in {*taken, *MATTERS}}
@@ -82,42 +96,10 @@ class _HasId(Protocol):
 Record = TypeVar("Record", bound=_HasId)
 
 
-class Faults:
-    """Rows of a source that are wrong, to be reported together."""
-
-    def __init__(self, source: object) -> None:
-        self._source = source
-        self._first: list[DataError] = []
-        self.count = 0
-
-    def add(self, error: DataError) -> None:
-        """Note a wrong row."""
-        self.count += 1
-        if self.count <= FAULTS_NAMED:
-            self._first.append(error)
-
-    def require_none(self) -> None:
-        """Raise what was noted.
-
-        Raises:
-            DataError: of the one wrong row, or of how many there are with the place and fault of the first.
-        """
-        if self.count == 1:
-            raise self._first[0]
-        if self.count:
-            said = "; ".join(
-                f"{error.where.rpartition('/')[2]}: {error.found[:LONGEST_REASON]}" for error in self._first
-            )
-            more = f"; and {self.count - FAULTS_NAMED} more" if self.count > FAULTS_NAMED else ""
-            raise DataError(
-                self._source, found=f"{self.count} rows that are wrong ({said}{more})", fix="Correct or remove them."
-            )
-
-
 def checked(
     rows: Iterable[RawRow],
     read: Callable[[RawRow, int], Record],
-    faults: Faults,
+    source: object,
     *,
     rename: Callable[[RawRow], bool] = lambda row: False,
     tell: bool = True,
@@ -127,7 +109,7 @@ def checked(
     Args:
         rows: of one file.
         read: makes a record of a row and its number, from 0.
-        faults: where wrong rows are noted; those of the file itself too.
+        source: names the rows in an error about several.
         rename: whether a row whose id was there before gets another, and is not refused.
         tell: say which fields are kept and not read.
 
@@ -136,6 +118,7 @@ def checked(
     """
     places: dict[str, str] = {}
     unread: Counter[str] = Counter()
+    faults: list[DataError] = []
     for number, row in enumerate(rows):
         try:
             record = read(row, number)
@@ -148,16 +131,30 @@ def checked(
                     fix="Give each row an id of its own, or remove all ids to have the rows numbered.",
                 )
         except DataError as error:
-            faults.add(error)
+            faults.append(error)
             continue
         places[record.id] = row.where
         unread.update(list(getattr(record, "model_extra", None) or {}))
-        if not faults.count:
+        if not faults:
             yield record
-    faults.require_none()
+    _require_none(faults, source)
     if unread and tell:
         said = ", ".join(f"{name} ({count})" for name, count in unread.most_common(MOST_NAMED))
         console().print(f"Fields that are kept and not read, with their rows: {said}", markup=False)
+
+
+def _require_none(faults: Sequence[DataError], source: object) -> None:
+    """Raise the one fault, or an error of how many there are with the places of the first."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        said = "; ".join(
+            f"{error.where.rpartition('/')[2]}: {error.found[:LONGEST_REASON]}" for error in faults[:FAULTS_NAMED]
+        )
+        more = f"; and {len(faults) - FAULTS_NAMED} more" if len(faults) > FAULTS_NAMED else ""
+        raise DataError(
+            source, found=f"{len(faults)} rows that are wrong ({said}{more})", fix="Correct or remove them."
+        )
 
 
 def _renamed(record: Record, places: Mapping[str, str]) -> Record:

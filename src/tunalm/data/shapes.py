@@ -14,7 +14,6 @@ or refused if it would change what the row means (see `rows.MATTERS`). To add a 
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
@@ -22,7 +21,6 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from tunalm.data.files import RawRow
 from tunalm.data.rows import (
-    Faults,
     NotBlank,
     RowId,
     Shape,
@@ -51,19 +49,6 @@ class InstructionShape(Shape):
         """Return the row as an instruction; `default_id` is for a row that brings no id."""
         kept = self.kept({*Instruction.model_fields, *_OF_A_RANKING})
         return Instruction(id=default_id if self.id is None else self.id, **kept, **self.fields())
-
-    @abstractmethod
-    def fields(self) -> dict[str, Any]:
-        """All fields of the instruction but its id.
-
-        Raises:
-            ValueError: they make none.
-        """
-
-    @model_validator(mode="after")
-    def _makes_one(self) -> Self:
-        self.fields()
-        return self
 
 
 class TurnShape(BaseModel):
@@ -128,7 +113,7 @@ class Plain(InstructionShape):
         return {name: value for name, value in row.items() if name not in _OF_A_RANKING} if ranked else row
 
     def fields(self) -> dict[str, Any]:
-        """See `InstructionShape`."""
+        """See `Shape`."""
         return {
             "instruction": self.instruction,
             "input": self.input or "",
@@ -155,7 +140,7 @@ class SelfInstruct(InstructionShape):
     instances: list[Instance] = Field(min_length=1)
 
     def fields(self) -> dict[str, Any]:
-        """See `InstructionShape`."""
+        """See `Shape`."""
         first = self.instances[0]
         return {"instruction": self.instruction, "input": first.input or "", "reference": text_or_none(first.output)}
 
@@ -176,7 +161,7 @@ class FastChat(InstructionShape):
         return [value] if isinstance(value, str) else value
 
     def fields(self) -> dict[str, Any]:
-        """See `InstructionShape`."""
+        """See `Shape`."""
         first = self.reference[0] if self.reference else None
         return {"instruction": self.turns[0], "task": self.category, "reference": text_or_none(first)}
 
@@ -191,7 +176,7 @@ class Messages(InstructionShape):
     system: str | None = None
 
     def fields(self) -> dict[str, Any]:
-        """See `InstructionShape`."""
+        """See `Shape`."""
         reply = self.turns[-1] if self.turns and self.turns[-1].role == "assistant" else None
         asked = [turn.to_message() for turn in (self.turns[:-1] if reply else self.turns)]
         reference = text_or_none(reply.content) if reply and reply.weight != 0 else None
@@ -251,7 +236,7 @@ def to_instructions(rows: Iterable[RawRow], source: object) -> list[Instruction]
     Raises:
         DataError: rows are of no shape or cannot be stored, or an id is used twice; the places are named.
     """
-    return list(checked(rows, _to_instruction, Faults(source)))
+    return list(checked(rows, _to_instruction, source))
 
 
 def _to_instruction(row: RawRow, number: int) -> Instruction:

@@ -53,7 +53,7 @@ class LmopsSampled(RankedShape):
     length: list[int]
 
     def fields(self) -> dict[str, Any]:
-        """See `RankedShape`."""
+        """See `Shape`."""
         _require_one_each(text=self.text, logprob=self.logprob, length=self.length)
         responses = [
             Response(text=text, logprob=logprob, num_tokens=length, model=TEACHER)
@@ -88,7 +88,7 @@ class LmopsJudged(RankedShape):
         return {**row, "rank": row["ranks"]} if isinstance(row, dict) and "ranks" in row and "rank" not in row else row
 
     def fields(self) -> dict[str, Any]:
-        """See `RankedShape`."""
+        """See `Shape`."""
         task = _from_template(self.instruct) | {
             "ranked_by": JUDGE,
             "judgement": {"reference": self.response_4, "reply": self.gpt_eval, "ranking": self.order},
@@ -113,7 +113,7 @@ class LmopsTraining(RankedShape):
     score: list[FiniteFloat]
 
     def fields(self) -> dict[str, Any]:
-        """See `RankedShape`."""
+        """See `Shape`."""
         _require_one_each(output=self.output, score=self.score)
         ranks = dense_ranks([-score for score in self.score])
         responses = [

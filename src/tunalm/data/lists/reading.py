@@ -9,7 +9,7 @@ from typing import Literal
 from tunalm.data.files import RawRow, existing_file, stream_raw
 from tunalm.data.lists.lmops import LmopsJudged, LmopsSampled, LmopsTraining
 from tunalm.data.lists.shapes import Nectar, Pairs, RankedShape, UltraFeedback
-from tunalm.data.rows import Faults, checked, list_fields, mapping, require_storable, text_or_none, validate
+from tunalm.data.rows import checked, list_fields, mapping, require_storable, text_or_none, validate
 from tunalm.errors import DataError
 from tunalm.records import Ranking
 
@@ -40,7 +40,7 @@ def load_lists(path: Path | str) -> list[Ranking]:
 
 def to_lists(rows: Iterable[RawRow], where: object) -> list[Ranking]:
     """Turn rows into lists; errors and what becomes of ranks as in `load_lists`."""
-    return list(checked(rows, _only_ours, Faults(where), tell=False))
+    return list(checked(rows, _only_ours, where, tell=False))
 
 
 def stream_lists(path: Path, source: Source | None = None) -> Iterator[Ranking]:
@@ -60,7 +60,7 @@ def stream_lists(path: Path, source: Source | None = None) -> Iterator[Ranking]:
     def read(row: RawRow, number: int) -> Ranking:
         return _to_ranking(row, number, source)
 
-    return checked(stream_raw(path, lenient=True), read, Faults(path), rename=lambda row: "chosen" in mapping(row))
+    return checked(stream_raw(path, lenient=True), read, path, rename=lambda row: "chosen" in mapping(row))
 
 
 def _only_ours(row: RawRow, number: int) -> Ranking:

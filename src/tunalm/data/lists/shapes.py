@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FiniteFloat
 
 from tunalm.data.rows import NotBlank, Shape, text_or_none
 from tunalm.data.shapes import TurnShape, from_turns, sharegpt_turn, with_system
@@ -24,19 +23,6 @@ class RankedShape(Shape):
     def to_ranking(self, default_id: str) -> Ranking:
         """Return the row as a list of responses; `default_id` is for a row that brings no id."""
         return Ranking(id=default_id if self.id is None else self.id, **self.kept(_OF_A_RANKING), **self.fields())
-
-    @abstractmethod
-    def fields(self) -> dict[str, Any]:
-        """All fields of the list but its id.
-
-        Raises:
-            ValueError: they make none.
-        """
-
-    @model_validator(mode="after")
-    def _makes_one(self) -> Self:
-        self.fields()
-        return self
 
 
 class Candidate(BaseModel):
@@ -73,7 +59,7 @@ class UltraFeedback(RankedShape):
     completions: list[ScoredCompletion]
 
     def fields(self) -> dict[str, Any]:
-        """See `RankedShape`."""
+        """See `Shape`."""
         scores = [each.overall_score for each in self.completions]
         ranks = dense_ranks([None if score is None else -score for score in scores])
         responses = [
@@ -100,7 +86,7 @@ class Nectar(RankedShape):
     answers: list[RankedAnswer]
 
     def fields(self) -> dict[str, Any]:
-        """See `RankedShape`."""
+        """See `Shape`."""
         responses = [each.to_response(each.answer, model=each.model, rank=None) for each in self.answers]
         ranks = dense_ranks([each.rank for each in self.answers])
         ranked = [each.model_copy(update={"rank": rank}) for each, rank in zip(responses, ranks, strict=True)]
@@ -148,7 +134,7 @@ class Pairs(RankedShape):
     """UltraFeedback's binarized pairs repeat the better conversation there."""
 
     def fields(self) -> dict[str, Any]:
-        """See `RankedShape`."""
+        """See `Shape`."""
         (better, asked), (worse, asked_too) = _parted(self.chosen), _parted(self.rejected)
         if asked != asked_too:
             raise ValueError("chosen and rejected do not begin with the same prompt")
