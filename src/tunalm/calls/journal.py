@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import NamedTuple
 
 from tunalm.calls.budget import Budget
 from tunalm.calls.ledger import Ledger, address
@@ -19,15 +18,6 @@ from tunalm.progress import console
 from tunalm.records import UNKNOWN
 
 NOT_AGAIN = f"{UNKNOWN}it was sent and may have been paid for, and max_duplicates allows no second time"
-
-
-class OpenCall(NamedTuple):
-    """A call that is in flight."""
-
-    number: int
-    """In the ledger."""
-    reserved: float | None
-    """Dollars that it may cost; None if nobody knows."""
 
 
 class LedgerJournal(Journal):
@@ -45,7 +35,7 @@ class LedgerJournal(Journal):
         self._price = budget.price(engine.identity) if budget else None
         self._requests = {address(engine.identity, request): request for request in requests}
         self._addresses = {request.key: place for place, request in self._requests.items()}
-        self._calls: dict[str, OpenCall] = {}
+        self._calls: dict[str, int] = {}
         self._filed: set[str] = set()
         self._counting = Lock()
         self._left = 0
@@ -102,23 +92,23 @@ class LedgerJournal(Journal):
         if number is None:
             assert self._budget is not None
             raise self._budget.exhausted(self._engine.identity, self._kept.spent, self._kept.reserved, worst or 0.0)
-        self._calls[unit[0].key] = OpenCall(number, worst)
+        self._calls[unit[0].key] = number
 
     def answered(self, unit: Sequence[Request], completions: Sequence[Completion]) -> None:
         """See `Journal`."""
-        call, usage = self._calls.pop(unit[0].key), usage_of(completions)
-        cost = call.reserved if self._price is None or usage is None else self._price.cost(*usage)
-        self._kept.settle(call.number, self._by_address(completions), call.reserved, usage, cost)
+        usage = usage_of(completions[0])
+        cost = None if self._price is None or usage is None else self._price.cost(*usage)
+        self._kept.settle(self._calls.pop(unit[0].key), self._by_address(completions), usage, cost)
         self._filed.update(each.key for each in completions)
 
     def lost(self, unit: Sequence[Request], reason: str) -> bool:
         """See `Journal`."""
-        self._kept.lose(*self._calls.pop(unit[0].key), reason)
+        self._kept.lose(self._calls.pop(unit[0].key), reason)
         return self._may_repeat(len(unit))
 
     def refused(self, unit: Sequence[Request], reason: str) -> None:
         """See `Journal`."""
-        self._kept.refuse(*self._calls.pop(unit[0].key), reason)
+        self._kept.refuse(self._calls.pop(unit[0].key), reason)
 
     def remember(self, name: str, value: str) -> None:
         """See `Journal`."""
@@ -136,18 +126,11 @@ class LedgerJournal(Journal):
             return True
 
 
-def usage_of(unit: Sequence[Completion]) -> Usage | None:
-    """Tokens that a call is charged for; None if the server counted none."""
-
-    def total(counts: Sequence[int | None]) -> int | None:
-        known = [count for count in counts if count is not None]
-        return sum(known) if known else None
-
-    prompt, completion = total([each.prompt_tokens for each in unit]), total([each.completion_tokens for each in unit])
-    if prompt is None or completion is None:
+def usage_of(first: Completion) -> Usage | None:
+    """Tokens that a call is charged for, which its first completion carries; None if the server counted none."""
+    if first.prompt_tokens is None or first.completion_tokens is None:
         return None
-    cached, reasoning = total([each.cached_tokens for each in unit]), total([each.reasoning_tokens for each in unit])
-    return Usage(prompt, completion, cached or 0, reasoning or 0)
+    return Usage(first.prompt_tokens, first.completion_tokens, first.cached_tokens or 0, first.reasoning_tokens or 0)
 
 
 def _told(completion: Completion) -> Completion:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
@@ -75,8 +75,6 @@ COMMIT;
 """
 SECONDS_TO_WAIT = 60.0
 """For somebody who is reading the file."""
-AT_ONCE = 500
-"""Requests that are looked up by one query."""
 RESERVE = 32 << 20
 """Bytes that must be free for a call to be made, so that the answers to all calls in flight can still be kept."""
 AMONG = "address IN (SELECT value FROM json_each(?))"
@@ -113,10 +111,9 @@ class Ledger:
 
     def find(self, addresses: Sequence[str]) -> Iterator[tuple[str, tuple[str, Completion | None]]]:
         """State and answer of requests, by address; those that the ledger does not know are left out."""
-        for some in portions(addresses):
-            query = f"SELECT address, state, completion FROM requests WHERE {AMONG}"
-            for place, state, completion in self.ask(query, some):
-                yield place, (state, None if completion is None else Completion.model_validate_json(completion))
+        query = f"SELECT address, state, completion FROM requests WHERE {AMONG}"
+        for place, state, completion in self.ask(query, canonical(addresses)):
+            yield place, (state, None if completion is None else Completion.model_validate_json(completion))
 
     def take_over(self, *, resumes: bool) -> None:
         """Settle what an earlier process left open.
@@ -124,12 +121,11 @@ class Ledger:
         Args:
             resumes: the engine will find out what became of these calls, and file them anew; else nobody ever will.
         """
-        open_calls = self.ask("SELECT id, reserved FROM calls WHERE engine = ? AND ended IS NULL", self._identity)
-        for call, reserved in open_calls:
+        for (call,) in self.ask("SELECT id FROM calls WHERE engine = ? AND ended IS NULL", self._identity):
             if resumes:
-                self.refuse(call, reserved, "taken up by a later process")
+                self.refuse(call, "taken up by a later process")
             else:
-                self.lose(call, reserved, "the process that made the call is gone")
+                self.lose(call, "the process that made the call is gone")
 
     def send(self, requests: Mapping[str, str], reserved: float | None, max_cost: float | None) -> int | None:
         """File that a call for some requests, by their address with their key, is about to be made.
@@ -166,16 +162,16 @@ class Ledger:
             self.reserved += reserved or 0.0
         return call
 
-    def lose(self, call: int, reserved: float | None, reason: str) -> None:
+    def lose(self, call: int, reason: str) -> None:
         """File that nobody knows what became of a call. It counts as paid, with the most that it could cost."""
         with self._changing() as link:
-            self._end(link, call, reserved, reserved, reason)
+            self._end(link, call, None, reason)
             link.execute("UPDATE requests SET state = 'unknown', lost = lost + 1 WHERE call = ?", [call])
 
-    def refuse(self, call: int, reserved: float | None, reason: str) -> None:
+    def refuse(self, call: int, reason: str) -> None:
         """File that a call was surely not carried out."""
         with self._changing() as link:
-            self._end(link, call, reserved, 0.0, reason)
+            self._end(link, call, 0.0, reason)
             link.execute("UPDATE calls SET duplicates = 0 WHERE id = ?", [call])
             link.execute("UPDATE requests SET state = 'unknown' WHERE call = ? AND lost > 0", [call])
             link.execute("DELETE FROM requests WHERE call = ? AND lost = 0", [call])
@@ -185,18 +181,11 @@ class Ledger:
         with self._changing() as link:
             self._file(link, answers)
 
-    def settle(
-        self,
-        call: int,
-        answers: Mapping[str, Completion],
-        reserved: float | None,
-        usage: Usage | None,
-        cost: float | None,
-    ) -> None:
-        """File the answers that a call gave and what it has cost, all or nothing."""
+    def settle(self, call: int, answers: Mapping[str, Completion], usage: Usage | None, cost: float | None) -> None:
+        """File the answers that a call gave and what it has cost (None: the most that it could), all or nothing."""
         with self._changing() as link:
             self._file(link, answers)
-            self._end(link, call, reserved, cost, None, usage)
+            self._end(link, call, cost, None, usage)
 
     def duplicates(self) -> int:
         """Requests of unknown outcome that were sent again to this engine."""
@@ -230,19 +219,14 @@ class Ledger:
         )
 
     def _end(
-        self,
-        link: sqlite3.Connection,
-        call: int,
-        reserved: float | None,
-        cost: float | None,
-        reason: str | None,
-        usage: Usage | None = None,
+        self, link: sqlite3.Connection, call: int, cost: float | None, reason: str | None, usage: Usage | None = None
     ) -> None:
-        link.execute(
-            "UPDATE calls SET ended = ?, reason = ?, cost = ?, prompt_tokens = ?, completion_tokens = ?,"
-            " cached_tokens = ?, reasoning_tokens = ? WHERE id = ?",
+        """End a call; without a `cost` it has cost what was reserved for it."""
+        reserved, cost = link.execute(
+            "UPDATE calls SET ended = ?, reason = ?, cost = coalesce(?, reserved), prompt_tokens = ?,"
+            " completion_tokens = ?, cached_tokens = ?, reasoning_tokens = ? WHERE id = ? RETURNING reserved, cost",
             [time.time(), reason and without_secrets(reason), cost, *(usage or (None,) * 4), call],
-        )
+        ).fetchone()
         self.reserved = max(0.0, self.reserved - (reserved or 0.0))
         self.spent += cost or 0.0
 
@@ -293,11 +277,6 @@ def _prepare(link: sqlite3.Connection, path: Path) -> None:
     link.execute("PRAGMA synchronous = NORMAL")
     if not version:
         link.executescript(TABLES)
-
-
-def portions(addresses: Sequence[str]) -> Iterable[str]:
-    """Addresses as JSON, a few hundred at a time."""
-    return (canonical(addresses[start : start + AT_ONCE]) for start in range(0, len(addresses), AT_ONCE))
 
 
 @contextmanager

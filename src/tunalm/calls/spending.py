@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tunalm.calls.ledger import VERSION, address, explained, portions
+from tunalm.calls.ledger import AMONG, VERSION, address, explained
 from tunalm.engines.base import COME_AGAIN, Completion, Request
+from tunalm.store import canonical
 
 Ask = Callable[..., list[tuple[Any, ...]]]
 """A query and its values to rows."""
@@ -94,15 +95,10 @@ def answers_in(ledger: Path, identity: str, requests: Sequence[Request]) -> dict
         StoreError: the file cannot be read.
     """
     key_of = {address(identity, request): request.key for request in requests}
-    query = (
-        "SELECT address, completion FROM requests WHERE state = 'ok' AND address IN (SELECT value FROM json_each(?))"
-    )
+    query = f"SELECT address, completion FROM requests WHERE state = 'ok' AND {AMONG}"
     with _reading(ledger) as ask:
-        return {
-            key_of[place]: Completion.model_validate_json(completion)
-            for some in portions([*key_of])
-            for place, completion in ask(query, some)
-        }
+        found = ask(query, canonical([*key_of]))
+    return {key_of[place]: Completion.model_validate_json(completion) for place, completion in found}
 
 
 def retry_may_help(ledger: Path) -> bool:
