@@ -298,25 +298,25 @@ def test_a_kill_around_any_call_costs_nothing(call: str, moment: str, monkeypatc
             )
         ]
         diary = Diary()
-        original = BatchServer._checked
+        original = BatchServer._ask
 
-        def mortal(self: Any, make: Any, what: str) -> Any:
+        def mortal(self: Any, *what: Any, **options: Any) -> Any:
             asked = len(server.books.log)
             if moment == "after":
-                result = original(self, make, what)
+                result = original(self, *what, **options)
                 if any(line.startswith(call) for line in server.books.log[asked:]):
                     raise Killed
                 return result
             server.before = lambda line: (500, b"") if line.startswith(call) else None
             try:
-                return original(self, make, what)
+                return original(self, *what, **options)
             except Exception as error:
                 raise Killed from error
             finally:
                 server.before = lambda line: None
 
         with monkeypatch.context() as patch:
-            patch.setattr(BatchServer, "_checked", mortal)
+            patch.setattr(BatchServer, "_ask", mortal)
             with pytest.raises(Killed):
                 run(engine_for(server), requests(6), diary)
         run(engine_for(server), requests(6), diary)

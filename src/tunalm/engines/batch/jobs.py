@@ -1,19 +1,15 @@
 """The jobs of one run at a batch server: sent, waited for, collected, and remembered at every step.
 
 Nothing is paid for twice. A file's id is remembered before a job is made of it, and the job's id before it is first
-looked at; a job that was made and not remembered is found again by its tag. So a run
-that was killed resumes its jobs, and only requests that no job has carried out are sent again.
+looked at; a job that was made and not remembered is found again by its file. So a run that
+was killed resumes its jobs, and only requests that no job has carried out are sent again.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import IO
-from uuid import uuid4
+from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -40,13 +36,15 @@ pause = time.sleep
 class Job(BaseModel):
     """What is remembered of a job."""
 
-    tag: str
-    made: float
-    """No later than the job, in seconds since the epoch."""
+    file: str
+    """Id of its requests at the server, by which a job that was made and not remembered is found."""
     ids: list[str]
     """Names of the units whose replies have not been taken from it."""
-    file: str
     batch: str | None = None
+    """Its own id."""
+
+
+_KEPT = TypeAdapter(list[Job])
 
 
 class Jobs:
@@ -65,7 +63,7 @@ class Jobs:
     ) -> None:
         self._settings, self._server, self._reader = settings, server, reader
         self._journal, self._dialect = journal, dialect
-        self._jobs = TypeAdapter(list[Job]).validate_json(journal.recall(JOBS) or "[]")
+        self._jobs = _KEPT.validate_json(journal.recall(JOBS) or "[]")
         self._stop: TunaError | None = None
 
     def answers(self, units: Mapping[str, Unit]) -> Iterator[list[Completion]]:
@@ -104,59 +102,44 @@ class Jobs:
         return {name for job in self._jobs for name in job.ids}
 
     def _remember(self) -> None:
-        self._journal.remember(JOBS, json.dumps([job.model_dump() for job in self._jobs]))
+        self._journal.remember(JOBS, _KEPT.dump_json(self._jobs).decode())
 
     def _recover(self) -> None:
         """Find out whether jobs whose id is not known were made; what is not in a job is sent anew."""
         for job in [job for job in self._jobs if job.batch is None]:
-            if made := self._server.find(job.file, job.tag, job.made):
+            if made := self._server.find(job.file):
                 self._adopt(job, made)
             else:
                 self._jobs.remove(job)
 
-    def _submit(self, units: dict[str, Unit]) -> None:
+    def _submit(self, units: Mapping[str, Unit]) -> None:
         """Put units into new jobs, as far as the budget allows."""
-        rest = list(units)
-        with progress("sending batch jobs", len(units)) as advance:
-            while rest and self._stop is None:
-                with tempfile.NamedTemporaryFile(prefix="tunalm-", suffix=".jsonl") as file:
-                    names = self._write(file, rest, units, advance)
-                    if names:
-                        self._start(Path(file.name), {name: units[name] for name in names})
-                rest = rest[len(names) :]
+        rest = dict(units)
+        while rest and self._stop is None:
+            lines: dict[str, bytes] = {}
+            size = 0
+            for name, unit in rest.items():
+                line = request_line(self._dialect, unit)
+                size += len(line)
+                full = len(lines) == self._settings.requests_per_job or size > self._settings.bytes_per_job
+                if lines and full:
+                    break
+                try:
+                    self._journal.sending(unit)
+                except BudgetError as error:
+                    self._stop = error
+                    break
+                lines[name] = line
+            if lines:
+                self._start(b"".join(lines.values()), {name: rest.pop(name) for name in lines})
 
-    def _write(
-        self, file: IO[bytes], names: Sequence[str], units: Mapping[str, Unit], advance: Callable[[int], None]
-    ) -> list[str]:
-        """Write as many requests as one job may hold; returns their names."""
-        written: list[str] = []
-        size = 0
-        for name in names[: self._settings.requests_per_job]:
-            line = request_line(self._dialect, units[name])
-            size += len(line)
-            if written and size > self._settings.bytes_per_job:
-                break
-            try:
-                self._journal.sending(units[name])
-            except BudgetError as error:
-                self._stop = error
-                break
-            file.write(line)
-            written.append(name)
-            advance(1)
-        file.flush()
-        return written
-
-    def _start(self, path: Path, units: Mapping[str, Unit]) -> None:
+    def _start(self, content: bytes, units: Mapping[str, Unit]) -> None:
         """Make a job of a file, remembering every step."""
-        tag = uuid4().hex
         try:
-            made = time.time()
-            file_id = self._server.upload(path, f"tunalm-{tag}.jsonl")
-            job = Job(tag=tag, made=made, ids=list(units), file=file_id)
+            job = Job(file=self._server.upload(content), ids=list(units))
             self._jobs.append(job)
             self._remember()
-            self._adopt(job, self._server.create(file_id, tag))
+            self._adopt(job, self._server.create(job.file))
         except EngineError as error:
             self._stop = error
             for unit in units.values():
@@ -170,14 +153,14 @@ class Jobs:
     def _replies(self, left: Mapping[str, Unit]) -> Iterator[tuple[str, Reply | None]]:
         """Wait for every job that holds a unit that is left; yield what it says about it, None if nothing."""
         jobs = [job for job in self._jobs if job.batch and not left.keys().isdisjoint(job.ids)]
-        done = dict.fromkeys((job.tag for job in jobs), 0)
+        done = dict.fromkeys((job.file for job in jobs), 0)
         wait = min(FIRST_PAUSE, self._settings.poll_seconds)
         with progress("waiting for batch jobs", sum(len(job.ids) for job in jobs)) as advance:
             while jobs:
                 for job in list(jobs):
                     status = self._server.look(str(job.batch))
-                    advance(status.done - done[job.tag])
-                    done[job.tag] = status.done
+                    advance(status.done - done[job.file])
+                    done[job.file] = status.done
                     if status.is_final:
                         jobs.remove(job)
                         yield from self._collect(job, status, left)

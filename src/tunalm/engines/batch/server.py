@@ -5,11 +5,10 @@ Every call but the making of a job can be made twice without harm, and is while 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
+from io import BytesIO
 from typing import IO, Any, TypeVar
 
 import aiohttp
@@ -18,9 +17,10 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from pydantic import BaseModel, Field, ValidationError
 
 from tunalm.engines.endpoint.bodies import PATHS
+from tunalm.engines.endpoint.faults import ReplyError
 from tunalm.engines.endpoint.retries import CallError, ServerError, asked_pause, may_pass, silence_retries
 from tunalm.engines.endpoint.stops import Stops
-from tunalm.engines.endpoint.wire import Answer, UnusableError, Wire, read_body
+from tunalm.engines.endpoint.wire import Answer, Wire, read_body
 from tunalm.errors import EngineError
 from tunalm.recipe import BatchSettings
 
@@ -30,13 +30,9 @@ Made = TypeVar("Made")
 LARGEST_STATUS = 1 << 22
 """Bytes of an answer that says how a job, or a page of jobs, is doing."""
 PAGE = 100
-CLOCKS = 86_400.0
-"""Seconds by which two clocks may differ."""
 GONE = "gone"
 """Status of a job that the server does not know any more."""
 FINAL = frozenset({"completed", "failed", "expired", "cancelled", GONE})
-TAG = "tunalm"
-"""Under which a job's own name stands in its metadata."""
 
 
 class Counts(BaseModel):
@@ -55,9 +51,7 @@ class Status(BaseModel):
     input_file_id: str | None = None
     output_file_id: str | None = None
     error_file_id: str | None = None
-    created_at: float | None = None
     request_counts: Counts | None = None
-    metadata: dict[str, Any] | None = None
     errors: Any = None
 
     @property
@@ -96,6 +90,10 @@ class _Page(BaseModel):
     has_more: bool = False
 
 
+async def _read_status(response: aiohttp.ClientResponse) -> bytes:
+    return await read_body(response, LARGEST_STATUS)
+
+
 class BatchServer:
     """One address. Only inside `connected()` can anything be asked of it."""
 
@@ -104,6 +102,8 @@ class BatchServer:
         self._identity, self._settings, self._stops = identity, settings, stops
         self._wire = Wire(settings.base_url.rstrip("/"), key, settings.timeout)
         self._portal: BlockingPortal | None = None
+        self._unhurried = aiohttp.ClientTimeout(sock_connect=settings.timeout, sock_read=settings.timeout)
+        """A file may take any time as long as it moves."""
 
     @contextmanager
     def connected(self) -> Iterator[None]:
@@ -115,52 +115,67 @@ class BatchServer:
         ):
             yield
 
-    def upload(self, path: Path, name: str) -> str:
+    def upload(self, content: bytes) -> str:
         """Bring up a file of requests; returns the id that the server gives it."""
-        return self._parsed(_File, self._asked("/files", partial(self._post_file, path, name))).id
 
-    def create(self, file_id: str, tag: str) -> Status:
-        """Make a job of a file, but never a second one for the same tag."""
+        def send(attempt: int) -> Answer:
+            form = aiohttp.FormData({"purpose": "batch"})
+            form.add_field("file", BytesIO(content), filename="tunalm.jsonl", content_type="application/jsonl")
+            parts = form()
+            headers = {"Content-Type": parts.headers["Content-Type"]}
+            return self._ask("POST", "/files", data=parts, headers=headers, timeout=self._unhurried)
+
+        return self._parsed(_File, self._patiently(send)).id
+
+    def create(self, file_id: str) -> Status:
+        """Make a job of a file, but never a second one."""
         body = {
             "input_file_id": file_id,
             "endpoint": f"/v1{PATHS[self._settings.protocol]}",
             "completion_window": "24h",
-            "metadata": {TAG: tag},
         }
-        since = time.time()
 
         def make(attempt: int) -> Status:
-            if attempt > 1 and (made := self.find(file_id, tag, since)):
+            if attempt > 1 and (made := self.find(file_id)):
                 return made
-            return self._parsed(Status, self._checked(partial(self._ask, "POST", "/batches", json=body), "/batches"))
+            return self._parsed(Status, self._ask("POST", "/batches", json=body))
 
-        return self._patiently("/batches", make)
+        return self._patiently(make)
 
-    def find(self, file_id: str, tag: str, since: float) -> Status | None:
-        """The job that was made of a file, if there is one no older than `since` (seconds since the epoch)."""
+    def find(self, file_id: str) -> Status | None:
+        """The job that was made of a file, if there is one."""
         after = ""
         while True:
-            call = partial(self._ask, "GET", f"/batches?limit={PAGE}{after}")
-            page = self._parsed(_Page, self._asked("/batches", call))
+            page = self._get(_Page, f"/batches?limit={PAGE}{after}")
             for job in page.data:
-                if job.input_file_id == file_id or (job.metadata or {}).get(TAG) == tag:
+                if job.input_file_id == file_id:
                     return job
-            older = page.data and page.data[-1].created_at is not None and page.data[-1].created_at < since - CLOCKS
-            if not page.has_more or not page.data or older:
+            if not page.has_more or not page.data:
                 return None
             after = f"&after={page.data[-1].id}"
 
     def look(self, job_id: str) -> Status:
         """How a job is doing."""
         try:
-            return self._parsed(Status, self._asked("/batches", partial(self._ask, "GET", f"/batches/{job_id}")))
+            return self._get(Status, f"/batches/{job_id}")
         except GoneError:
             return Status(id=job_id, status=GONE)
 
     def download(self, file_id: str, file: IO[bytes]) -> None:
         """Bring down a file of replies, whole; one that the server has not kept is empty."""
+
+        async def read(response: aiohttp.ClientResponse) -> bytes:
+            if not 200 <= response.status < 300:
+                return await _read_status(response)
+            file.seek(0)
+            file.truncate()
+            async for piece in response.content.iter_any():
+                file.write(piece)
+            return b""
+
+        options = {"headers": {"Accept-Encoding": "identity"}, "timeout": self._unhurried}
         with suppress(GoneError):
-            self._asked("/files", partial(self._get_file, file_id, file))
+            self._patiently(lambda attempt: self._ask("GET", f"/files/{file_id}/content", read, **options))
 
     def ended(self, status: Status) -> EngineError:
         """The error for a job that was ended before it was done."""
@@ -171,57 +186,30 @@ class BatchServer:
             fix="Its replies are kept. Mend the cause, then run the same command again: it sends what is missing.",
         )
 
-    async def _ask(self, method: str, path: str, **options: Any) -> Answer:
-        return await self._wire.exchange(method, path, partial(read_body, limit=LARGEST_STATUS), **options)
+    def _get(self, kind: type[Kind], path: str) -> Kind:
+        return self._parsed(kind, self._patiently(lambda attempt: self._ask("GET", path)))
 
-    async def _post_file(self, path: Path, name: str) -> Answer:
-        with open(path, "rb") as file:
-            form = aiohttp.FormData({"purpose": "batch"})
-            form.add_field("file", file, filename=name, content_type="application/jsonl")
-            parts = form()
-            headers = {"Content-Type": parts.headers["Content-Type"]}
-            return await self._ask("POST", "/files", data=parts, headers=headers, timeout=self._unhurried())
-
-    async def _get_file(self, file_id: str, file: IO[bytes]) -> Answer:
-        async def read(response: aiohttp.ClientResponse) -> bytes:
-            if not 200 <= response.status < 300:
-                return await read_body(response, LARGEST_STATUS)
-            file.seek(0)
-            file.truncate()
-            async for piece in response.content.iter_any():
-                file.write(piece)
-            return b""
-
-        return await self._wire.exchange(
-            "GET",
-            f"/files/{file_id}/content",
-            read,
-            headers={"Accept-Encoding": "identity"},
-            timeout=self._unhurried(),
-        )
-
-    def _unhurried(self) -> aiohttp.ClientTimeout:
-        """A file may take any time as long as it moves."""
-        return aiohttp.ClientTimeout(total=None, sock_connect=self._settings.timeout, sock_read=self._settings.timeout)
-
-    def _asked(self, what: str, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        return self._patiently(what, lambda attempt: self._checked(call, what))
-
-    def _patiently(self, what: str, attempt: Callable[[int], Made]) -> Made:
-        """Make a call, whose number `attempt` is told, again and again while its trouble may pass."""
+    def _patiently(self, call: Callable[[int], Made]) -> Made:
+        """Make a call, which is told the number of the attempt, again and again while its trouble may pass."""
         tries = stamina.retry_context(_may_pass, attempts=None, timeout=self._settings.patience, wait_max=30.0)
         try:
-            for each in tries:
-                with each:
-                    return attempt(each.num)
+            for attempt in tries:
+                with attempt:
+                    return call(attempt.num)
         except CallError as error:
-            found = f"no answer for {what} in {self._settings.patience:g} seconds, its patience ({error.failure})"
-            raise self._error(found) from None
-        except UnusableError as error:
-            raise self._error(f"the answer for {what} cannot be read ({error})") from None
+            patience = f"{self._settings.patience:g} seconds, its patience"
+            raise self._error(f"no answer in {patience} ({error.failure})") from None
+        except ReplyError as error:
+            raise self._error(f"an answer cannot be read ({error})") from None
         raise AssertionError("stamina raises the last error itself")
 
-    def _checked(self, call: Callable[[], Awaitable[Answer]], what: str) -> Answer:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[aiohttp.ClientResponse], Awaitable[bytes]] = _read_status,
+        **options: Any,
+    ) -> Answer:
         """Make one call.
 
         Raises:
@@ -229,17 +217,17 @@ class BatchServer:
             EngineError: in another way.
         """
         assert self._portal is not None, "only inside connected()"
-        answer = self._portal.call(call)
+        answer = self._portal.call(partial(self._wire.exchange, method, path, read, **options))
         if answer.succeeded:
             return answer
         failure = self._stops.failure(answer)
         if answer.status in (404, 405):
-            raise self._error(f"HTTP {answer.status} for {what}: it may be no server for batch jobs", GoneError)
+            raise self._error(f"HTTP {answer.status} for {path}: it may be no server for batch jobs", GoneError)
         if stop := self._stops.reason(answer, 0.0):
             raise stop
         if may_pass(answer.status):
             raise ServerError(failure, asked_pause(answer.headers))
-        raise self._error(f"{failure} for {what}")
+        raise self._error(f"{failure} for {path}")
 
     def _parsed(self, kind: type[Kind], answer: Answer) -> Kind:
         try:

@@ -19,7 +19,7 @@ from anyio.from_thread import start_blocking_portal
 
 from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.endpoint.bodies import Dialect, estimated_tokens, largest_reply
-from tunalm.engines.endpoint.faults import failed
+from tunalm.engines.endpoint.faults import ReplyError, failed
 from tunalm.engines.endpoint.limits import Concurrency
 from tunalm.engines.endpoint.retries import (
     NO_ROOM,
@@ -35,7 +35,7 @@ from tunalm.engines.endpoint.retries import (
     silence_retries,
 )
 from tunalm.engines.endpoint.stops import Stops
-from tunalm.engines.endpoint.wire import Answer, Fleet, UnusableError
+from tunalm.engines.endpoint.wire import Answer, Fleet
 from tunalm.errors import EngineError
 from tunalm.progress import console
 from tunalm.records import Message
@@ -172,7 +172,7 @@ class ServerCalls:
             try:
                 answer = await self._exchange(unit)
                 completions = self._read(unit, answer.status, answer.body)
-            except UnusableError as error:
+            except ReplyError as error:
                 completions = failed(unit, str(error))
             self._journal.answered(unit, completions)
             if used := (completions[0].prompt_tokens or 0) + (completions[0].completion_tokens or 0):
@@ -191,7 +191,7 @@ class ServerCalls:
 
         Raises:
             CallError: it did not come to that; the journal has been told.
-            UnusableError: as `Wire.post`.
+            ReplyError: as `Wire.post`.
         """
         sent_at = asyncio.get_running_loop().time()
         body = self._dialect.body(unit)
@@ -241,7 +241,7 @@ class ServerCalls:
                 path, body = self._dialect.path(PLAIN), self._dialect.body([PLAIN])
                 answer = await self._fleet.post(PLAIN, path, body, largest_reply([PLAIN]))
                 self._works.set_result(answer.succeeded)
-            except (CallError, UnusableError):
+            except (CallError, ReplyError):
                 self._works.set_result(False)
             except BaseException:
                 self._works.cancel()

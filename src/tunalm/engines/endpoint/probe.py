@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,9 @@ import anyio
 from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.endpoint.addresses import checked_host, find_key
 from tunalm.engines.endpoint.engine import EndpointEngine
-from tunalm.engines.endpoint.faults import Fault
+from tunalm.engines.endpoint.faults import Fault, ReplyError
 from tunalm.engines.endpoint.retries import CallError
-from tunalm.engines.endpoint.wire import Answer, UnusableError, Wire, read_body
+from tunalm.engines.endpoint.wire import Answer, Wire, read_body
 from tunalm.errors import EngineError
 from tunalm.recipe import EndpointSettings
 from tunalm.records import Message
@@ -47,17 +47,31 @@ class Finding:
     """None: it could not be found out, or is neither good nor bad."""
 
 
-@dataclass
-class Examination:
-    """All that was found out about a server."""
+LISTED = "model is listed"
+ANSWERS = "answers"
+LOGPROBS = "log-probabilities"
+TEMPERATURE = "their temperature"
+THOUGHTS = "thinks before it answers"
+SEED = "seed"
+SEVERAL = "several responses (n)"
+SCHEMA = "JSON schema"
+GIVEN_TEXT = "a given text's log-probability"
 
-    findings: list[Finding] = field(default_factory=list)
-    requests: int = 0
-    """Sent."""
 
-    def add(self, what: str, found: str, good: bool | None) -> None:
-        """Put down a finding."""
-        self.findings.append(Finding(what, found, good))
+class Examination(Journal):
+    """Asks a server one question after the other, and keeps what it found; `examine` asks them all."""
+
+    def __init__(self, settings: EndpointSettings) -> None:
+        self._settings = settings.model_copy(update={"max_retries": 1, "max_n": 2})
+        self._engine = EndpointEngine(self._settings)
+        self._logprobs = True
+        self.findings: list[Finding] = []
+        self.requests = 0
+        """Sent."""
+
+    def sending(self, unit: Sequence[Request]) -> None:
+        """Count a request."""
+        self.requests += 1
 
     def can(self, what: str) -> bool:
         """Whether it was found good."""
@@ -76,62 +90,15 @@ class Examination:
             ("log-probability of a given text", "yes" if self.can(GIVEN_TEXT) else "no: score with a local model"),
         ]
 
-
-LISTED = "model is listed"
-ANSWERS = "answers"
-LOGPROBS = "log-probabilities"
-TEMPERATURE = "their temperature"
-THOUGHTS = "thinks before it answers"
-SEED = "seed"
-SEVERAL = "several responses (n)"
-SCHEMA = "JSON schema"
-GIVEN_TEXT = "a given text's log-probability"
-
-
-def examine(settings: EndpointSettings) -> Examination:
-    """Ask a server what `tunalm doctor` reports.
-
-    Raises:
-        EngineError: there is no server, or it does not accept the key.
-    """
-    probe = _Probe(settings)
-    probe.listed()
-    reply = probe.answers()
-    if reply.failure is None:
-        probe.seed(reply)
-        probe.temperature(reply)
-        probe.several()
-        probe.schema()
-    probe.given_text()
-    return probe.examination
-
-
-class _Counting(Journal):
-    def __init__(self, examination: Examination) -> None:
-        self._examination = examination
-
-    def sending(self, unit: Sequence[Request]) -> None:
-        self._examination.requests += 1
-
-
-class _Probe:
-    """Puts one question after the other; what was found is in `examination`."""
-
-    def __init__(self, settings: EndpointSettings) -> None:
-        self._settings = settings.model_copy(update={"max_retries": 1, "max_n": 2})
-        self._engine = EndpointEngine(self._settings)
-        self._logprobs = True
-        self.examination = Examination()
-
     def listed(self) -> None:
         """Ask for the list of models."""
         settings = self._settings
         url = settings.addresses[0]
         key = find_key(settings.api_key_env, checked_host(url))
-        self.examination.requests += 1
+        self.requests += 1
         try:
             answer = anyio.run(_get_models, Wire(url.rstrip("/"), key, settings.timeout))
-        except (CallError, UnusableError) as error:
+        except (CallError, ReplyError) as error:
             raise EngineError(
                 self._engine.identity,
                 found=f"no server answers ({error})",
@@ -140,10 +107,10 @@ class _Probe:
         try:
             names = [str(model["id"]) for model in json.loads(answer.body)["data"]]
         except (ValueError, LookupError, TypeError):
-            self.examination.add(LISTED, f"no list of models (HTTP {answer.status})", None)
+            self._add(LISTED, f"no list of models (HTTP {answer.status})", None)
             return
         found = "yes" if settings.model in names else f"no, but: {', '.join(names[:5]) or 'none'}"
-        self.examination.add(LISTED, found, settings.model in names)
+        self._add(LISTED, found, settings.model in names)
 
     def answers(self) -> Completion:
         """Ask for a reply with log-probabilities, and for one without if there are none."""
@@ -152,28 +119,26 @@ class _Probe:
         if reply.failure is not None:
             self._logprobs = False
             without = self._ask(self._request("open"))
-            self.examination.add(ANSWERS, without.failure or "yes", without.failure is None)
-            self.examination.add(LOGPROBS, reply.failure, False)
+            self._add(ANSWERS, without.failure or "yes", without.failure is None)
+            self._add(LOGPROBS, reply.failure, False)
             reply = without
         else:
-            self.examination.add(ANSWERS, "yes", True)
-            self.examination.add(LOGPROBS, f"yes, {_end(reply)}", True)
+            self._add(ANSWERS, "yes", True)
+            self._add(LOGPROBS, f"yes, {_end(reply)}", True)
         if reply.reasoning is not None:
-            self.examination.add(THOUGHTS, "yes: its thoughts are kept beside the answer and cost tokens", None)
+            self._add(THOUGHTS, "yes: its thoughts are kept beside the answer and cost tokens", None)
         return reply
 
     def seed(self, reply: Completion) -> None:
         """Ask the same again."""
         again = self._ask(self._request("open"))
         if again.failure is not None:
-            self.examination.add(SEED, again.failure, None)
+            self._add(SEED, again.failure, None)
         elif again.text != reply.text:
-            self.examination.add(SEED, "no: another reply to the same request", None)
+            self._add(SEED, "no: another reply to the same request", None)
         else:
             same = _sum(again) is None or math.isclose(_sum(again) or 0.0, _sum(reply) or 0.0, abs_tol=SAME)
-            self.examination.add(
-                SEED, "yes" if same else "nearly: the same text, other log-probabilities", same or None
-            )
+            self._add(SEED, "yes" if same else "nearly: the same text, other log-probabilities", same or None)
 
     def temperature(self, reply: Completion) -> None:
         """Find out whether log-probabilities are those of the model or those of the draw.
@@ -186,20 +151,20 @@ class _Probe:
         cold = self._ask(self._request("open", temperature=0.02))
         total = _sum(cold)
         if total is None:
-            self.examination.add(TEMPERATURE, cold.failure or "not found out", None)
+            self._add(TEMPERATURE, cold.failure or "not found out", None)
         elif total < CERTAIN:
-            self.examination.add(TEMPERATURE, "1, whatever the draw's", True)
+            self._add(TEMPERATURE, "1, whatever the draw's", True)
         elif (_sum(reply) or 0.0) < CERTAIN:
-            self.examination.add(TEMPERATURE, "the draw's: sample at temperature 1 for rank by: likelihood", None)
+            self._add(TEMPERATURE, "the draw's: sample at temperature 1 for rank by: likelihood", None)
         else:
-            self.examination.add(TEMPERATURE, "not found out: every reply was certain", None)
+            self._add(TEMPERATURE, "not found out: every reply was certain", None)
 
     def several(self) -> None:
         """Ask for two responses in one call."""
         unit = [self._request("several/0"), self._request("several/1", seed=8)]
         replies = self._unit(unit)
         failure = next((reply.failure for reply in replies if reply.failure), None)
-        self.examination.add(SEVERAL, failure or "yes", failure is None)
+        self._add(SEVERAL, failure or "yes", failure is None)
 
     def schema(self) -> None:
         """Ask for an object with a number, without saying so in words."""
@@ -207,23 +172,22 @@ class _Probe:
         request = Request(key="schema", messages=messages, temperature=0.0, max_new_tokens=48, json_schema=NUMBER)
         reply = self._ask(request)
         if reply.failure is not None:
-            self.examination.add(SCHEMA, reply.failure, False)
+            self._add(SCHEMA, reply.failure, False)
             return
         keeps = _is_number(reply.text)
-        self.examination.add(SCHEMA, "yes" if keeps else "no: it was accepted and not kept to", keeps)
+        self._add(SCHEMA, "yes" if keeps else "no: it was accepted and not kept to", keeps)
 
     def given_text(self) -> None:
         """Ask for the log-probability of a text."""
         prompt, text = GIVEN
         engine = EndpointEngine(self._settings.model_copy(update={"protocol": "completions"}))
         request = Request.to_score([Message(role="user", content=prompt)], text, ended=True)
-        self.examination.requests += 1
         try:
-            scored = engine.probe(request.model_copy(update={"raw": True}))
+            ((scored,),) = engine.generate([[request.model_copy(update={"raw": True})]], self)
         except EngineError as error:
-            self.examination.add(GIVEN_TEXT, error.found, False)
+            self._add(GIVEN_TEXT, error.found, False)
             return
-        self.examination.add(GIVEN_TEXT, scored.failure or "yes, with protocol: completions", scored.failure is None)
+        self._add(GIVEN_TEXT, scored.failure or "yes, with protocol: completions", scored.failure is None)
 
     def _request(self, key: str, *, seed: int = 7, temperature: float = 1.0) -> Request:
         messages = [Message(role="user", content=OPEN_QUESTION)]
@@ -236,11 +200,32 @@ class _Probe:
 
     def _unit(self, unit: list[Request]) -> list[Completion]:
         try:
-            return next(self._engine.generate([unit], _Counting(self.examination)))
+            return next(self._engine.generate([unit], self))
         except EngineError as error:
             if not unit[0].logprobs or "log-probabilities" not in error.found:
                 raise
             return [Completion(key=request.key, failure=str(Fault.MISSING_LOGPROBS)) for request in unit]
+
+    def _add(self, what: str, found: str, good: bool | None) -> None:
+        self.findings.append(Finding(what, found, good))
+
+
+def examine(settings: EndpointSettings) -> Examination:
+    """Ask a server what `tunalm doctor` reports.
+
+    Raises:
+        EngineError: there is no server, or it does not accept the key.
+    """
+    found = Examination(settings)
+    found.listed()
+    reply = found.answers()
+    if reply.failure is None:
+        found.seed(reply)
+        found.temperature(reply)
+        found.several()
+        found.schema()
+    found.given_text()
+    return found
 
 
 async def _get_models(wire: Wire) -> Answer:

@@ -10,7 +10,6 @@ reply is left alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -68,35 +67,6 @@ class _Error(BaseModel):
     detail: Any = None
 
 
-@dataclass(frozen=True)
-class _Usage:
-    """Tokens that a call used, each None if the server does not tell."""
-
-    prompt: int | None
-    completion: int | None
-    cached: int | None
-    reasoning: int | None
-
-    @classmethod
-    def of(cls, told: Any) -> _Usage:
-        told = told if isinstance(told, dict) else {}
-        return cls(
-            _count(told.get("prompt_tokens")),
-            _count(told.get("completion_tokens")),
-            _count(_inside(told, "prompt_tokens_details", "cached_tokens") or told.get("prompt_cache_hit_tokens")),
-            _count(_inside(told, "completion_tokens_details", "reasoning_tokens") or told.get("reasoning_tokens")),
-        )
-
-    def spent(self) -> dict[str, int | None]:
-        """As fields of a completion."""
-        return {
-            "prompt_tokens": self.prompt,
-            "completion_tokens": self.completion,
-            "cached_tokens": self.cached,
-            "reasoning_tokens": self.reasoning,
-        }
-
-
 class ReplyReader:
     """Turns the bodies of a server's replies into completions.
 
@@ -120,9 +90,9 @@ class ReplyReader:
             reply = self._parsed(body)
         except ReplyError as error:
             return failed(unit, str(error))
-        usage = _Usage.of(reply.usage)
-        complete = usage.completion is not None and usage.completion < unit[0].max_new_tokens
-        alone = usage.completion if len(unit) == 1 else None
+        used = _tokens_used(reply.usage)
+        written = used["completion_tokens"]
+        complete = written is not None and written < unit[0].max_new_tokens
         result = []
         for position, (request, choice) in enumerate(zip(unit, self._by_index(reply.choices, len(unit)), strict=True)):
             try:
@@ -131,10 +101,10 @@ class ReplyReader:
                 completion = Completion(key=request.key, failure=str(error))
             changes: dict[str, Any] = {"model": reply.model or self._settings.model}
             if not position:
-                changes |= usage.spent()
-            if completion.failure is None and completion.num_tokens is None and alone is not None:
-                hidden = usage.reasoning or (None if completion.reasoning else 0)
-                changes["num_tokens"] = None if hidden is None else max(alone - hidden, 0)
+                changes |= used
+            if completion.failure is None and completion.num_tokens is None and written is not None and len(unit) == 1:
+                hidden = used["reasoning_tokens"] or (None if completion.reasoning else 0)
+                changes["num_tokens"] = None if hidden is None else max(written - hidden, 0)
             result.append(completion.model_copy(update=changes))
         return result
 
@@ -158,7 +128,7 @@ class ReplyReader:
             model=reply.model or self._settings.model,
             num_tokens=len(values),
             token_logprobs=values,
-            **_Usage.of(reply.usage).spent(),
+            **_tokens_used(reply.usage),
         )
 
     def explanation(self, body: bytes) -> str:
@@ -297,6 +267,19 @@ def _thoughts_in(part: dict[str, Any]) -> str:
     told = next((part[name] for name in (*_THOUGHTS, "text") if part.get(name)), "")
     inner = told if isinstance(told, list) else [{"text": told}]
     return "".join(str(piece.get("text") or "") for piece in inner if isinstance(piece, dict))
+
+
+def _tokens_used(told: Any) -> dict[str, int | None]:
+    """Tokens that a call used, as fields of a completion, each None if the server does not tell."""
+    told = told if isinstance(told, dict) else {}
+    cached = _inside(told, "prompt_tokens_details", "cached_tokens") or told.get("prompt_cache_hit_tokens")
+    reasoning = _inside(told, "completion_tokens_details", "reasoning_tokens") or told.get("reasoning_tokens")
+    return {
+        "prompt_tokens": _count(told.get("prompt_tokens")),
+        "completion_tokens": _count(told.get("completion_tokens")),
+        "cached_tokens": _count(cached),
+        "reasoning_tokens": _count(reasoning),
+    }
 
 
 def _inside(told: dict[str, Any], name: str, count: str) -> Any:

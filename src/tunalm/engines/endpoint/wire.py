@@ -23,7 +23,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from tunalm.engines.base import Request
-from tunalm.engines.endpoint.faults import Fault
+from tunalm.engines.endpoint.faults import Fault, ReplyError
 from tunalm.engines.endpoint.retries import LostError, NotSentError
 from tunalm.recipe.places import is_loopback
 from tunalm.redaction import without_secret_bytes
@@ -54,13 +54,6 @@ class Answer:
     def succeeded(self) -> bool:
         """Whether the status is one of success."""
         return 200 <= self.status < 300
-
-
-class UnusableError(Exception):
-    """An answer whose body is too large, or cannot be unpacked."""
-
-    def __init__(self, fault: Fault, why: str) -> None:
-        super().__init__(f"{fault}: {why}")
 
 
 class Wire:
@@ -111,7 +104,7 @@ class Wire:
         Raises:
             NotSentError: there was no connection.
             LostError: no whole answer came back in time.
-            UnusableError: its body is larger than `limit` bytes when unpacked, or cannot be unpacked.
+            ReplyError: its body is larger than `limit` bytes when unpacked, or cannot be unpacked.
         """
         return await self.exchange("POST", path, partial(read_body, limit=limit), data=body)
 
@@ -189,17 +182,17 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
     body = bytearray()
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "deflate"):
-        raise UnusableError(Fault.BAD_ENCODING, "packed in a way that was not asked for")
+        raise ReplyError(Fault.BAD_ENCODING, "packed in a way that was not asked for")
     packed = zlib.decompressobj(_ZLIB_OR_GZIP) if encoding in ("gzip", "deflate") else None
     async for piece in response.content.iter_any():
         try:
             body += packed.decompress(piece, limit + 1 - len(body)) if packed else piece
         except zlib.error:
-            raise UnusableError(Fault.BAD_ENCODING, "it cannot be unpacked") from None
+            raise ReplyError(Fault.BAD_ENCODING, "it cannot be unpacked") from None
         if len(body) > limit:
-            raise UnusableError(Fault.TOO_LARGE, f"more than {limit} bytes")
+            raise ReplyError(Fault.TOO_LARGE, f"more than {limit} bytes")
     if packed and body and not packed.eof:
-        raise UnusableError(Fault.BAD_ENCODING, "the packed reply has no end")
+        raise ReplyError(Fault.BAD_ENCODING, "the packed reply has no end")
     return without_secret_bytes(bytes(body))
 
 
