@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from tests.integration.forks import Forks, forks
 from tests.integration.servers.witness import Call, read_log
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,9 +38,8 @@ def witness(log: Path, seconds: float) -> Iterator[str]:
             server.kill()
 
 
-STARTER = """
-# Runs the command once per line of standard input (a folder, the largest size of a file, a file for what is printed),
-# in a forked process that may be killed, so that not every one has to import everything.
+RUN = """
+# A line is a folder, the largest size of a file, and a file for what is printed.
 import os, resource, sys
 import aiohttp, tunalm.engines.endpoint.engine, tunalm.pipeline.planning
 import tunalm.reporting.report, tunalm.sampling.sampler
@@ -47,27 +47,16 @@ from tunalm.cli.app import main
 from tunalm.measures.rouge import rouge_l
 
 rouge_l("warm up the stemmer", "once and not in every child")
-for line in sys.stdin:
-    folder, largest, printed = line.rstrip("\\n").split("\\t")
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            handle = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(handle, 1)
-            os.dup2(handle, 2)
-            if int(largest):
-                resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
-            sys.argv = ["tunalm", "--quiet", "run", sys.argv[1], "--run-dir", folder]
-            main()
-        except SystemExit as error:
-            status = error.code or 0
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
+
+def work(line):
+    folder, largest, printed = line.split("\\t")
+    handle = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    if int(largest):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest), int(largest)))
+    sys.argv = ["tunalm", "--quiet", "run", sys.argv[1], "--run-dir", folder]
+    main()
 """
 
 
@@ -82,13 +71,12 @@ class Runs:
     bytes_per_call = 150
     """Of the server's log."""
 
-    def __init__(self, recipe: Path, log: Path, starter: subprocess.Popen[str]) -> None:
-        self._recipe, self._log, self._starter = recipe, log, starter
+    def __init__(self, recipe: Path, log: Path, runs: Forks) -> None:
+        self._recipe, self._log, self._runs = recipe, log, runs
 
     def run(self, folder: Path, largest: int = 0) -> tuple[int, str]:
         """Run to the end, with files of at most so many bytes (0: of any size); returns exit code and output."""
-        self._start(folder, largest)
-        status = self._number()
+        status = self._runs.run(self._line(folder, largest))
         assert os.WIFEXITED(status), status
         return os.WEXITSTATUS(status), self._printed()
 
@@ -100,25 +88,18 @@ class Runs:
     def kill(self, folder: Path, calls: int, later: float) -> None:
         """Kill a run so many seconds after it made so many calls."""
         size = self.size()
-        child = self._start(folder, 0)
+        child = self._runs.start(self._line(folder, 0))
         deadline = time.monotonic() + 300
         while self.size() < size + calls * self.bytes_per_call:
             assert time.monotonic() < deadline, self._printed()
             time.sleep(0.001)
         time.sleep(later)
         os.kill(child, signal.SIGKILL)
-        status = self._number()
+        status = self._runs.status()
         assert os.WIFSIGNALED(status), f"it had ended: {self._printed()}"
 
-    def _start(self, folder: Path, largest: int) -> int:
-        assert self._starter.stdin is not None
-        self._starter.stdin.write(f"{folder}\t{largest}\t{self._output}\n")
-        self._starter.stdin.flush()
-        return self._number()
-
-    def _number(self) -> int:
-        assert self._starter.stdout is not None
-        return int(self._starter.stdout.readline())
+    def _line(self, folder: Path, largest: int) -> str:
+        return f"{folder}\t{largest}\t{self._output}"
 
     @property
     def _output(self) -> Path:
@@ -193,10 +174,8 @@ def _running(
     recipe = folder / "recipe.yaml"
     stages = {"own": {**stage, "engine": engine}}
     recipe.write_text(yaml.safe_dump({"name": "kill", "stages": stages}), encoding="utf-8")
-    command = [sys.executable, "-c", STARTER, str(recipe)]
-    pipe, environment = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as starter:
-        yield runs(recipe, log, starter)
+    with forks(RUN, recipe) as started:
+        yield runs(recipe, log, started)
 
 
 @dataclass(frozen=True)

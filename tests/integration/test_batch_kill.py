@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from tests.integration.forks import Forks, forks
 from tests.integration.servers.batches import BatchService, Fate, answer, batch_service, expired
 
 REQUESTS = 5
 
-RUNNER = '''
-"""Ask for everything once per line of standard input, in a forked process that may be killed."""
-import os, sys, traceback
+ASK = """
+import sys
 from pathlib import Path
 from tunalm.engines.batch.engine import BatchEngine
 from tunalm.calls.asking import complete
@@ -27,49 +25,14 @@ from tunalm.records import Message
 from tunalm.recipe import BatchSettings
 
 asked = [Request(key=str(n), messages=[Message(role="user", content=f"Say {n}.")]) for n in range(int(sys.argv[1]))]
-for line in sys.stdin:
+
+def work(line):
     url, ledger = line.split()
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            settings = BatchSettings(base_url=url, model="m", poll_seconds=0.01, requests_per_job=3, max_duplicates=0)
-            answers = complete(BatchEngine(settings), asked, Path(ledger), "asking")
-            texts = {key: answer.text for key, answer in answers.items()}
-            status = 0 if texts == {str(n): f"Say {n}. 0" for n in range(len(asked))} else 3
-        except BaseException:
-            traceback.print_exc()
-        os._exit(status)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
-'''
-
-
-class Runner:
-    """Starts runs, one after the other."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.child = 0
-
-    def run(self, url: str, ledger: Path) -> int:
-        """Run to the end, whatever that is; returns the status."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{url} {ledger}\n")
-        self._process.stdin.flush()
-        self.child = self._line()
-        return self._line()
-
-    def _line(self) -> int:
-        assert self._process.stdout is not None
-        return int(self._process.stdout.readline())
-
-
-@contextmanager
-def runner() -> Iterator[Runner]:
-    command = [sys.executable, "-c", RUNNER, str(REQUESTS)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Runner(process)
+    settings = BatchSettings(base_url=url, model="m", poll_seconds=0.01, requests_per_job=3, max_duplicates=0)
+    answers = complete(BatchEngine(settings), asked, Path(ledger), "asking")
+    texts = {key: answer.text for key, answer in answers.items()}
+    return 0 if texts == {str(n): f"Say {n}. 0" for n in range(len(asked))} else 3
+"""
 
 
 @contextmanager
@@ -86,7 +49,7 @@ def service() -> Iterator[BatchService]:
         yield server
 
 
-def kill_at(server: BatchService, runs: Runner, number: int, moment: Literal["before", "after"]) -> None:
+def kill_at(server: BatchService, runs: Forks, number: int, moment: Literal["before", "after"]) -> None:
     """End the process at the given call: the server has not seen it yet, or has done what it says."""
 
     def kill(call: str) -> None:
@@ -97,9 +60,9 @@ def kill_at(server: BatchService, runs: Runner, number: int, moment: Literal["be
 
 
 def test_every_request_is_carried_out_once_whenever_the_run_is_killed(tmp_path: Path) -> None:
-    with runner() as runs:
+    with forks(ASK, REQUESTS) as runs:
         with service() as server:
-            assert runs.run(server.url, tmp_path / "whole.sqlite") == 0
+            assert runs.run(f"{server.url} {tmp_path / 'whole.sqlite'}") == 0
             calls = len(server.books.log)
         assert calls >= 15
         for number in range(1, calls + 1):
@@ -107,9 +70,9 @@ def test_every_request_is_carried_out_once_whenever_the_run_is_killed(tmp_path: 
                 ledger = tmp_path / f"{number}-{moment}.sqlite"
                 with service() as server:
                     kill_at(server, runs, number, moment)
-                    status = runs.run(server.url, ledger)
+                    status = runs.run(f"{server.url} {ledger}")
                     assert status == signal.SIGKILL, f"call {number} of {calls}: {status}"
-                    assert runs.run(server.url, ledger) == 0
+                    assert runs.run(f"{server.url} {ledger}") == 0
                     done = server.books.carried_out
                     assert set(done.values()) == {1}, f"killed {moment} call {number} of {calls}"
                     assert len(done) == REQUESTS

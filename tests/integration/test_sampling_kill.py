@@ -7,12 +7,11 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
+
+from tests.integration.forks import Forks, forks
 
 KILLS = 20
 UNIT = 2
@@ -21,9 +20,8 @@ MOST_ANSWERS = 15
 """Of one life; twenty of them do not suffice for all."""
 SECONDS_PER_ANSWER = 0.002
 
-SERVER = '''
-"""Run the stage once per line of standard input, in a forked process that may be killed."""
-import os, sys, time, traceback
+RUN = '''
+import sys, time
 from pathlib import Path
 from tunalm.pipeline import running as pipeline
 from tunalm.engines.scripted import ScriptedEngine
@@ -49,43 +47,33 @@ pipeline._publish = lambda run, recipe, states: None
 context.open_engine = lambda settings, **_: ScriptedEngine.from_function(answer, batch_size=unit)
 own = {"kind": "sample", "engine": {"kind": "scripted"}, "data": data, "max_rouge_l": 0.3}
 recipe = build_recipe({"name": "kill", "stages": {"own": own}})
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            pipeline.run_recipe(recipe, Path(line.strip()))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        os._exit(status)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
+
+def work(line):
+    pipeline.run_recipe(recipe, Path(line))
 '''
 
 
-class Server:
+class Stage:
     """Starts runs of the stage, one after the other."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
-        self.process = process
+    def __init__(self, runs: Forks, log: Path) -> None:
+        self.runs = runs
         self.log = log
 
     def run(self, folder: Path) -> None:
         """Run the stage to its end."""
-        self._start(folder)
-        assert self._status() == 0
+        assert self.runs.run(str(folder)) == 0
 
     def run_and_kill(self, folder: Path, answers: int, later: float) -> None:
         """Run the stage and kill it so many seconds after it asked for so many answers."""
-        child = self._start(folder)
+        child = self.runs.start(str(folder))
         deadline = time.monotonic() + 30
         while answers and len(self._noted()) < answers:
             assert time.monotonic() < deadline
             time.sleep(0.0005)
         time.sleep(later)
         os.kill(child, signal.SIGKILL)
-        assert self._status() == signal.SIGKILL
+        assert self.runs.status() == signal.SIGKILL
 
     def asked(self) -> list[str]:
         """Keys that the engine was asked since this was last called."""
@@ -95,23 +83,6 @@ class Server:
 
     def _noted(self) -> list[str]:
         return self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
-
-    def _start(self, folder: Path) -> int:
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{folder}\n")
-        self.process.stdin.flush()
-        return self._status()
-
-    def _status(self) -> int:
-        assert self.process.stdout is not None
-        return int(self.process.stdout.readline())
-
-
-@contextmanager
-def server(data: Path, log: Path) -> Iterator[Server]:
-    command = [sys.executable, "-c", SERVER, str(data), str(log), str(SECONDS_PER_ANSWER), str(UNIT)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Server(process, log)
 
 
 def answers(ledger: Path) -> dict[str, str]:
@@ -136,7 +107,9 @@ def test_no_finished_response_is_lost_or_asked_for_again(tmp_path: Path) -> None
     whole, killed, made = tmp_path / "whole", tmp_path / "killed", "own/responses.jsonl"
     kept: dict[str, str] = {}
     in_flight = 0
-    with server(data, tmp_path / "asked.txt") as stage:
+    log = tmp_path / "asked.txt"
+    with forks(RUN, data, log, SECONDS_PER_ANSWER, UNIT) as runs:
+        stage = Stage(runs, log)
         for _ in range(KILLS):
             stage.run_and_kill(killed, moments.randint(0, MOST_ANSWERS), later=moments.uniform(0, 0.02))
             asked, now = set(stage.asked()), answers(killed / "ledger.sqlite")
