@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
@@ -10,10 +9,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.integration.servers.faults import FAULTS, FaultServer, fault_server
+from tests.integration.servers.faults import OUTCOMES, FaultServer, fault_server
 from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.endpoint.engine import EndpointEngine
-from tunalm.errors import EngineError
 from tunalm.recipe import EndpointSettings
 from tunalm.records import UNKNOWN as PREFIX
 from tunalm.records import Message
@@ -22,102 +20,14 @@ TIMEOUT = 0.5
 LONGEST = TIMEOUT + 2.0
 LARGEST = 500
 """MB of memory that a process may have used."""
-OK = ["Green."]
-
-OUTCOMES: dict[str, list[str]] = {
-    "truncated-json": ["truncated"],
-    "not-utf8": ["not-utf8"],
-    "byte-order-mark": OK,
-    "html": ["html"],
-    "plain-text": ["bad-json"],
-    "empty-body": ["empty-body"],
-    "no-content": ["empty-body"],
-    "json-array": ["wrong-schema"],
-    "json-string": ["wrong-schema"],
-    "error-with-200": ["error-reply"],
-    "one-choice": ["Green.", "missing-choices"],
-    "three-choices": ["Green.", "Blue."],
-    "same-index": ["duplicate-index", "missing-choices"],
-    "one-choice-broken": ["Green.", "wrong-schema"],
-    "no-choices": ["missing-choices"],
-    "null-choices": ["wrong-schema"],
-    "null-content": ["null-content"],
-    "text-parts": OK,
-    "image-part": ["wrong-schema"],
-    "number-content": ["wrong-schema"],
-    "blank-text": ["empty-text"],
-    "aborted": ["unknown-end"],
-    "no-finish-reason": OK,
-    "no-finish-reason-nor-usage": ["unknown-end"],
-    "end-in-capitals": OK,
-    "nan-logprob": ["nan-logprob"],
-    "positive-logprob": ["nan-logprob"],
-    "infinite-logprob": ["nan-logprob"],
-    "null-logprob": ["nan-logprob"],
-    "placeholder-logprob": ["nan-logprob"],
-    "other-logprobs": ["wrong-logprobs"],
-    "tokenless-logprobs": ["wrong-logprobs"],
-    "thought-logprobs": ["wrong-logprobs"],
-    "thoughts": OK,
-    "unopened-thoughts": OK,
-    "thoughts-apart": OK,
-    "thought-parts": OK,
-    "cut-thoughts": ["cut-thoughts"],
-    "cut-thoughts-apart": ["cut-thoughts"],
-    "thoughts-alone": ["empty-text"],
-    "too-few-logprobs": ["wrong-logprobs"],
-    "too-many-logprobs": ["wrong-logprobs"],
-    "no-usage": OK,
-    "negative-usage": OK,
-    "tool-call": ["tool-call"],
-    "refusal": ["refusal"],
-    "content-filter": ["content-filter"],
-    "lone-surrogate": ["bad-json"],
-    "deep-nesting": ["bad-json"],
-    "corrupt-gzip": ["bad-encoding"],
-    "cut-gzip": ["bad-encoding"],
-    "packed-unasked": ["bad-encoding"],
-    "packed-twice": ["bad-encoding"],
-    "good-gzip": OK,
-    "bad-request": ["http-400"],
-    "request-too-large": ["http-413"],
-    "gzip-bomb": ["too-large"],
-    "endless-chunks": ["too-large"],
-    "huge-body": ["too-large"],
-    "good": OK,
-}
-"""What the requests of a unit come to: the text, or the kind of failure."""
-
-REFUSED = {"server-error": ["http-500"]}
+REFUSED = {"server-error"}
 """Those that the server has surely not carried out."""
-
 LOST = {
-    "gateway-timeout": ["http-504"],
-    "no-reply": ["reset"],
-    "silence": ["timeout"],
-    "slow-head": ["timeout"],
-    "drip": ["too-slow"],
-    "cut-off": ["truncated"],
-    "reset-in-body": ["truncated", "reset"],
-    "length-too-small": ["not-http", "truncated"],
-    "length-too-large": ["truncated"],
-    "length-is-no-number": ["not-http"],
-    "chunks-without-end": ["too-slow"],
-    "chunks-cut-off": ["truncated"],
-    "huge-header": ["not-http"],
-    "endless-headers": ["not-http"],
-    "not-http": ["not-http"],
+    *("gateway-timeout", "no-reply", "silence", "slow-head", "drip", "cut-off", "reset-in-body", "chunks-without-end"),
+    *("length-too-small", "length-too-large", "length-is-no-number", "chunks-cut-off", "not-http"),
+    *("huge-header", "endless-headers"),
 }
-"""Those that it may have carried out: any of the kinds, where it depends on what arrives first."""
-
-FINAL = {
-    "unauthorized": "HTTP 401 .*no such key.* api_key_env",
-    "payment-required": "HTTP 402 .*credit",
-    "forbidden": "HTTP 403 .* api_key_env",
-    "no-such-model": "HTTP 404 .*the model 'tiny'",
-    "redirect": "HTTP 307 .*redirects",
-}
-"""Those that end the run."""
+"""Those that it may have carried out."""
 
 
 class Witness(Journal):
@@ -168,37 +78,24 @@ def kind(completion: Completion) -> str:
     return completion.failure.removeprefix(PREFIX).partition(": ")[0]
 
 
-def test_every_fault_is_tried() -> None:
-    assert OUTCOMES.keys() | REFUSED.keys() | LOST.keys() | FINAL.keys() == FAULTS.keys()
-    failing = [name for name, outcome in OUTCOMES.items() if outcome != OK]
-    assert len(failing) + len(REFUSED) + len(LOST) + len(FINAL) >= 60
-
-
-@pytest.mark.parametrize("fault", sorted(OUTCOMES))
+@pytest.mark.parametrize("fault", sorted(OUTCOMES.keys() - REFUSED - LOST))
 def test_a_faulty_reply_ends_in_a_named_kind(server: FaultServer, fault: str) -> None:
-    completions, told, seconds = ask(server, fault, len(OUTCOMES[fault]) if fault != "three-choices" else 2)
+    completions, told, seconds = ask(server, fault, len(OUTCOMES[fault]))
     assert [kind(completion) for completion in completions] == OUTCOMES[fault]
     assert not any(completion.unknown for completion in completions)
     assert told == ["sending", "answered"]
     assert seconds < LONGEST
 
 
-@pytest.mark.parametrize("fault", sorted({**REFUSED, **LOST}))
+@pytest.mark.parametrize("fault", sorted(REFUSED | LOST))
 def test_a_call_without_a_whole_reply_ends_in_a_named_kind(server: FaultServer, fault: str) -> None:
     completions, told, seconds = ask(server, fault, siblings=2)
     kinds = {kind(completion) for completion in completions}
     assert len(kinds) == 1
-    assert kinds <= set({**REFUSED, **LOST}[fault])
+    assert kinds <= set(OUTCOMES[fault])
     assert {completion.unknown for completion in completions} == {fault in LOST}
     assert told == ["sending", "lost" if fault in LOST else "refused"]
     assert seconds < LONGEST
-
-
-@pytest.mark.parametrize("fault", sorted(FINAL))
-def test_what_no_other_request_can_survive_ends_the_run(server: FaultServer, fault: str) -> None:
-    with pytest.raises(EngineError) as caught:
-        ask(server, fault)
-    assert re.search(FINAL[fault], str(caught.value))
 
 
 CLIENT = """

@@ -19,13 +19,20 @@ from itertools import pairwise
 from typing import Any
 
 Answer = Callable[[socket.socket, dict[str, Any], "FaultServer"], None]
+OK = ["Green."]
 FAULTS: dict[str, Answer] = {}
+OUTCOMES: dict[str, list[str]] = {}
+"""What the requests of a unit come to: their texts, or their kinds of failure (of a lost call, one of these kinds)."""
 MEBIBYTE = 1 << 20
 
 
-def fault(answer: Answer) -> Answer:
-    FAULTS[answer.__name__.replace("_", "-")] = answer
-    return answer
+def fault(*kinds: str) -> Callable[[Answer], Answer]:
+    def named(answer: Answer) -> Answer:
+        name = answer.__name__.replace("_", "-")
+        FAULTS[name], OUTCOMES[name] = answer, [*kinds]
+        return answer
+
+    return named
 
 
 def choice(index: int = 0, text: Any = "Green.", **changes: Any) -> dict[str, Any]:
@@ -62,154 +69,162 @@ def send(connection: socket.socket, body: object, status: int = 200, **headers: 
     connection.sendall(head(status, **kind) + data)
 
 
-def always(name: str, body: object, status: int = 200, **headers: object) -> None:
+def always(name: str, outcome: list[str], body: object, status: int = 200, **headers: object) -> None:
+    OUTCOMES[name] = outcome
     FAULTS[name] = lambda connection, request, server: send(connection, body, status, **headers)
 
 
-always("truncated-json", b'{"choices": [{"mess')
-always("not-utf8", json.dumps(reply(choice(text="Gr\u00fcn.")), ensure_ascii=False).encode("latin-1"))
-always("byte-order-mark", b"\xef\xbb\xbf" + json.dumps(reply()).encode())
-always("html", b"<!doctype html><html>Welcome to the portal</html>", Content_Type="text/html")
-always("plain-text", b"upstream said hello")
-always("empty-body", b"")
-always("no-content", b"", 204)
-always("json-array", [reply()])
-always("json-string", "Green.")
-always("error-with-200", {"error": {"message": "out of\x1b[31m memory"}})
-always("one-choice", reply())
-always("three-choices", reply(choice(0), choice(1, "Blue."), choice(2, "Red.")))
-always("same-index", reply(choice(0), choice(0, "Blue.")))
-always("one-choice-broken", reply(choice(0), choice(1, {"deep": 1})))
-always("no-choices", reply(choices=[]))
-always("null-choices", reply(choices=None))
-always("null-content", reply(choice(text=None)))
-always("text-parts", reply(choice(text=[{"type": "text", "text": "Gre"}, {"type": "text", "text": "en."}])))
-always("image-part", reply(choice(text=[{"type": "image_url", "image_url": {"url": "x"}}])))
-always("number-content", reply(choice(text=7)))
-always("blank-text", reply(choice(text=" \n")))
-always("aborted", reply(choice(finish_reason="abort")))
-always("no-finish-reason", reply(choice(finish_reason=None)))
-always("no-finish-reason-nor-usage", reply(choice(finish_reason=None), usage=None))
-always("end-in-capitals", reply(choice(finish_reason="STOP")))
-always("nan-logprob", reply(choice(logprobs=logprobs(-1.0, float("nan"), -1.0))))
-always("positive-logprob", reply(choice(logprobs=logprobs(-1.0, 1.0, -1.0))))
-always("infinite-logprob", reply(choice(logprobs=logprobs(-1.0, float("-inf"), -1.0))))
-always("null-logprob", reply(choice(logprobs=logprobs(-1.0, None, -1.0))))
-always("placeholder-logprob", reply(choice(logprobs=logprobs(-1.0, -9999.0, -1.0))))
-always("too-few-logprobs", reply(choice(logprobs=logprobs(-1.0, text="Gree"))))
-always("too-many-logprobs", reply(choice(logprobs=logprobs(-1.0, -1.0, -1.0, text="Green. It is."))))
-always("other-logprobs", reply(choice(logprobs=logprobs(-1.0, -1.0, text="Blue!!"))))
-always("tokenless-logprobs", reply(choice(logprobs={"content": [{"logprob": -1.0}] * 3})))
-always("thought-logprobs", reply(thinking("Hm.", logprobs=logprobs(-1.0, -1.0, text="Hm.Green."))))
-always("thoughts", reply(choice(text="<think>\nA colour.\n</think>\n\nGreen.")))
-always("unopened-thoughts", reply(choice(text="A colour.\n</think>\n\nGreen.")))
-always("thoughts-apart", reply(thinking("A colour.")))
+always("truncated-json", ["truncated"], b'{"choices": [{"mess')
+always("not-utf8", ["not-utf8"], json.dumps(reply(choice(text="Gr\u00fcn.")), ensure_ascii=False).encode("latin-1"))
+always("byte-order-mark", OK, b"\xef\xbb\xbf" + json.dumps(reply()).encode())
+always("html", ["html"], b"<!doctype html><html>Welcome to the portal</html>", Content_Type="text/html")
+always("plain-text", ["bad-json"], b"upstream said hello")
+always("empty-body", ["empty-body"], b"")
+always("no-content", ["empty-body"], b"", 204)
+always("json-array", ["wrong-schema"], [reply()])
+always("json-string", ["wrong-schema"], "Green.")
+always("error-with-200", ["error-reply"], {"error": {"message": "out of\x1b[31m memory"}})
+always("one-choice", ["Green.", "missing-choices"], reply())
+always("three-choices", ["Green.", "Blue."], reply(choice(0), choice(1, "Blue."), choice(2, "Red.")))
+always("same-index", ["duplicate-index", "missing-choices"], reply(choice(0), choice(0, "Blue.")))
+always("one-choice-broken", ["Green.", "wrong-schema"], reply(choice(0), choice(1, {"deep": 1})))
+always("no-choices", ["missing-choices"], reply(choices=[]))
+always("null-choices", ["wrong-schema"], reply(choices=None))
+always("null-content", ["null-content"], reply(choice(text=None)))
+always("text-parts", OK, reply(choice(text=[{"type": "text", "text": "Gre"}, {"type": "text", "text": "en."}])))
+always("image-part", ["wrong-schema"], reply(choice(text=[{"type": "image_url", "image_url": {"url": "x"}}])))
+always("number-content", ["wrong-schema"], reply(choice(text=7)))
+always("blank-text", ["empty-text"], reply(choice(text=" \n")))
+always("aborted", ["unknown-end"], reply(choice(finish_reason="abort")))
+always("no-finish-reason", OK, reply(choice(finish_reason=None)))
+always("no-finish-reason-nor-usage", ["unknown-end"], reply(choice(finish_reason=None), usage=None))
+always("end-in-capitals", OK, reply(choice(finish_reason="STOP")))
+always("nan-logprob", ["nan-logprob"], reply(choice(logprobs=logprobs(-1.0, float("nan"), -1.0))))
+always("positive-logprob", ["nan-logprob"], reply(choice(logprobs=logprobs(-1.0, 1.0, -1.0))))
+always("infinite-logprob", ["nan-logprob"], reply(choice(logprobs=logprobs(-1.0, float("-inf"), -1.0))))
+always("null-logprob", ["nan-logprob"], reply(choice(logprobs=logprobs(-1.0, None, -1.0))))
+always("placeholder-logprob", ["nan-logprob"], reply(choice(logprobs=logprobs(-1.0, -9999.0, -1.0))))
+always("too-few-logprobs", ["wrong-logprobs"], reply(choice(logprobs=logprobs(-1.0, text="Gree"))))
+always(
+    "too-many-logprobs", ["wrong-logprobs"], reply(choice(logprobs=logprobs(-1.0, -1.0, -1.0, text="Green. It is.")))
+)
+always("other-logprobs", ["wrong-logprobs"], reply(choice(logprobs=logprobs(-1.0, -1.0, text="Blue!!"))))
+always("tokenless-logprobs", ["wrong-logprobs"], reply(choice(logprobs={"content": [{"logprob": -1.0}] * 3})))
+always("thought-logprobs", ["wrong-logprobs"], reply(thinking("Hm.", logprobs=logprobs(-1.0, -1.0, text="Hm.Green."))))
+always("thoughts", OK, reply(choice(text="<think>\nA colour.\n</think>\n\nGreen.")))
+always("unopened-thoughts", OK, reply(choice(text="A colour.\n</think>\n\nGreen.")))
+always("thoughts-apart", OK, reply(thinking("A colour.")))
 always(
     "thought-parts",
+    OK,
     reply(choice(text=[{"type": "thinking", "thinking": [{"text": "Hm."}]}, {"type": "text", "text": "Green."}])),
 )
-always("cut-thoughts", reply(choice(text="<think>\nA colour", finish_reason="length")))
-always("cut-thoughts-apart", reply(thinking("A colour", text=None, finish_reason="length")))
-always("thoughts-alone", reply(thinking("A colour.", text="")))
-always("no-usage", reply(usage=None))
-always("negative-usage", reply(usage={"prompt_tokens": -5, "completion_tokens": -3}))
-always("tool-call", reply(choice(message={"content": None, "tool_calls": [{"function": {"name": "paint"}}]})))
-always("refusal", reply(choice(message={"content": None, "refusal": "I will\nnot."})))
-always("content-filter", reply(choice(text="Half", finish_reason="content_filter")))
-always("lone-surrogate", b'{"choices": [{"message": {"content": "\\ud800"}, "finish_reason": "stop"}]}')
-always("deep-nesting", b'{"choices": ' + b"[" * 100_000)
-always("corrupt-gzip", b"\x1f\x8b" + b"\x55" * 99, Content_Encoding="gzip")
-always("cut-gzip", gzip.compress(json.dumps(reply()).encode())[:-20], Content_Encoding="gzip")
-always("packed-unasked", json.dumps(reply()).encode(), Content_Encoding="br")
-always("packed-twice", gzip.compress(gzip.compress(json.dumps(reply()).encode())), Content_Encoding="gzip, gzip")
-always("good-gzip", gzip.compress(json.dumps(reply()).encode()), Content_Encoding="gzip")
-always("bad-request", {"error": {"message": "too\x1b[31m long"}}, 400)
-always("request-too-large", b"<html>413</html>", 413)
-always("server-error", {"error": "broken"}, 500)
-always("gateway-timeout", b"", 504)
-always("unauthorized", {"error": {"message": "no such key"}}, 401)
-always("payment-required", {}, 402)
-always("forbidden", {"detail": "no"}, 403)
-always("no-such-model", {"error": {"message": "no model tiny"}}, 404)
-always("redirect", b"", 307, Location="http://127.0.0.1:9/stolen")
-always("good", reply())
+always("cut-thoughts", ["cut-thoughts"], reply(choice(text="<think>\nA colour", finish_reason="length")))
+always("cut-thoughts-apart", ["cut-thoughts"], reply(thinking("A colour", text=None, finish_reason="length")))
+always("thoughts-alone", ["empty-text"], reply(thinking("A colour.", text="")))
+always("no-usage", OK, reply(usage=None))
+always("negative-usage", OK, reply(usage={"prompt_tokens": -5, "completion_tokens": -3}))
+always(
+    "tool-call",
+    ["tool-call"],
+    reply(choice(message={"content": None, "tool_calls": [{"function": {"name": "paint"}}]})),
+)
+always("refusal", ["refusal"], reply(choice(message={"content": None, "refusal": "I will\nnot."})))
+always("content-filter", ["content-filter"], reply(choice(text="Half", finish_reason="content_filter")))
+always("lone-surrogate", ["bad-json"], b'{"choices": [{"message": {"content": "\\ud800"}, "finish_reason": "stop"}]}')
+always("deep-nesting", ["bad-json"], b'{"choices": ' + b"[" * 100_000)
+always("corrupt-gzip", ["bad-encoding"], b"\x1f\x8b" + b"\x55" * 99, Content_Encoding="gzip")
+always("cut-gzip", ["bad-encoding"], gzip.compress(json.dumps(reply()).encode())[:-20], Content_Encoding="gzip")
+always("packed-unasked", ["bad-encoding"], json.dumps(reply()).encode(), Content_Encoding="br")
+always(
+    "packed-twice",
+    ["bad-encoding"],
+    gzip.compress(gzip.compress(json.dumps(reply()).encode())),
+    Content_Encoding="gzip, gzip",
+)
+always("good-gzip", OK, gzip.compress(json.dumps(reply()).encode()), Content_Encoding="gzip")
+always("bad-request", ["http-400"], {"error": {"message": "too\x1b[31m long"}}, 400)
+always("request-too-large", ["http-413"], b"<html>413</html>", 413)
+always("server-error", ["http-500"], {"error": "broken"}, 500)
+always("gateway-timeout", ["http-504"], b"", 504)
+always("good", OK, reply())
 
 
-@fault
+@fault("reset")
 def no_reply(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     """The connection ends without a byte."""
 
 
-@fault
+@fault("timeout")
 def silence(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     server.over.wait()
 
 
-@fault
+@fault("timeout")
 def slow_head(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     server.drip(connection, head(200, Content_Type="application/json"))
 
 
-@fault
+@fault("too-slow")
 def drip(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     body = json.dumps(reply()).encode()
     connection.sendall(head(200, Content_Length=len(body)))
     server.drip(connection, body)
 
 
-@fault
+@fault("truncated")
 def cut_off(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     body = json.dumps(reply()).encode()
     connection.sendall(head(200, Content_Length=len(body)) + body[:20])
 
 
-@fault
+@fault("truncated", "reset")
 def reset_in_body(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     cut_off(connection, request, server)
     reset(connection)
 
 
-@fault
+@fault("not-http", "truncated")
 def length_too_small(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     connection.sendall(head(200, Content_Length=20) + json.dumps(reply()).encode())
 
 
-@fault
+@fault("truncated")
 def length_too_large(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     body = json.dumps(reply()).encode()
     connection.sendall(head(200, Content_Length=len(body) + 1) + body)
 
 
-@fault
+@fault("not-http")
 def length_is_no_number(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     connection.sendall(head(200, Content_Length="many") + json.dumps(reply()).encode())
 
 
-@fault
+@fault("too-slow")
 def chunks_without_end(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     body = json.dumps(reply()).encode()
     connection.sendall(head(200, Transfer_Encoding="chunked") + f"{len(body):x}\r\n".encode() + body + b"\r\n")
     server.over.wait()
 
 
-@fault
+@fault("truncated")
 def chunks_cut_off(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     connection.sendall(head(200, Transfer_Encoding="chunked") + b"ffff\r\n{")
 
 
-@fault
+@fault("not-http")
 def huge_header(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\nX-Huge: ")
     server.flood(connection, b"x" * MEBIBYTE)
 
 
-@fault
+@fault("not-http")
 def endless_headers(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     connection.sendall(b"HTTP/1.1 200 OK\r\n")
     server.flood(connection, b"X-More: of the same\r\n" * 50_000)
 
 
-@fault
+@fault("not-http")
 def not_http(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
 
@@ -223,18 +238,18 @@ def gzip_bomb_body() -> bytes:
     return start + block * 64
 
 
-@fault
+@fault("too-large")
 def gzip_bomb(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     send(connection, gzip_bomb_body(), Content_Encoding="gzip")
 
 
-@fault
+@fault("too-large")
 def endless_chunks(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     connection.sendall(head(200, Transfer_Encoding="chunked"))
     server.flood(connection, b"100000\r\n" + b" " * MEBIBYTE + b"\r\n")
 
 
-@fault
+@fault("too-large")
 def huge_body(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     connection.sendall(head(200, Content_Length=1 << 34))
     server.flood(connection, b" " * MEBIBYTE)
