@@ -395,11 +395,3 @@ def test_whatever_happens_nothing_finished_is_lost_or_repeated(
         assert duplicates <= max_duplicates
         unknown = {key for key, answer in answers.items() if answer.unknown}
         assert unknown == {key for key, state in states(server.ledger).items() if state == "unknown"}
-
-
-def test_outside_a_run_nothing_is_kept_and_all_is_allowed() -> None:
-    journal = Journal()
-    journal.sending([])
-    journal.refused([], "")
-    journal.remember("a", "b")
-    assert (journal.lost([], ""), journal.recall("a")) == (True, None)

@@ -119,27 +119,19 @@ def states(ledger: Path) -> dict[str, str]:
         return dict(connection.execute("SELECT key, state FROM requests ORDER BY key").fetchall())
 
 
-def test_a_failure_is_on_record_but_is_asked_for_again(ledger: Path) -> None:
-    engine = Witness(unit=1)
-    engine.failing = {"001"}
-    assert complete(engine, requests(2), ledger, "asking")["001"].failure == "timed out"
-    assert states(ledger) == {"000": "ok", "001": "failed"}
-    engine.failing, engine.asked = set(), []
-    assert complete(engine, requests(2), ledger, "asking")["001"].failure is None
-    assert engine.asked == [["001"]]
-    assert states(ledger) == {"000": "ok", "001": "ok"}
-
-
 @pytest.mark.parametrize(("capabilities", "asked"), [(SEEDED, [["000", "001"]]), (UNSEEDED, [["001"]])])
 def test_a_unit_that_was_answered_in_part(capabilities: Capabilities, asked: list[list[str]], ledger: Path) -> None:
     engine = Witness(capabilities=capabilities)
     engine.failing = {"001"}
     before = complete(engine, requests(4), ledger, "asking")
+    assert before["001"].failure == "timed out"
+    assert states(ledger) == {"000": "ok", "001": "failed", "002": "ok", "003": "ok"}
     engine.failing, engine.asked = set(), [[]] * 7
     after = complete(engine, requests(4), ledger, "asking")
     assert engine.asked[7:] == asked
     assert after["000"] == before["000"]
     assert after["001"].text == "answer 8"
+    assert set(states(ledger).values()) == {"ok"}
 
 
 def test_units_do_not_depend_on_what_is_answered_already(ledger: Path) -> None:
@@ -171,12 +163,6 @@ def test_an_engine_that_forgets_a_request_leaves_a_failure_not_a_hole(ledger: Pa
     assert complete(engine, requests(1), ledger, "asking")["000"].failure == "the engine gave no answer"
 
 
-def test_no_requests_ask_nobody(ledger: Path) -> None:
-    engine = Witness()
-    assert complete(engine, [], ledger, "asking") == {}
-    assert not engine.asked
-
-
 def test_two_requests_with_one_key_are_a_mistake_of_the_caller(ledger: Path) -> None:
     with pytest.raises(ValueError, match="1 of 2 requests have the key of another one"):
         complete(Witness(), [request("a"), request("a", seed=1)], ledger, "asking")
@@ -196,22 +182,25 @@ def test_progress_counts_what_is_served_and_what_is_answered(ledger: Path, monke
     assert [count for count, total in steps if total == 5 and count] == [3, 1, 1]
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(ledger: Path) -> None:
-    ledger.write_text("Dear diary, today I trained a model." * 40, encoding="utf-8")
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (None, r"found 'file is not a database'; expected a ledger"),
+        ("CREATE TABLE songs (name)", "no ledger of version 3"),
+        ("CREATE TABLE attempts (id); PRAGMA user_version = 9", "no ledger of version 3"),
+    ],
+    ids=["no database", "another program's", "another version"],
+)
+def test_a_file_that_is_no_ledger_is_refused_and_left_alone(ledger: Path, script: str | None, said: str) -> None:
+    if script is None:
+        ledger.write_text("Dear diary, today I trained a model." * 40, encoding="utf-8")
+    else:
+        with closing(sqlite3.connect(ledger)) as connection:
+            connection.executescript(script)
     before = ledger.read_bytes()
-    with pytest.raises(StoreError, match=r"found 'file is not a database'; expected a ledger") as caught:
+    with pytest.raises(StoreError, match=said) as caught:
         complete(Witness(), requests(1), ledger, "asking")
     assert "\n" not in str(caught.value)
-    assert ledger.read_bytes() == before
-
-
-@pytest.mark.parametrize("script", ["CREATE TABLE songs (name)", "CREATE TABLE attempts (id); PRAGMA user_version = 9"])
-def test_another_database_is_refused_and_left_alone(ledger: Path, script: str) -> None:
-    with closing(sqlite3.connect(ledger)) as connection:
-        connection.executescript(script)
-    before = ledger.read_bytes()
-    with pytest.raises(StoreError, match="no ledger of version 3"):
-        complete(Witness(), requests(1), ledger, "asking")
     assert ledger.read_bytes() == before
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,33 +161,38 @@ def test_files_keep_to_both_limits(service: BatchService) -> None:
     assert max(sizes) <= 2000
 
 
-def test_only_what_expired_is_sent_again(service: BatchService) -> None:
-    service.books.fates = [
-        Fate(
-            "expired",
-            output=lambda lines: [answer(line) for line in lines[:2]],
-            errors=lambda lines: [expired(line) for line in lines[2:]],
-        )
-    ]
+def leaves(status: str, done: int, line: Callable[[Line], Line] | None = None) -> Fate:
+    """A job that answers so many requests; of the others its error file says `line`, or nothing."""
+    return Fate(
+        status,
+        output=lambda lines: [answer(each) for each in lines[:done]],
+        errors=lambda lines: [line(each) for each in lines[done:]] if line else [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("fate", "again"),
+    [
+        (leaves("expired", 2, expired), 4),
+        (leaves("completed", 3), 3),
+        (leaves("completed", 0, lambda line: refused(line, 503)), 6),
+    ],
+    ids=["expired", "never carried out", "a passing fault"],
+)
+def test_only_what_was_not_carried_out_is_sent_again(service: BatchService, fate: Fate, again: int) -> None:
+    service.books.fates = [fate]
     diary = Diary()
     assert texts(run(engine_for(service), requests(6), diary)) == ALL
-    assert [len(service.books.files[name].splitlines()) for name in ("file-in-0", "file-in-3")] == [6, 4]
-    assert set(service.books.carried_out.values()) == {1}
-    assert diary.told["refused"] == 4
+    sizes = [len(body.splitlines()) for name, body in service.books.files.items() if name.startswith("file-in")]
+    assert sizes == [6, again]
+    assert (diary.told["refused"], diary.told["lost"]) == (again, 0)
 
 
 def test_what_expires_again_and_again_is_a_failure(service: BatchService) -> None:
-    service.books.fates = [Fate("expired", output=lambda lines: []) for _ in range(3)]
+    service.books.fates = [leaves("expired", 0) for _ in range(3)]
     finished = run(engine_for(service, max_retries=2), requests(2), Diary())
     assert {completion.failure for completion in finished.values()} == {jobs.NOT_EXECUTED}
     assert len(service.books.jobs) == 3
-
-
-def test_requests_that_were_never_carried_out_are_sent_again(service: BatchService) -> None:
-    service.books.fates = [Fate(output=lambda lines: [answer(line) for line in lines[:3]])]
-    diary = Diary()
-    assert texts(run(engine_for(service), requests(6), diary)) == ALL
-    assert diary.told["lost"] == 0
 
 
 def test_what_may_have_been_carried_out_is_sent_again_only_if_the_journal_allows_it(service: BatchService) -> None:
@@ -206,20 +211,11 @@ def test_what_may_have_been_carried_out_is_sent_again_only_if_the_journal_allows
 
 def test_a_refused_request_is_a_failure_with_its_reason(service: BatchService) -> None:
     service.books.fates = [
-        Fate(
-            output=lambda lines: [answer(line) for line in lines[1:]],
-            errors=lambda lines: [refused(lines[0])],
-        )
+        leaves("completed", 2, refused),
     ]
     finished = run(engine_for(service), requests(3), Diary())
-    assert finished["row-0"].failure == "http-400: no such thing"
+    assert [finished[f"row-{n}"].failure for n in range(3)] == [None, None, "http-400: no such thing"]
     assert len(service.books.jobs) == 1
-    assert [completion.failure for key, completion in finished.items() if key != "row-0"] == [None, None]
-
-
-def test_a_request_that_met_a_passing_fault_goes_into_another_job(service: BatchService) -> None:
-    service.books.fates = [Fate(output=lambda lines: [], errors=lambda lines: [refused(line, 503) for line in lines])]
-    assert texts(run(engine_for(service), requests(2), Diary())) == {key: ALL[key] for key in ("row-0", "row-1")}
 
 
 def test_lines_that_answer_nothing_that_was_asked_are_left_out(service: BatchService) -> None:
@@ -244,7 +240,7 @@ def test_a_job_that_is_refused_is_named_with_the_reason(service: BatchService) -
 
 
 def test_a_cancelled_job_stops_the_run_and_its_answers_are_kept(service: BatchService) -> None:
-    service.books.fates = [Fate("cancelled", output=lambda lines: [answer(line) for line in lines[:4]])]
+    service.books.fates = [leaves("cancelled", 4)]
     diary = Diary()
     with pytest.raises(EngineError, match="batch-0 cancelled"):
         run(engine_for(service), requests(6), diary)
@@ -291,12 +287,7 @@ def test_a_kill_between_any_two_steps_costs_nothing() -> None:
 def test_a_kill_around_any_call_costs_nothing(call: str, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server gets the call, or has carried it out, and nobody is there for the answer."""
     with batch_service() as server:
-        server.books.fates = [
-            Fate(
-                output=lambda lines: [answer(line) for line in lines[:4]],
-                errors=lambda lines: [refused(line) for line in lines[4:]],
-            )
-        ]
+        server.books.fates = [leaves("completed", 4, refused)]
         diary = Diary()
         original = BatchServer._ask
 
@@ -354,7 +345,7 @@ def test_answers_that_were_not_asked_for_this_time_wait_for_the_next(service: Ba
 
 
 def test_a_failure_is_asked_for_again_by_the_next_run(service: BatchService) -> None:
-    service.books.fates = [Fate(output=lambda lines: [], errors=lambda lines: [refused(line) for line in lines])]
+    service.books.fates = [leaves("completed", 0, refused)]
     diary = Diary()
     assert all(completion.failure for completion in run(engine_for(service), requests(6), diary).values())
     diary.done.clear()

@@ -1,10 +1,9 @@
-"""Log-probabilities of given responses: kept like answers, asked for once, whole units after a kill."""
+"""Log-probabilities of given responses: what is asked, who can be asked, and that a call is paid once."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,38 +15,15 @@ from tunalm.calls.asking import complete
 from tunalm.calls.budget import Budget
 from tunalm.calls.prices import Price, Prices
 from tunalm.calls.spending import accounts
-from tunalm.engines.base import Completion, Journal, Request
+from tunalm.engines.base import Journal, Request
 from tunalm.engines.batch.engine import BatchEngine
 from tunalm.engines.endpoint.engine import EndpointEngine
-from tunalm.engines.scripted import UNIT, ScriptedEngine
+from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import BudgetError, EngineError
 from tunalm.recipe import BatchSettings, EndpointSettings, ScriptedSettings
 from tunalm.records import Message
 
 QUESTION = [Message(role="user", content="a b")]
-
-
-class KillError(Exception):
-    """Stands for a kill."""
-
-
-class Witness(ScriptedEngine):
-    """Counts the texts that it scores, and dies in the middle if told so."""
-
-    scored = 0
-    lives = math.inf
-
-    def generate(self, batches: Sequence[Sequence[Request]], journal: Journal) -> Iterator[list[Completion]]:
-        """Score texts while there are lives."""
-        for unit in super().generate(batches, journal):
-            if self.scored >= self.lives:
-                raise KillError
-            self.scored += len(unit)
-            yield unit
-
-
-def witness() -> Witness:
-    return Witness(ScriptedSettings())
 
 
 def questions(count: int) -> list[Request]:
@@ -63,30 +39,10 @@ def test_a_request_tells_what_is_scored_and_whether_its_end_counts() -> None:
     assert Request.to_score(QUESTION, "b a", ended=True) == ended
     for request, has_end in ((ended, True), (cut, False)):
         assert request.prompt == QUESTION
-        ((scored,),) = witness().generate([[request]], Journal())
+        ((scored,),) = ScriptedEngine(ScriptedSettings()).generate([[request]], Journal())
         assert (scored.key, scored.num_tokens) == (request.key, 2 + has_end)
         assert scored.text == "b a"
         assert scored.logprob == pytest.approx(-math.log(2))
-
-
-def test_scores_are_kept_and_not_asked_for_again(tmp_path: Path) -> None:
-    engine = witness()
-    first = complete(engine, questions(5), tmp_path / "ledger", "scoring")
-    assert engine.scored == 5
-    assert complete(engine, questions(5), tmp_path / "ledger", "scoring") == first
-    assert engine.scored == 5
-
-
-def test_a_kill_loses_the_unit_that_was_under_way_and_changes_nothing(tmp_path: Path) -> None:
-    asked = questions(UNIT * 2 + 3)
-    whole = complete(witness(), asked, tmp_path / "whole", "scoring")
-    engine = witness()
-    engine.lives = 1  # dies after the first unit
-    with pytest.raises(KillError):
-        complete(engine, asked, tmp_path / "killed", "scoring")
-    again = witness()
-    assert complete(again, asked, tmp_path / "killed", "scoring") == whole
-    assert again.scored == len(asked) - UNIT
 
 
 def test_an_engine_that_scores_no_given_text_is_refused_before_the_first_request(tmp_path: Path) -> None:
