@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 SECONDS_BETWEEN_LINES = 15.0
+Item = TypeVar("Item")
 
 _shown: Progress | None = None
 """The bars on the terminal, while there are any: work within work adds a bar to them."""
@@ -28,6 +30,14 @@ def console() -> Console:
     if _shown is not None:
         return _shown.console
     return Console(stderr=True, quiet=not is_main_process() or os.environ.get("TUNALM_QUIET") == "1", highlight=False)
+
+
+def tracked(items: Sequence[Item], description: str) -> Iterator[Item]:
+    """The items one by one, and how far they have come; each is done when the next is taken."""
+    with progress(description, len(items)) as advance:
+        for item in items:
+            yield item
+            advance(1)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ def _write(found: Scan, out: Path) -> None:
 
     from tunalm.store import write_json
 
-    write_json(out / "beta_scan.json", found.as_json())
+    write_json(out / "beta_scan.json", asdict(found))
     lines: dict[str, list[float | None]] = {
         "tau with the chosen beta": [row.tau for row in found.betas],
         "tau with length": [row.length_correlation for row in found.betas],

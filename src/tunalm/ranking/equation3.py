@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
-
-from tunalm.records import Ranking
+from dataclasses import dataclass
+from typing import Literal
 
 LengthUnit = Literal["tokens", "characters"]
 
@@ -42,15 +39,3 @@ class Likelihood:
         """Eq. 3 for the response `text`, its length in tokens or in characters; raises as `likelihood_score`."""
         length = len(text) if unit == "characters" and self.num_tokens > 0 else self.num_tokens
         return likelihood_score(self.logprob, length, length_penalty=length_penalty)
-
-
-@dataclass(frozen=True)
-class Likelihoods:
-    """A list, and what is known of its responses, by their place."""
-
-    row: Ranking
-    known: Mapping[int, Likelihood]
-    missing: Mapping[int, str] = field(default_factory=dict)
-    """Why a usable response has none."""
-    judgement: dict[str, Any] | None = None
-    """What is kept of it beside the ranks."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunalm.calls.context import Calls
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.errors import DataError
 from tunalm.ranking.base import REASONS_SHOWN, with_some_scores
-from tunalm.ranking.equation3 import LengthUnit, Likelihood, Likelihoods
+from tunalm.ranking.equation3 import LengthUnit, Likelihood
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
 
@@ -45,13 +45,13 @@ class LikelihoodRanker:
             EngineError: the engine gives no log-probabilities of given texts.
         """
         if self._engine is None:
-            return [self._ranked(Likelihoods(row, stored_likelihoods(row, self._settings.responses))) for row in rows]
+            return [self._ranked(row, stored_likelihoods(row, self._settings.responses)) for row in rows]
         lists = [with_reference(row) for row in rows] if self._settings.rank_reference else rows
         asked = [score_requests(row) for row in lists]
         different = {request.key: request for own in asked for request in own.values()}
         answers = self._calls.complete(self._engine, [*different.values()], "scoring")
         return [
-            self._ranked(self._read(row, {place: answers[request.key] for place, request in own.items()}))
+            self._read(row, {place: answers[request.key] for place, request in own.items()})
             for row, own in zip(lists, asked, strict=True)
         ]
 
@@ -67,11 +67,19 @@ class LikelihoodRanker:
             figures["reasons_not_scored"] = dict(self._reasons.most_common(REASONS_SHOWN))
         return figures
 
-    def _ranked(self, found: Likelihoods) -> Ranking:
-        scores = list_scores(found, self._settings.length_penalty, self._settings.length_unit, self._settings.responses)
-        return with_some_scores(found.row, scores, found.missing, self.name, found.judgement)
+    def _ranked(
+        self,
+        row: Ranking,
+        known: Mapping[int, Likelihood],
+        missing: Mapping[int, str] | None = None,
+        judgement: dict[str, Any] | None = None,
+    ) -> Ranking:
+        settings = self._settings
+        scores = list_scores(row, known, settings.length_penalty, settings.length_unit, settings.responses)
+        return with_some_scores(row, scores, missing or {}, self.name, judgement)
 
-    def _read(self, row: Ranking, answers: dict[int, Completion]) -> Likelihoods:
+    def _read(self, row: Ranking, answers: dict[int, Completion]) -> Ranking:
+        """Rank a list by what the engine said of its responses, by their place."""
         assert self._engine is not None
         read = {place: _likelihood(answer) for place, answer in answers.items()}
         known = {place: found for place, found in read.items() if isinstance(found, Likelihood)}
@@ -88,7 +96,7 @@ class LikelihoodRanker:
         }
         if self._settings.rank_reference:
             judgement["reference_place"] = reference
-        return Likelihoods(row, known, missing, judgement)
+        return self._ranked(row, known, missing, judgement)
 
 
 def score_requests(row: Ranking) -> dict[int, Request]:
@@ -109,11 +117,14 @@ def with_reference(row: Ranking) -> Ranking:
     return row.model_copy(update={"responses": [*row.responses, candidate]})
 
 
-def list_scores(found: Likelihoods, length_penalty: float, unit: LengthUnit, where: str) -> list[float | None]:
+def list_scores(
+    row: Ranking, known: Mapping[int, Likelihood], length_penalty: float, unit: LengthUnit, where: str
+) -> list[float | None]:
     """Eq. 3 for the responses of a list, None where nothing is known of one; a text drawn twice has one score.
 
     Args:
-        found: what is known of them.
+        row: the list.
+        known: what is known of its responses, by their place.
         length_penalty: beta.
         unit: of the length.
         where: the file that the list is from.
@@ -121,16 +132,16 @@ def list_scores(found: Likelihoods, length_penalty: float, unit: LengthUnit, whe
     Raises:
         DataError: no model can have given a number that stands there.
     """
-    known: dict[tuple[str, int], float] = {}  # two draws of one text differ in rounding, not in rank
-    scores: list[float | None] = [None] * len(found.row.responses)
-    for place, likelihood in found.known.items():
-        text = found.row.responses[place].text
+    first: dict[tuple[str, int], float] = {}  # two draws of one text differ in rounding, not in rank
+    scores: list[float | None] = [None] * len(row.responses)
+    for place, likelihood in known.items():
+        text = row.responses[place].text
         try:
             score = likelihood.score(text, length_penalty, unit)
         except ValueError as error:
             fix = "No model gives such a number. Sample this row again."
-            raise DataError(_place(where, found.row, place), found=str(error), fix=fix) from error
-        scores[place] = known.setdefault((text, likelihood.num_tokens), score)
+            raise DataError(_place(where, row, place), found=str(error), fix=fix) from error
+        scores[place] = first.setdefault((text, likelihood.num_tokens), score)
     return scores
 
 

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from tunalm.data.lists import load_lists
 from tunalm.errors import DataError
 from tunalm.measures.means import known_mean
 from tunalm.measures.ranks import kendall_tau, top1_agrees
-from tunalm.progress import progress
+from tunalm.progress import tracked
 from tunalm.ranking.base import assign_ranks
-from tunalm.ranking.equation3 import LengthUnit, Likelihoods
+from tunalm.ranking.equation3 import LengthUnit, Likelihood
 from tunalm.ranking.likelihood import kept_likelihoods, list_scores, stored_likelihoods
 from tunalm.records import Ranking
 
 FILES = ("rankings.jsonl", "responses.jsonl")
 """What is read of the folder of a stage."""
 Ranks = list[int | None]
+Known = tuple[Ranking, dict[int, Likelihood]]
+"""A list, and how likely its responses are, by their place."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,7 @@ class Scan:
     lists: int
     skipped: int
     """Lists that an earlier ranking failed, or with fewer than two responses whose log-probability is known."""
-    betas: list[Beta] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+    betas: list[Beta]
 
 
 def scan(
@@ -84,49 +81,42 @@ def scan(
     """
     path = next((source / name for name in FILES if (source / name).is_file()), source)
     lists = [_likelihoods(row, path) for row in load_lists(path)[rows]]
-    able = [found for found in lists if len(found.known) > 1]
+    able = [(row, known) for row, known in lists if len(known) > 1]
     if not able:
         raise DataError(path, found="no list with two responses", fix="Sample with num_responses: 2.")
 
     def ranks(beta: float) -> list[Ranks]:
-        return [assign_ranks(list_scores(found, beta, unit, str(path))) for found in able]
+        return [assign_ranks(list_scores(row, known, beta, unit, str(path))) for row, known in able]
 
-    by_length = [_ranks_by_length(found, unit) for found in able]
-    reference, table = ranks(compared_with), []
-    with progress("ranking", len(betas)) as advance:
-        for beta in betas:
-            table.append(_at(beta, able, ranks(beta), reference, by_length))
-            advance(1)
+    by_length = [_ranks_by_length(row, known, unit) for row, known in able]
+    reference = ranks(compared_with)
+    table = [_at(beta, able, ranks(beta), reference, by_length) for beta in tracked(betas, "ranking")]
     return Scan(str(path), unit, compared_with, len(able), len(lists) - len(able), table)
 
 
-def _likelihoods(row: Ranking, path: Path) -> Likelihoods:
+def _likelihoods(row: Ranking, path: Path) -> Known:
     if row.failure is not None or sum(each.is_usable for each in row.responses) < 2:
-        return Likelihoods(row, {})
+        return row, {}
     kept = kept_likelihoods(row)
-    return Likelihoods(row, stored_likelihoods(row, str(path)) if kept is None else kept)
+    return row, stored_likelihoods(row, str(path)) if kept is None else kept
 
 
-def _ranks_by_length(found: Likelihoods, unit: LengthUnit) -> Ranks:
+def _ranks_by_length(row: Ranking, known: dict[int, Likelihood], unit: LengthUnit) -> Ranks:
     """Longest first."""
-    lengths: list[float | None] = [None] * len(found.row.responses)
-    for place, likelihood in found.known.items():
-        lengths[place] = likelihood.num_tokens if unit == "tokens" else len(found.row.responses[place].text)
+    lengths: list[float | None] = [None] * len(row.responses)
+    for place, likelihood in known.items():
+        lengths[place] = likelihood.num_tokens if unit == "tokens" else len(row.responses[place].text)
     return assign_ranks(lengths)
 
 
 def _at(
-    beta: float,
-    lists: Sequence[Likelihoods],
-    ranks: Sequence[Ranks],
-    reference: Sequence[Ranks],
-    by_length: Sequence[Ranks],
+    beta: float, lists: Sequence[Known], ranks: Sequence[Ranks], reference: Sequence[Ranks], by_length: Sequence[Ranks]
 ) -> Beta:
     characters: defaultdict[int, list[int]] = defaultdict(list)
     tokens: defaultdict[int, list[int]] = defaultdict(list)
-    for found, own in zip(lists, ranks, strict=True):
-        for place, likelihood in found.known.items():
-            characters[own[place] or 0].append(len(found.row.responses[place].text))
+    for (row, known), own in zip(lists, ranks, strict=True):
+        for place, likelihood in known.items():
+            characters[own[place] or 0].append(len(row.responses[place].text))
             tokens[own[place] or 0].append(likelihood.num_tokens)
     return Beta(
         beta,
