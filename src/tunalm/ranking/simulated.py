@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -66,22 +66,18 @@ class SimulatedRanker:
 
     def rank(self, rows: Sequence[Ranking]) -> list[Ranking]:
         """Ask about every pair; a list of which a verdict is missing comes back without ranks."""
-        duels = [duel for row in rows for duel in duels_of(row, self._settings)]
         answers: dict[str, Completion] = {}
-        for number, judge in enumerate(self._settings.pool):
-            own = [request_of(duel, self._settings) for duel in duels if duel.judge == number]
-            if own:
-                engine = self._calls.open(judge.engine)
-                title = f"judge {number + 1} of {len(self._settings.pool)}"
-                answers |= self._calls.complete(engine, own, title, unusable=_without_verdict)
-        by_row: dict[str, list[Duel]] = {row.id: [] for row in rows}
-        for duel in duels:
-            by_row[duel.row.id].append(duel)
-        return [self._ranked(row, by_row[row.id], answers) for row in rows]
+        for number, own in requests(rows, self._settings).items():
+            engine = self._calls.open(self._settings.pool[number].engine)
+            title = f"judge {number + 1} of {len(self._settings.pool)}"
+            answers |= self._calls.complete(
+                engine, own, title, unusable=lambda answer: None if verdict(answer.text) else NO_VERDICT
+            )
+        return [self._ranked(row, answers) for row in rows]
 
-    def _ranked(self, row: Ranking, duels: Sequence[Duel], answers: Mapping[str, Completion]) -> Ranking:
+    def _ranked(self, row: Ranking, answers: Mapping[str, Completion]) -> Ranking:
         wins = {place: 0 for place, response in enumerate(row.responses) if response.is_usable}
-        for duel in duels:
+        for duel in duels_of(row, self._settings):
             answer = answers[duel.key]
             chosen = verdict(answer.text) if answer.failure is None else None
             if chosen is None:
@@ -94,23 +90,14 @@ class SimulatedRanker:
 
     def figures(self) -> dict[str, Any]:
         """How many pairs were judged, how many labels flipped, and how often the response shown first was chosen."""
-        pairs = self._counts["pairs"]
-        return {
-            "simulated": {
-                "pairs": pairs,
-                "flipped": self._counts["flipped"],
-                "first_chosen": round(self._counts["first"] / pairs, 4) if pairs else None,
-            }
-        }
-
-
-def _without_verdict(answer: Completion) -> str | None:
-    return None if verdict(answer.text) else NO_VERDICT
+        pairs, first = self._counts["pairs"], self._counts["first"]
+        chosen = round(first / pairs, 4) if pairs else None
+        return {"simulated": {"pairs": pairs, "flipped": self._counts["flipped"], "first_chosen": chosen}}
 
 
 def requests(rows: Sequence[Ranking], settings: Rank) -> dict[int, list[Request]]:
-    """What each judge of the pool will be asked, by its place."""
-    asked: dict[int, list[Request]] = {number: [] for number in range(len(settings.pool))}
+    """What each judge of the pool will be asked, by its place; one that was never drawn is not there."""
+    asked: defaultdict[int, list[Request]] = defaultdict(list)
     for row in rows:
         for duel in duels_of(row, settings):
             asked[duel.judge].append(request_of(duel, settings))
