@@ -12,6 +12,7 @@ import importlib.util
 import re
 import symtable
 import sys
+from importlib.machinery import PathFinder
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import ModuleType
@@ -97,18 +98,14 @@ def _located(spec: str, where: object) -> tuple[Path, str]:
     if place.endswith(".py"):
         return Path(place).expanduser(), name
     first, *rest = place.split(".")
-    spec_of_first = importlib.util.find_spec(first)
-    if spec_of_first is None:
+    module = importlib.util.find_spec(first)
+    if module is None:
         raise RecipeError(where, found=f"no module '{first}' is installed", fix="Install it, or give FILE.py:NAME.")
-    folders = [Path(folder) for folder in spec_of_first.submodule_search_locations or ()]
-    candidates = [Path(spec_of_first.origin)] if not rest and spec_of_first.origin else []
-    for folder in folders if rest else []:
-        inner = folder.joinpath(*rest)
-        candidates += [inner.with_suffix(".py"), inner / "__init__.py"]
-    found = next((path for path in candidates if path.is_file()), None)
-    if found is None:
+    for part in rest:
+        module = module and PathFinder.find_spec(part, module.submodule_search_locations or [])
+    if module is None or not module.has_location or module.origin is None:
         raise RecipeError(where, found=f"no module '{place}'", fix=f"Correct the name; '{first}' is installed.")
-    return found, name
+    return Path(module.origin), name
 
 
 def _package_version(spec: str) -> str:
