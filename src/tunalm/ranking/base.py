@@ -62,12 +62,18 @@ def with_scores(
     row: Ranking, scores: Sequence[float | None], ranked_by: str, judgement: dict[str, Any] | None = None
 ) -> Ranking:
     """A copy of `row` with these scores, one per response, and the ranks that follow from them."""
-    ranks = assign_ranks(scores)
+    return with_ranks(row, assign_ranks(scores), scores).model_copy(
+        update={"ranked_by": ranked_by, "judgement": judgement}
+    )
+
+
+def with_ranks(row: Ranking, ranks: Sequence[int | None], scores: Sequence[float | None]) -> Ranking:
+    """A copy of `row` with these ranks and scores, one of each per response."""
     responses = [
-        response.model_copy(update={"score": score, "rank": rank})
-        for response, score, rank in zip(row.responses, scores, ranks, strict=True)
+        response.model_copy(update={"rank": rank, "score": score})
+        for response, rank, score in zip(row.responses, ranks, scores, strict=True)
     ]
-    return row.model_copy(update={"responses": responses, "ranked_by": ranked_by, "judgement": judgement})
+    return row.model_copy(update={"responses": responses})
 
 
 def with_some_scores(
@@ -99,7 +105,6 @@ def with_some_scores(
 
 def unranked(row: Ranking, reason: str | None = None) -> Ranking:
     """A copy of `row` without anything that a ranker wrote, and with the reason why it is not ranked."""
-    cleared = {"score": None, "rank": None}
-    responses = [response.model_copy(update=cleared) for response in row.responses]
-    update = {"responses": responses, "ranked_by": None, "judgement": None, "failure": reason}
-    return row.model_copy(update=update)
+    nothing = [None] * len(row.responses)
+    update = {"ranked_by": None, "judgement": None, "failure": reason}
+    return with_ranks(row, nothing, nothing).model_copy(update=update)

@@ -10,8 +10,8 @@ from typing import Any
 from tunalm.calls.context import Calls
 from tunalm.errors import DataError
 from tunalm.extensions import load_object
-from tunalm.progress import progress
-from tunalm.ranking.base import Ranker, unranked
+from tunalm.progress import tracked
+from tunalm.ranking.base import Ranker, assign_ranks, unranked, with_ranks
 from tunalm.ranking.judge.questions import inquiries
 from tunalm.ranking.verifier import Function, FunctionRanker, VerifierRanker
 from tunalm.recipe import RANKERS, Rank
@@ -74,11 +74,7 @@ class Veto:
             DataError: the ranker's; or no list could be checked.
         """
         ranked = self._ranker.rank(rows)
-        with progress("checking", len(ranked)) as advance:
-            result = []
-            for row in ranked:
-                result.append(row if row.failure is not None else self._vetoed(row))
-                advance(1)
+        result = [row if row.failure is not None else self._vetoed(row) for row in tracked(ranked, "checking")]
         self._verifier.require_scores()
         if self._counts["lists_without_checker"] and not self._counts["lists_checked"]:
             raise DataError(
@@ -101,28 +97,27 @@ class Veto:
             return row
         self._counts["lists_checked"] += 1
         before = [response.rank for response in row.responses]
-        places: list[tuple[bool, int] | None] = [
-            None if rank is None or score is None else (score < self._below, rank)
-            for rank, score in zip(before, checks.scores, strict=True)
+        marks, reasons = checks[0], {place: why for place, why in checks[1].items() if before[place] is not None}
+        behind = len(before)  # no rank is as large
+        places = [
+            None if rank is None or mark is None else -rank - behind * (mark < self._below)
+            for rank, mark in zip(before, marks, strict=True)
         ]
-        reasons = {place: reason for place, reason in checks.reasons.items() if before[place] is not None}
+        known = [place for place in places if place is not None]
         self._counts["responses_not_checked"] += len(reasons)
-        if reasons and sum(place is not None for place in places) < 2:
+        if reasons and len(known) < 2:
             return unranked(row, f"fewer than two responses could be checked: {next(iter(reasons.values()))}")
-        order = {place: rank for rank, place in enumerate(sorted({place for place in places if place is not None}))}
-        after = [None if place is None else order[place] for place in places]
-        self._counts["responses_wrong"] += sum(place is not None and place[0] for place in places)
+        after = assign_ranks(places)
+        self._counts["responses_wrong"] += sum(place <= -behind for place in known)
         self._counts["lists_changed"] += after != before
         self._counts["best_changed"] += _best(after) != _best(before)
-        responses = [
-            response.model_copy(update={"rank": rank}) for response, rank in zip(row.responses, after, strict=True)
-        ]
-        said: dict[str, Any] = {"scores": checks.scores, "ranks_before": before}
+        said: dict[str, Any] = {"scores": marks, "ranks_before": before}
         if reasons:
             said["not_scored"] = {str(place): reason for place, reason in reasons.items()}
         judgement = {**(row.judgement or {}), "veto": said}
         ranked_by = f"{row.ranked_by}, veto {self._verifier.name}"
-        return row.model_copy(update={"responses": responses, "judgement": judgement, "ranked_by": ranked_by})
+        row = with_ranks(row, after, [response.score for response in row.responses])
+        return row.model_copy(update={"judgement": judgement, "ranked_by": ranked_by})
 
 
 class Fallback:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from typing import Any, SupportsFloat
 
@@ -17,7 +16,7 @@ from tunalm.calls.context import Calls
 from tunalm.data.checkable import check
 from tunalm.errors import DataError, RecipeError
 from tunalm.extensions import load_object, said
-from tunalm.progress import progress
+from tunalm.progress import tracked
 from tunalm.ranking.base import REASONS_SHOWN, with_some_scores
 from tunalm.ranking.time_limit import OutOfTimeError, within
 from tunalm.recipe import Rank
@@ -25,19 +24,11 @@ from tunalm.records import Instruction, Ranking
 
 Function = Callable[[Instruction, str], Any]
 """Of an instruction and the text of one response: a number or a bool."""
+Checks = tuple[list[float | None], dict[int, str]]
+"""Of a list: a score per response, None where there is none; and by place why a usable response has none."""
 _SHOWN = (str, bytes, list, tuple, dict, type(None))
 """What a reason shows as it is; the text of other values may hold an address, and differ from call to call."""
 _OF_THE_LIST = set(Ranking.model_fields) - set(Instruction.model_fields)
-
-
-@dataclass(frozen=True)
-class Checks:
-    """What a program says of the responses of a list."""
-
-    scores: list[float | None]
-    """One per response; None where there is none."""
-    reasons: dict[int, str]
-    """Why a usable response has none, by its place."""
 
 
 class FunctionRanker:
@@ -74,18 +65,16 @@ class FunctionRanker:
             DataError: a list has no checker and there is no function; or the function never works.
         """
         ranked = []
-        with progress("checking", len(rows)) as advance:
-            for row in rows:
-                checks = self.check(row)
-                if checks is None:
-                    raise DataError(
-                        f"{self.where}: row '{row.id}'",
-                        found="no checker",
-                        fix="Give a verifier of your own (verifier: FILE.py:FUNCTION), rank with by: judge, or take "
-                        "instructions that have checkers, such as checkable:train.",
-                    )
-                ranked.append(with_some_scores(row, checks.scores, checks.reasons, self.name))
-                advance(1)
+        for row in tracked(rows, "checking"):
+            checks = self.check(row)
+            if checks is None:
+                raise DataError(
+                    f"{self.where}: row '{row.id}'",
+                    found="no checker",
+                    fix="Give a verifier of your own (verifier: FILE.py:FUNCTION), rank with by: judge, or take "
+                    "instructions that have checkers, such as checkable:train.",
+                )
+            ranked.append(with_some_scores(row, *checks, self.name))
         self.require_scores()
         return ranked
 
@@ -103,7 +92,7 @@ class FunctionRanker:
             scores.append(None if isinstance(score, str) else score)
         self._checked += sum(score is not None for score in scores)
         self._reasons.update(reasons.values())
-        return Checks(scores, reasons)
+        return scores, reasons
 
     def require_scores(self) -> None:
         """Refuse a function that has scored nothing at all.

@@ -20,7 +20,7 @@ from tunalm.data import load, with_demonstrations
 from tunalm.engines.base import Completion, Request
 from tunalm.measures.means import known_mean
 from tunalm.measures.rouge import rouge_l, tokenize
-from tunalm.progress import console, progress
+from tunalm.progress import console, tracked
 from tunalm.recipe import Sample
 from tunalm.records import Instruction, Message, Ranking, Response
 from tunalm.sampling.diverse import Rule, Similarity, closest, next_step
@@ -75,18 +75,12 @@ def sample(
             drawn[row][slot].append((request, answers[request.key]))
         changed = sorted({row for row, _ in wanted})
         wanted = []
-        with progress("comparing responses", len(changed)) as advance:
-            for row in changed:
-                settled = next_step([[_text(draw) for draw in slot] for slot in drawn[row]], rule)
-                kept[row] = settled.kept
-                wanted += [(row, slot) for slot in settled.redraw]
-                advance(1)
-    rankings = []
-    with progress("measuring similarity", len(rows)) as advance:
-        for parts in zip(rows, drawn, kept, strict=True):
-            rankings.append(_ranking(*parts, similarity))
-            advance(1)
-    return rankings
+        for row in tracked(changed, "comparing responses"):
+            settled = next_step([[_text(draw) for draw in slot] for slot in drawn[row]], rule)
+            kept[row] = settled.kept
+            wanted += [(row, slot) for slot in settled.redraw]
+    parts = list(zip(rows, drawn, kept, strict=True))
+    return [_ranking(*each, similarity) for each in tracked(parts, "measuring similarity")]
 
 
 def requests(settings: Sample, rows: Sequence[Instruction], pool: Sequence[Instruction] | None = None) -> list[Request]:

@@ -82,5 +82,5 @@ def test_a_row_without_log_probabilities_is_named(logprob: float | None, num_tok
 
 
 def test_a_row_with_impossible_numbers_is_named() -> None:
-    with pytest.raises(DataError, match="row 'row-7', response 0: found num_tokens is 0"):
+    with pytest.raises(DataError, match="row 'row-7', response 0: num_tokens is 0"):
         ranked(drawn("a", -4.0, 0), drawn("b", -4.0, 4))

@@ -48,5 +48,5 @@ def test_a_failed_response_is_not_ranked() -> None:
 
 
 def test_a_row_without_a_checker_is_named() -> None:
-    with pytest.raises(DataError, match=r"responses\.jsonl: row 'row-7': found no checker"):
+    with pytest.raises(DataError, match=r"responses\.jsonl: row 'row-7': no checker"):
         ranked(None, Response(text="fish"), Response(text="bird"))

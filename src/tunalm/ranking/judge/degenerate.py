@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from tunalm.data.fences import LOOKALIKE
-from tunalm.progress import progress
+from tunalm.progress import tracked
 from tunalm.records import Ranking
 
 NO_WORD = "nothing but punctuation"
@@ -64,13 +64,11 @@ def find_degenerate(rows: Sequence[Ranking]) -> dict[str, dict[int, str]]:
     """
     constant = _constant_texts(rows)
     found: defaultdict[str, dict[int, str]] = defaultdict(dict)
-    with progress("looking for degenerate responses", len(rows)) as advance:
-        for row in rows:
-            asked = {_plain(row.instruction), _plain(row.messages()[-1].text)}
-            for place, response in enumerate(row.responses):
-                if response.is_usable and (reason := _reason(response.text, asked, constant)):
-                    found[row.id][place] = reason
-            advance(1)
+    for row in tracked(rows, "looking for degenerate responses"):
+        asked = {_plain(row.instruction), _plain(row.messages()[-1].text)}
+        for place, response in enumerate(row.responses):
+            if response.is_usable and (reason := _reason(response.text, asked, constant)):
+                found[row.id][place] = reason
     return dict(found)
 
 

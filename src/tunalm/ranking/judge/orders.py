@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
+from scipy.stats import rankdata
+
 from tunalm.measures.ranks import kendall_w
 from tunalm.ranking.base import assign_ranks
 from tunalm.store import digest
@@ -73,16 +75,10 @@ def consensus(totals: Sequence[Sequence[float]]) -> Consensus:
     several = len(totals) > 1
     return Consensus(
         scores=[fmean(each[thing] for each in totals) for thing in things],
-        borda=[fmean(_beaten(each, thing) for each in totals) for thing in things],
+        borda=(rankdata(totals, axis=1).mean(axis=0) - 1).tolist(),
         agreement=kendall_w(totals) if several else None,
         flip_rate=_flips(totals) if several and len(things) > 1 else None,
     )
-
-
-def _beaten(scores: Sequence[float], thing: int) -> float:
-    worse = sum(score < scores[thing] for score in scores)
-    equal = sum(score == scores[thing] for score in scores) - 1
-    return worse + equal / 2
 
 
 def _flips(totals: Sequence[Sequence[float]]) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tunalm.engines.base import Completion
-from tunalm.ranking.base import unranked, with_scores
+from tunalm.ranking.base import unranked, with_ranks, with_scores
 from tunalm.ranking.judge.canaries import passed
 from tunalm.ranking.judge.orders import Consensus, consensus
 from tunalm.ranking.judge.paper_replies import read_paper
@@ -148,11 +148,8 @@ def _in_order(row: Ranking, inquiry: Inquiry, question: JudgeQuestion, reading: 
     place_of = dict(zip(question.labels, question.shown, strict=True))
     ordered = [place_of[label] for label in reading.ranking if label in place_of]
     ranks = _spread(inquiry, {place: rank for rank, place in enumerate(ordered)})
-    responses = [
-        response.model_copy(update={"rank": rank, "score": None if rank is None else response.score})
-        for response, rank in zip(row.responses, ranks, strict=True)
-    ]
-    return row.model_copy(update={"responses": responses})
+    scores = [None if rank is None else each.score for each, rank in zip(row.responses, ranks, strict=True)]
+    return with_ranks(row, ranks, scores)
 
 
 def _judgement(found: Outcome, settings: Rank) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tunalm.data.fences import fences
 from tunalm.engines.base import Request
-from tunalm.progress import progress
+from tunalm.progress import tracked
 from tunalm.ranking.judge.canaries import PLANTED, Canary, plant
 from tunalm.ranking.judge.orders import balanced_orders
 from tunalm.ranking.judge.prompts import prompt, reply_schema
@@ -65,12 +65,10 @@ def inquiries(
     shown = {row.id: _different(row, hidden.get(row.id, {})) for row in rows}
     able = [row for row in rows if len(shown[row.id]) > 1]
     canaries = plant(able, shown, settings.canaries, settings.seed)
-    result = []
-    with progress("writing prompts", len(rows)) as advance:
-        for row in rows:
-            result.append(_inquiry(row, shown[row.id], hidden.get(row.id, {}), canaries.get(row.id), settings))
-            advance(1)
-    return result
+    return [
+        _inquiry(row, shown[row.id], hidden.get(row.id, {}), canaries.get(row.id), settings)
+        for row in tracked(rows, "writing prompts")
+    ]
 
 
 def request_for(question: JudgeQuestion, settings: Rank, structured: bool) -> Request:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunalm.calls.context import Calls
 from tunalm.engines.base import Completion
-from tunalm.progress import console, progress
+from tunalm.progress import console, tracked
 from tunalm.ranking.judge.degenerate import find_degenerate
 from tunalm.ranking.judge.health import health
 from tunalm.ranking.judge.outcomes import Outcome, conclude, read_answer
@@ -39,11 +39,8 @@ class JudgeRanker:
             return found if isinstance(found, str) else None
 
         answers = self._calls.complete(self._engine, requests, "judging", unusable=unusable)
-        outcomes = []
-        with progress("reading judgements", len(asked)) as advance:
-            for inquiry in asked:
-                outcomes.append(conclude(inquiry, answers, self._settings, self.name))
-                advance(1)
+        told = tracked(asked, "reading judgements")
+        outcomes = [conclude(inquiry, answers, self._settings, self.name) for inquiry in told]
         self._outcomes += outcomes
         for alarm in health(outcomes, self._settings.protocol).alarms:
             console().print(f"      warning: {alarm}", markup=False, soft_wrap=True)
