@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import jinja2
 
@@ -79,29 +79,6 @@ _TEMPLATE_FAULTS = (jinja2.TemplateError, ArithmeticError, LookupError, TypeErro
 """What a template raises when it refuses a conversation, or is broken."""
 
 
-class Tokenizer(Protocol):
-    """What is needed of a tokenizer of transformers (5.23 or later, for `sanitize_control_tokens`)."""
-
-    @property
-    def added_tokens_decoder(self) -> Mapping[int, Any]:
-        """Control tokens and other added tokens by id."""
-
-    def get_chat_template(self) -> str:
-        """The model's own chat template; ValueError if it has none."""
-
-    def apply_chat_template(self, conversation: list[dict[str, str]], **options: Any) -> Any:
-        """Render a conversation, and tokenise it unless `tokenize=False`."""
-
-    def encode(self, text: str, **options: Any) -> list[int]:
-        """Token ids of a text."""
-
-    def decode(self, token_ids: Any, **options: Any) -> Any:
-        """Text of token ids."""
-
-    def convert_ids_to_tokens(self, ids: list[int]) -> Any:
-        """Tokens as the vocabulary spells them."""
-
-
 def alpaca_text(messages: Sequence[Message]) -> str:
     """The Alpaca prompt of a conversation as plain text, for a server that takes text."""
     turns = [{"role": turn.role, "content": turn.content, "input": turn.input} for turn in messages]
@@ -117,7 +94,7 @@ class PromptEncoder:
     """Turns conversations and responses into token ids for one model.
 
     Args:
-        tokenizer: The model's tokenizer.
+        tokenizer: The model's tokenizer, of transformers 5.23 or later (for `sanitize_control_tokens`).
         template: `chat` is the tokenizer's own chat template, `alpaca` is `ALPACA_CHAT_TEMPLATE`, `raw` is
             `RAW_CHAT_TEMPLATE`; None is `chat`.
         where: Names the model in errors.
@@ -142,7 +119,7 @@ class PromptEncoder:
 
     def __init__(
         self,
-        tokenizer: Tokenizer,
+        tokenizer: Any,
         template: PromptTemplate | None,
         where: str,
         arguments: Mapping[str, Any] = NO_ARGUMENTS,
@@ -159,8 +136,7 @@ class PromptEncoder:
         self._inside_a_stop = _second_characters(tokenizer.convert_ids_to_tokens(list(self.stop_ids)))
         self.opens_thoughts = _THINKING.search(opening) is not None
         self.lead = self._find_lead(opening, before)
-        marks = self.lead if self.lead.strip() else ""
-        self.lead_ids = tokenizer.encode(marks, add_special_tokens=False) if marks else []
+        self.lead_ids = self._control_ids(self.lead if self.lead.strip() else "")
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a conversation up to where the response begins.
@@ -175,7 +151,7 @@ class PromptEncoder:
 
     def text_ids(self, text: str) -> list[int]:
         """Token ids of a text that is a whole prompt, with what the tokenizer puts around any text, such as BOS."""
-        return self.tokenizer.encode(text, split_special_tokens=True)
+        return list(self.tokenizer.encode(text, split_special_tokens=True))
 
     def response_ids(self, text: str, reasoning: str | None = None) -> list[int]:
         """Token ids of a response after its `lead`, with the token that ends it and that stands nowhere else in it.
@@ -200,10 +176,10 @@ class PromptEncoder:
         return str(self.tokenizer.decode(kept, skip_special_tokens=False))
 
     def _control_ids(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False) if text else []
+        return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
 
     def _plain_ids(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
     def _own_template(self, arguments: Mapping[str, Any]) -> str:
         """The model's template with the arguments as defaults, so that whoever loads it renders the same prompts."""
@@ -317,7 +293,7 @@ def require_arguments(template: str, arguments: Mapping[str, Any], where: str) -
             )
 
 
-def _control_tokens(tokenizer: Tokenizer) -> frozenset[int]:
+def _control_tokens(tokenizer: Any) -> frozenset[int]:
     """Ids of the tokens that are no part of a text, other than those around thoughts."""
     added = {token: str(text) for token, text in tokenizer.added_tokens_decoder.items()}
     special = {token for token, text in tokenizer.added_tokens_decoder.items() if getattr(text, "special", True)}

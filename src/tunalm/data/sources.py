@@ -66,7 +66,9 @@ def require_references(rows: Sequence[Instruction], where: object) -> None:
 
 def _all_rows(settings: Data) -> list[Instruction]:
     if (split := _checkable_split(settings.source)) is not None:
-        return _generate(split)
+        from tunalm.data.checkable import generate
+
+        return generate(split)
     if is_hub_dataset(settings.source):
         return to_instructions(_hub_rows(settings.source, settings.split), settings.source)
     return to_instructions(stream_raw(existing_file(settings.source), lenient=True), settings.source)
@@ -80,18 +82,7 @@ def _checkable_split(source: str) -> CheckableSplit | None:
     for split in _CHECKABLE_SPLITS:
         if name == split:
             return split
-    raise DataError(
-        source,
-        found=f"'{name}'",
-        expected="checkable:train or checkable:heldout",
-        fix=did_you_mean(name, _CHECKABLE_SPLITS),
-    )
-
-
-def _generate(split: CheckableSplit) -> list[Instruction]:
-    from tunalm.data.checkable import generate
-
-    return generate(split)
+    raise DataError(source, found=f"'{name}'", fix=did_you_mean(name, _CHECKABLE_SPLITS))
 
 
 def is_hub_dataset(source: str) -> bool:

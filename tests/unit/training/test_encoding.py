@@ -38,7 +38,7 @@ def test_prompt_and_responses_are_joined_as_ids_and_end_with_the_end_token(encod
 
 
 def test_the_end_token_is_learned_although_it_is_also_the_padding(encoder: PromptEncoder) -> None:
-    assert encoder.tokenizer.pad_token_id == encoder.end_id  # type: ignore[attr-defined]
+    assert encoder.tokenizer.pad_token_id == encoder.end_id
     group = encode_row(row(reference="7"), encoder, 100)
     assert group is not None
     assert group.targets[0].tokens[-1] == encoder.end_id
