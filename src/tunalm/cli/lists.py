@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from tunalm.errors import DataError, RecipeError
-
-if TYPE_CHECKING:
-    from tunalm.data.exports import Exporter
-    from tunalm.records import Ranking
 
 
 def audit(
@@ -59,40 +55,21 @@ def convert(
     from tunalm.progress import progress
 
     if to == "tunalm" and target.suffix != ".jsonl":
-        raise DataError(
-            target, found=f"'{target.suffix}' for lists of tunalm", expected="a name in .jsonl", fix="Rename it."
-        )
+        raise DataError(target, found=f"'{target.suffix}' for lists of tunalm", fix="Let the name end in .jsonl.")
     if to == "tunalm" and pairs is not None:
-        raise RecipeError(
-            "command line", found=f"--pairs {pairs} for whole lists", expected="another --to", fix="Leave it out."
-        )
+        raise RecipeError("command line", found=f"--pairs {pairs} for whole lists", fix="Leave it out.")
     path = existing_file(str(source))
     if target.exists() and target.samefile(path):
-        raise DataError(target, found="the file that is read", expected="another one to write", fix="Name another OUT.")
+        raise DataError(target, found="the file that is read", fix="Name another OUT.")
     exporter = Exporter(to, pairs)
-    with progress("converting", None) as advance:
-        rankings = stream_lists(path, None if shape == "auto" else shape)
-        write_stream(target, _some(path, exporter, exporter.rows(_counted(rankings, advance))))
-    print(f"{target}: {_said(exporter)}")
 
+    def rows() -> Iterator[dict[str, Any]]:
+        with progress("converting", None) as advance:
+            for ranking in stream_lists(path, None if shape == "auto" else shape):
+                yield from exporter.rows([ranking])
+                advance(1)
+        if not exporter.counts["rows"]:
+            raise DataError(path, found=f"nothing to write ({exporter.said()})", fix="Run `tunalm rank` first.")
 
-def _some(source: Path, exporter: Exporter, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The same rows; without any there is nothing to write."""
-    yield from rows
-    if not exporter.counts["rows"]:
-        raise DataError(
-            source,
-            found=f"nothing to write ({_said(exporter)})",
-            expected="lists in which one response ranks above another",
-            fix="Rank them first, with `tunalm rank`.",
-        )
-
-
-def _said(exporter: Exporter) -> str:
-    return ", ".join(f"{count} {what}" for what, count in exporter.counts.items())
-
-
-def _counted(rankings: Iterable[Ranking], advance: Callable[[int], None]) -> Iterator[Ranking]:
-    for ranking in rankings:
-        yield ranking
-        advance(1)
+    write_stream(target, rows())
+    print(f"{target}: {exporter.said()}")

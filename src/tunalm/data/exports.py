@@ -60,6 +60,10 @@ class Exporter:
                 self.counts["rows"] += 1
                 yield row
 
+    def said(self) -> str:
+        """The counts, for people to read."""
+        return ", ".join(f"{count} {what}" for what, count in self.counts.items())
+
     def _rows_of(self, ranking: Ranking) -> Iterator[dict[str, Any]]:
         if self._target == "tunalm":
             yield ranking.model_dump(mode="json", exclude_none=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, FiniteFloat, model_validator
 
-from tunalm.data.lists.shapes import RankedShape, dense_ranks
+from tunalm.data.lists.shapes import RankedShape, ranked
 from tunalm.data.rows import NotBlank
 from tunalm.records import Response
 
@@ -98,9 +98,7 @@ class LmopsJudged(RankedShape):
         if len(set(self.order)) < len(self.order) or not set(self.order) <= set(range(own + 1)):
             return task | {"responses": responses, "failure": f"the order {self.order} is not one of these responses"}
         place = {self.generation[index]: place for place, index in enumerate(self.order) if index != own}
-        ranks = dense_ranks([place.get(text) for text in self.generation])
-        ranked = [each.model_copy(update={"rank": rank}) for each, rank in zip(responses, ranks, strict=True)]
-        return task | {"responses": ranked}
+        return task | {"responses": ranked(responses, [place.get(text) for text in self.generation])}
 
 
 class LmopsTraining(RankedShape):
@@ -115,12 +113,8 @@ class LmopsTraining(RankedShape):
     def fields(self) -> dict[str, Any]:
         """See `Shape`."""
         _require_one_each(output=self.output, score=self.score)
-        ranks = dense_ranks([-score for score in self.score])
-        responses = [
-            Response(text=text, score=score, rank=rank)
-            for text, score, rank in zip(self.output, self.score, ranks, strict=True)
-        ]
-        return _from_template(self.instruction) | {"responses": responses}
+        responses = [Response(text=text, score=score) for text, score in zip(self.output, self.score, strict=True)]
+        return _from_template(self.instruction) | {"responses": ranked(responses, [-score for score in self.score])}
 
 
 def _from_template(prompt: str) -> dict[str, Any]:

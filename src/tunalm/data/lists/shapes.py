@@ -42,6 +42,12 @@ def dense_ranks(values: Sequence[float | None]) -> list[int | None]:
     return [None if value is None else place[value] for value in values]
 
 
+def ranked(responses: Sequence[Response], values: Sequence[float | None]) -> list[Response]:
+    """Responses with dense ranks, the smallest value best; None takes no part."""
+    ranks = dense_ranks(values)
+    return [each.model_copy(update={"rank": rank}) for each, rank in zip(responses, ranks, strict=True)]
+
+
 class ScoredCompletion(Candidate):
     """One response of UltraFeedback."""
 
@@ -60,13 +66,11 @@ class UltraFeedback(RankedShape):
 
     def fields(self) -> dict[str, Any]:
         """See `Shape`."""
-        scores = [each.overall_score for each in self.completions]
-        ranks = dense_ranks([None if score is None else -score for score in scores])
         responses = [
-            each.to_response(each.response, model=each.model, score=each.overall_score, rank=rank)
-            for each, rank in zip(self.completions, ranks, strict=True)
+            each.to_response(each.response, model=each.model, score=each.overall_score) for each in self.completions
         ]
-        return {"instruction": self.instruction, "responses": responses}
+        best_first = [None if each.score is None else -each.score for each in responses]
+        return {"instruction": self.instruction, "responses": ranked(responses, best_first)}
 
 
 class RankedAnswer(Candidate):
@@ -88,9 +92,7 @@ class Nectar(RankedShape):
     def fields(self) -> dict[str, Any]:
         """See `Shape`."""
         responses = [each.to_response(each.answer, model=each.model, rank=None) for each in self.answers]
-        ranks = dense_ranks([each.rank for each in self.answers])
-        ranked = [each.model_copy(update={"rank": rank}) for each, rank in zip(responses, ranks, strict=True)]
-        return _from_dialogue(self.prompt) | {"responses": ranked}
+        return _from_dialogue(self.prompt) | {"responses": ranked(responses, [each.rank for each in self.answers])}
 
 
 def _from_dialogue(prompt: str) -> dict[str, Any]:
