@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -25,9 +23,8 @@ from typing import Any, Literal, cast
 import transformers
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_callback import PrinterCallback
-from transformers.utils import logging as transformers_logging
 
-from tunalm.engines.huggingface import device, fast_bf16, load_tokenizer
+from tunalm.engines.huggingface import device, fast_bf16, load_tokenizer, quiet_transformers
 from tunalm.progress import is_main_process, progress
 from tunalm.recipe import Training
 from tunalm.records import Ranking
@@ -225,23 +222,7 @@ def publish(trainer: Any, folder: Path) -> None:
 def to_the_end(out: Path, make: Callable[[], None]) -> None:
     """Make the folder `out/model` unless that was done before; checkpoints on the way to it are then of no use."""
     if not (out / "model").is_dir():
-        with _quiet_transformers(), full_disk_explained(out):
+        with quiet_transformers(), full_disk_explained(out):
             make()
     if is_main_process():
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Leave speaking to us: no bars, log lines or deprecation warnings of transformers and its kin."""
-    shown, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        transformers_logging.set_verbosity(shown)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -15,6 +15,7 @@ from tunalm.engines.huggingface.weights import (
     load_model,
     load_scorer,
     load_tokenizer,
+    quiet_transformers,
     resolve_model,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "load_model",
     "load_scorer",
     "load_tokenizer",
+    "quiet_transformers",
     "resolve_model",
 ]

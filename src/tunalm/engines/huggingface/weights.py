@@ -59,7 +59,7 @@ def resolve_model(source: str) -> str:
     """
     model_identity(source)
     if source.startswith("embedded:"):
-        with _silent_transformers():
+        with quiet_transformers():
             return str(convert_embedded(source))
     path = Path(source).expanduser()
     if not path.is_dir():
@@ -134,7 +134,7 @@ def _load(
     kind: Any = AutoModelForCausalLM
     if role != "language model":
         kind, options = AutoModelForSequenceClassification, {"num_labels": 1, **options}
-    with _silent_transformers():
+    with quiet_transformers():
         try:
             require_no_quantisation(source, AutoConfig.from_pretrained(resolved, trust_remote_code=trust_remote_code))
             model, report = kind.from_pretrained(
@@ -162,7 +162,7 @@ def _merged(model: Any, source: str, folder: str) -> Any:
     from peft import PeftModel
 
     try:
-        with _silent_transformers(), warnings.catch_warnings():
+        with quiet_transformers(), warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
             return PeftModel.from_pretrained(model, folder).merge_and_unload()
     except Exception as error:
@@ -228,13 +228,15 @@ def _require_embeddings(model: Any, source: str, trust_remote_code: bool) -> Non
 
 
 @contextmanager
-def _silent_transformers() -> Iterator[None]:
-    """Keep transformers from printing, which every process of a launch would do."""
+def quiet_transformers() -> Iterator[None]:
+    """Leave speaking to us: no bars, log lines or deprecation warnings of transformers, from any process."""
     shown, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         transformers_logging.set_verbosity(shown)
         if bars:
