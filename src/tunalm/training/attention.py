@@ -3,7 +3,7 @@
 A kernel takes the place of a model's attention function. It reads the shape of the row from the keyword `forest`, which
 transformers hands down to every layer (also to one that is recomputed under gradient checkpointing).
 
-    two_call   scaled dot-product attention tree by tree: the trunk, then the branches over the trunk and themselves
+    two_call   scaled dot-product attention piece by piece: each trunk, then each branch over the trunk and itself
     varlen     the same in two launches of torch's flash kernel (`flash`; GPU, half precision)
 """
 
@@ -22,9 +22,6 @@ from transformers import AttentionInterface
 from tunalm.training.packing import Tree
 
 Kernel = Literal["two_call", "varlen"]
-MAX_WASTE = 2.0
-"""Branches are taken together, each seeing the others' keys masked, while they look at so many times the keys that they
-need; it saves the copies of the trunk's keys. Beyond, each branch is taken alone."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +42,6 @@ class Forest:
             self.derived[queries, keys, window] = mask
         return self.derived[queries, keys, window]  # type: ignore[no-any-return]
 
-    def of_branches(self, tree: Tree, window: int | None) -> torch.Tensor:
-        """Mask [branches, trunk + branches], bool, of all branch tokens of a tree."""
-        if (tree, window) not in self.derived:
-            each = [self.causal(length, tree.trunk + length, window) for length in tree.branches]
-            of_trunk = torch.cat([mask[:, : tree.trunk] for mask in each])
-            of_branches = torch.block_diag(*[mask[:, tree.trunk :] for mask in each])
-            self.derived[tree, window] = torch.cat([of_trunk, of_branches], dim=1)
-        return self.derived[tree, window]  # type: ignore[no-any-return]
-
 
 def two_call(
     module: torch.nn.Module,
@@ -69,24 +57,19 @@ def two_call(
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention function of transformers: query [1, H, T, D], key and value [1, H_kv, T, D] -> [1, T, H, D]."""
-    sizes = [size for tree in forest.trees for size in (tree.trunk, sum(tree.branches))]
-    parts = (tensor.split(sizes, dim=2) for tensor in (query, key, value))
-    following = zip(*parts, strict=True)
+    sizes = [size for tree in forest.trees for size in (tree.trunk, *tree.branches)]
+    parts = zip(*(tensor.split(sizes, dim=2) for tensor in (query, key, value)), strict=True)
     attend = partial(_attend, scaling=scaling, softcap=softcap)
     outputs = []
     for tree in forest.trees:
-        trunk, branches = next(following), next(following)
+        queries, trunk_keys, trunk_values = next(parts)
         plain = softcap is None and (sliding_window is None or sliding_window >= tree.trunk)
-        outputs.append(attend(*trunk, mask=None if plain else forest.causal(tree.trunk, tree.trunk, sliding_window)))
-        if not tree.branches:
-            continue
-        if MAX_WASTE * (tree.trunk + max(tree.branches)) >= tree.trunk + sum(tree.branches):
-            keys, values = (torch.cat([trunk[part], branches[part]], dim=2) for part in (1, 2))
-            outputs.append(attend(branches[0], keys, values, mask=forest.of_branches(tree, sliding_window)))
-            continue
-        for queries, keys, values in zip(*(part.split(tree.branches, dim=2) for part in branches), strict=True):
-            keys, values = torch.cat([trunk[1], keys], dim=2), torch.cat([trunk[2], values], dim=2)
-            mask = forest.causal(queries.shape[2], keys.shape[2], sliding_window)
+        mask = None if plain else forest.causal(tree.trunk, tree.trunk, sliding_window)
+        outputs.append(attend(queries, trunk_keys, trunk_values, mask=mask))
+        for length in tree.branches:
+            queries, keys, values = next(parts)
+            keys, values = torch.cat([trunk_keys, keys], dim=2), torch.cat([trunk_values, values], dim=2)
+            mask = forest.causal(length, tree.trunk + length, sliding_window)
             outputs.append(attend(queries, keys, values, mask=mask))
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 

@@ -33,7 +33,7 @@ from transformers import (
     SmolLM3ForCausalLM,
 )
 
-from tunalm.training import attention, flash
+from tunalm.training import flash
 from tunalm.training.encoding import Group, Target
 from tunalm.training.objective import Objective, StepSize
 from tunalm.training.packing import Tree, collate
@@ -150,13 +150,6 @@ def test_every_family_shares_its_prompts(name: str) -> None:
     assert choice.route.name == "two_call"
     assert choice.route.head == ("logits" if name in ("gemma2", "cohere") else "auto")  # these scale after the head
     assert_as_alone(model, choice.route)
-
-
-@pytest.mark.parametrize("waste", [0.0, 100.0])
-@pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3"])
-def test_branches_may_be_taken_one_by_one_or_together(name: str, waste: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "MAX_WASTE", waste)
-    assert_as_alone(make_family(name), Route("two_call", "two_call", "logits"))
 
 
 @pytest.mark.parametrize("name", ["none", "padded"])
