@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.nn.attention.varlen import varlen_attn
 
-from tunalm.training.attention import Forest
+from tunalm.training.attention import Forest, two_call
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ def varlen(
     """
     if softcap is not None:
         raise ValueError("the varlen kernel does not cap attention scores")
+    if query.dtype == torch.float32:  # the kernel has no float32, in which `routes` compares what is around it
+        options: dict[str, Any] = {"forest": forest, "scaling": scaling, "sliding_window": sliding_window}
+        return two_call(module, query, key, value, attention_mask, **options)
     if "launches" not in forest.derived:
         forest.derived["launches"] = launches(forest)
     calls, order = forest.derived["launches"]

@@ -300,6 +300,8 @@ def plain_varlen(
     enable_gqa: bool,
 ) -> torch.Tensor:
     """What the flash kernel computes, sequence by sequence: queries are the last of the keys."""
+    if query.dtype == torch.float32:
+        raise RuntimeError("FlashAttention only support fp16 and bf16 data type")
     assert longest_query == int(query_starts.diff().max())
     assert longest_key == int(key_starts.diff().max())
     outputs = []
@@ -318,5 +320,11 @@ def plain_varlen(
 @pytest.mark.parametrize("family", ["llama", "gemma3", "mistral-window"])
 def test_the_two_launches_of_the_flash_kernel_cover_the_row(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flash, "varlen_attn", plain_varlen)
-    assert_as_alone(make_family(family), Route("varlen", "varlen"))
-    assert_as_alone(make_family(family), Route("none", "varlen"))
+    assert_as_alone(make_family(family).double(), Route("varlen", "varlen"))
+    assert_as_alone(make_family(family).double(), Route("none", "varlen"))
+
+
+def test_a_kernel_without_float32_is_compared_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash, "varlen_attn", plain_varlen)
+    choice = choose(Accelerated(make_family("llama")), "varlen", half_precision=True)
+    assert (choice.route.name, choice.refused) == ("varlen", [])
