@@ -47,11 +47,12 @@ def print_preview(rows: Path, model: str, template: PromptTemplate | None, max_l
     for shown in sequences:
         screen.rule(Text(f"{shown.row_id}: {shown.label}"), align="left")
         line = Text()
-        for token in shown.tokens:
-            line.append(visible(token.text), style="bold green" if token.trained else "dim")
+        for tokens, style in ((shown.read, "dim"), (shown.learned, "bold green")):
+            for token in tokens:
+                line.append(visible(token), style=style)
         screen.print(line, soft_wrap=True)
-        trained = sum(token.trained for token in shown.tokens)
-        screen.print(f"{trained} of {len(shown.tokens)} tokens are learned", style="italic", markup=False)
+        trained = len(shown.learned)
+        screen.print(f"{trained} of {len(shown.read) + trained} tokens are learned", style="italic", markup=False)
 
 
 def _ranked_or_plain(path: Path) -> list[Ranking]:

@@ -66,12 +66,9 @@ def model_shape(source: str) -> ModelShape | None:
         return None
     if not shapes:
         return None
-    linear = [shape for name, shape in shapes.items() if len(shape) == 2 and not _is_vocabulary(name)]
+    inside = {name: shape for name, shape in shapes.items() if "embed" not in name and not name.startswith("lm_head")}
+    linear = [shape for shape in inside.values() if len(shape) == 2]
     return ModelShape(sum(map(prod, shapes.values())), layers, hidden, inner, sum(map(sum, linear)))
-
-
-def _is_vocabulary(name: str) -> bool:
-    return "embed" in name or name.startswith("lm_head")
 
 
 @dataclass(frozen=True)
@@ -116,13 +113,9 @@ def requests(
     if shape is None:
         return TrainingNeeds(fitting, tokens)
     at_once = max(settings.token_budget or TOKEN_BUDGET, max(lists, default=0))
-    operations = _per_token(settings, shape) * tokens
+    # Two for each weight and token forward, twice as many backward; attention is not counted.
+    operations = (8 if settings.gradient_checkpointing else 6) * shape.parameters * tokens
     return TrainingNeeds(fitting, tokens, operations, _memory(settings, shape, at_once), _disk(settings, shape))
-
-
-def _per_token(settings: Training, shape: ModelShape) -> float:
-    """Operations for each token read: two per weight forward, twice as many backward; attention is not counted."""
-    return (8 if settings.gradient_checkpointing else 6) * shape.parameters
 
 
 def _list_tokens(

@@ -11,21 +11,13 @@ from tunalm.training.encoding import encode_row
 
 
 @dataclass(frozen=True)
-class PreviewToken:
-    """One token as text."""
-
-    text: str
-    trained: bool
-    """Whether the model learns to write it; it only reads the others."""
-
-
-@dataclass(frozen=True)
 class Preview:
-    """One sequence: a prompt with one response, or with the reference."""
+    """One sequence: a prompt with one response, or with the reference; tokens as text."""
 
     row_id: str
     label: str
-    tokens: list[PreviewToken]
+    read: list[str]
+    learned: list[str]
 
 
 def preview(rows: Sequence[Ranking], encoder: PromptEncoder, max_length: int) -> Iterator[Preview]:
@@ -33,21 +25,17 @@ def preview(rows: Sequence[Ranking], encoder: PromptEncoder, max_length: int) ->
 
     A row whose prompt leaves no room for a response is shown as what is dropped: its prompt alone.
     """
+
+    def texts(ids: list[int]) -> list[str]:
+        return [str(encoder.tokenizer.decode([token])) for token in ids]
+
     for row in rows:
         group = encode_row(row, encoder, max_length)
         if group is None:
             prompt = encoder.prompt_ids(row.messages())
-            yield Preview(row.id, f"dropped, its prompt has {len(prompt)} tokens", _tokens(encoder, prompt, False))
+            yield Preview(row.id, f"dropped, its prompt has {len(prompt)} tokens", texts(prompt), [])
             continue
-        prompt_tokens = _tokens(encoder, group.prompt, False)
         for target in group.targets:
             label = "reference" if target.number is None else f"response {target.number}, rank {target.rank}"
-            yield Preview(
-                row.id,
-                label if target.ended else f"{label}, cut",
-                prompt_tokens + _tokens(encoder, target.tokens, True),
-            )
-
-
-def _tokens(encoder: PromptEncoder, ids: list[int], trained: bool) -> list[PreviewToken]:
-    return [PreviewToken(str(encoder.tokenizer.decode([token])), trained) for token in ids]
+            label += "" if target.ended else ", cut"
+            yield Preview(row.id, label, texts(group.prompt), texts(target.tokens))
