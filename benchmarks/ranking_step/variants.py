@@ -77,15 +77,7 @@ def _ours(task: Task, setting: Setting) -> Step:
 
     def step() -> torch.Tensor:
         shares = [
-            ranking_step(
-                model,
-                groups,
-                objective,
-                size,
-                route=route,
-                pad_id=task.pad_id,
-                backward=lambda loss: loss.backward(),
-            ).share
+            ranking_step(model, groups, objective, size, route=route, pad_id=task.pad_id).share
             for groups in micro_batches
         ]
         return torch.stack([share.loss for share in shares]).sum()

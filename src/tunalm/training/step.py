@@ -82,7 +82,7 @@ def ranking_step(
     *,
     route: Route,
     pad_id: int,
-    backward: Callable[[torch.Tensor], None],
+    backward: Callable[[torch.Tensor], None] = torch.Tensor.backward,
     read: ReadSequences = sequence_logprobs,
 ) -> MicroBatch:
     """Add the gradients of a micro-batch to the model's.

@@ -18,6 +18,9 @@ from tunalm.data.prompts import PromptEncoder
 from tunalm.recipe import Proxy, Train
 from tunalm.records import Ranking, Response
 from tunalm.store import Summary, write_rows
+from tunalm.training.trainer import RankingConfig, RankingTrainer
+
+Make = Callable[..., RankingTrainer]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -118,3 +121,33 @@ def train(tmp_path: Path, model_folder: Path, rows: list[Ranking], context: Stag
         return training.run(kind(start=str(model_folder), rankings=str(path), **{**few, **changes}), context)
 
     return run
+
+
+@pytest.fixture
+def make_trainer(make_model: Callable[..., Any], tokenizer: Any, rows: list[Ranking], tmp_path: Path) -> Make:
+    """Makes a trainer of the same tiny model and rows; changes go to its config."""
+
+    def make(data: list[Ranking] | None = None, model: Any = None, callbacks: Any = None, **changes: Any) -> Any:
+        config: dict[str, Any] = {
+            "output_dir": str(tmp_path / "checkpoints"),
+            "save_strategy": "no",
+            "learning_rate": 1e-2,
+            "warmup_steps": 0,
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "batch_size": 8,
+            **changes,
+        }
+        return RankingTrainer(
+            model=make_model() if model is None else model,
+            args=RankingConfig(**config),
+            train_dataset=rows if data is None else data,
+            processing_class=tokenizer,
+            callbacks=callbacks,
+        )
+
+    return make
+
+
+def weights(trainer: RankingTrainer) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])

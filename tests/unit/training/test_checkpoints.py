@@ -12,46 +12,28 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from tunalm.records import Ranking
+from tests.unit.training.conftest import Make, weights
 from tunalm.training import checkpoints
 from tunalm.training.checkpoints import COMPLETE, CheckpointTimes, complete_checkpoints, newest_checkpoint
 from tunalm.training.metrics import MetricsFile, read_metrics
-from tunalm.training.trainer import RankingConfig, RankingTrainer
-
-Make = Callable[..., RankingTrainer]
+from tunalm.training.trainer import RankingTrainer
 
 
 @pytest.fixture
-def make_trainer(make_model: Callable[..., Any], tokenizer: Any, rows: list[Ranking], tmp_path: Path) -> Make:
+def make_saving(make_trainer: Make, make_model: Callable[..., Any], tmp_path: Path) -> Make:
     """Makes a trainer that saves every step of two epochs of three steps; with dropout, so that the dice matter."""
 
     def make(name: str, **changes: Any) -> RankingTrainer:
-        config: dict[str, Any] = {
-            "output_dir": str(tmp_path / name),
-            "save_steps": 1,
-            "num_train_epochs": 2,
-            "learning_rate": 1e-2,
-            "use_cpu": True,
-            "disable_tqdm": True,
-            "batch_size": 4,
-            "per_device_train_batch_size": 2,
-            **changes,
-        }
+        saving = {"output_dir": str(tmp_path / name), "save_strategy": "steps", "save_steps": 1}
         torch.manual_seed(1)
         adapters = LoraConfig(r=2, lora_dropout=0.3, target_modules="all-linear", task_type="CAUSAL_LM")
-        return RankingTrainer(
+        return make_trainer(
             model=get_peft_model(make_model(), adapters),
-            args=RankingConfig(**config),
-            train_dataset=rows,
-            processing_class=tokenizer,
             callbacks=[MetricsFile(tmp_path / f"{name}.jsonl")],
+            **{**saving, "num_train_epochs": 2, "batch_size": 4, **changes},
         )
 
     return make
-
-
-def weights(trainer: RankingTrainer) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
 
 
 def fake_checkpoint(folder: Path, step: int, complete: bool) -> Path:
@@ -86,9 +68,9 @@ def test_older_checkpoints_go_only_when_newer_ones_are_complete(tmp_path: Path) 
 
 
 def test_a_limit_of_one_still_keeps_the_last_checkpoint_until_the_next_is_complete(
-    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_saving: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = make_trainer("run", save_total_limit=1)
+    trainer = make_saving("run", save_total_limit=1)
     seen: list[list[str]] = []
     seal = checkpoints.seal
 
@@ -103,9 +85,9 @@ def test_a_limit_of_one_still_keeps_the_last_checkpoint_until_the_next_is_comple
 
 
 def test_saving_over_an_old_checkpoint_takes_its_mark_away_first(
-    make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_saving: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = make_trainer("run", max_steps=1)
+    trainer = make_saving("run", max_steps=1)
     old = fake_checkpoint(tmp_path / "run", 1, complete=True)
     marked: list[bool] = []
     save = trainer.save_model
@@ -121,13 +103,13 @@ def test_saving_over_an_old_checkpoint_takes_its_mark_away_first(
 
 
 @pytest.mark.parametrize("step", range(1, 6))
-def test_going_on_from_any_step_ends_at_the_same_weights(make_trainer: Make, tmp_path: Path, step: int) -> None:
+def test_going_on_from_any_step_ends_at_the_same_weights(make_saving: Make, tmp_path: Path, step: int) -> None:
     """Steps 1, 2, 4 and 5 lie within an epoch, step 3 at its end."""
-    straight = make_trainer("straight", save_total_limit=None)
+    straight = make_saving("straight", save_total_limit=None)
     straight.train()
     shutil.copytree(tmp_path / "straight" / f"checkpoint-{step}", tmp_path / "again" / f"checkpoint-{step}")
     shutil.copy(tmp_path / "straight.jsonl", tmp_path / "again.jsonl")  # the lines of later steps must go
-    again = make_trainer("again")
+    again = make_saving("again")
     again.train(resume_from_checkpoint=True)
     assert torch.equal(weights(again), weights(straight))
     timeless = [
@@ -138,25 +120,25 @@ def test_going_on_from_any_step_ends_at_the_same_weights(make_trainer: Make, tmp
     assert [line["step"] for line in timeless[1]] == [1, 2, 3, 4, 5, 6]
 
 
-def test_going_on_from_the_last_step_takes_no_further_one(make_trainer: Make) -> None:
+def test_going_on_from_the_last_step_takes_no_further_one(make_saving: Make) -> None:
     """Step 4 is the first of an epoch of three, of which the run takes no more."""
-    done, again = (make_trainer("run", max_steps=4) for _ in range(2))
+    done, again = (make_saving("run", max_steps=4) for _ in range(2))
     done.train()
     again.train(resume_from_checkpoint=True)
     assert again.state.global_step == 4
     assert torch.equal(weights(again), weights(done))
 
 
-def test_without_a_checkpoint_training_begins_at_the_beginning(make_trainer: Make) -> None:
-    trainer = make_trainer("run", save_strategy="no", max_steps=1)
+def test_without_a_checkpoint_training_begins_at_the_beginning(make_saving: Make) -> None:
+    trainer = make_saving("run", save_strategy="no", max_steps=1)
     trainer.train(resume_from_checkpoint=True)
     assert trainer.state.global_step == 1
 
 
-def test_checkpoints_are_taken_at_tenths_but_not_too_often(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_are_taken_at_tenths_but_not_too_often(make_saving: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("tunalm.training.checkpoints.time.monotonic", lambda: clock[0])
-    times, trainer, saved = CheckpointTimes(total_steps=30), make_trainer("run"), []
+    times, trainer, saved = CheckpointTimes(total_steps=30), make_saving("run"), []
     for step in range(1, 31):
         clock[0] += 15
         trainer.state.global_step, trainer.control.should_save = step, False

@@ -33,15 +33,7 @@ GROUPS = [
 def run(model: Any, objective: Objective, groups: list[Group] = GROUPS) -> tuple[MicroBatch, torch.Tensor]:
     """What became of the groups, and all gradients in a row."""
     model.zero_grad()
-    found = ranking_step(
-        model,
-        groups,
-        objective,
-        StepSize.of(GROUPS),
-        route=ROUTE,
-        pad_id=0,
-        backward=lambda loss: loss.backward(),
-    )
+    found = ranking_step(model, groups, objective, StepSize.of(GROUPS), route=ROUTE, pad_id=0)
     return found, torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
 
 

@@ -10,46 +10,16 @@ from typing import Any
 import pytest
 import torch
 
+from tests.unit.training.conftest import Make, weights
 from tunalm.errors import TrainingError
 from tunalm.records import Ranking, Response
 from tunalm.training.losses import Convention
 from tunalm.training.plain_step import plain_loss
-from tunalm.training.trainer import RankingConfig, RankingTrainer
-
-Make = Callable[..., RankingTrainer]
-
-
-@pytest.fixture
-def make_trainer(make_model: Callable[..., Any], tokenizer: Any, rows: list[Ranking], tmp_path: Path) -> Make:
-    """Makes a trainer of the same tiny model and rows; changes go to its config."""
-
-    def make(data: list[Ranking] | None = None, model: Any = None, **changes: Any) -> RankingTrainer:
-        config: dict[str, Any] = {
-            "output_dir": str(tmp_path / "checkpoints"),
-            "save_strategy": "no",
-            "learning_rate": 1e-2,
-            "warmup_steps": 0,
-            "use_cpu": True,
-            "disable_tqdm": True,
-            "batch_size": 8,
-            **changes,
-        }
-        return RankingTrainer(
-            model=make_model() if model is None else model,
-            args=RankingConfig(**config),
-            train_dataset=rows if data is None else data,
-            processing_class=tokenizer,
-        )
-
-    return make
+from tunalm.training.trainer import RankingTrainer
 
 
 def logged(trainer: RankingTrainer) -> list[dict[str, float]]:
     return [line for line in trainer.state.log_history if "loss" in line]
-
-
-def weights(trainer: RankingTrainer) -> torch.Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in trainer.model.parameters()])
 
 
 @pytest.mark.parametrize("attention", ["auto", "none", "padded"])
@@ -184,26 +154,17 @@ def test_the_alpaca_template_is_saved_with_the_model(make_trainer: Make, tokeniz
     assert rendered.endswith("### Instruction:\nAdd 1 and 2.\n\n### Response:")
 
 
+@pytest.mark.parametrize(("asked", "said"), [("auto", ""), ("two_call", "two_call: dropout would be the same")])
 def test_a_model_that_cannot_share_prompts_is_trained_all_the_same(
-    make_trainer: Make, make_model: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    make_trainer: Make, make_model: Callable[..., Any], capsys: pytest.CaptureFixture[str], asked: str, said: str
 ) -> None:
     model = make_model()
     model.config.attention_dropout = 0.1
-    trainer = make_trainer(model=model)
+    trainer = make_trainer(model=model, attention=asked)
     trainer.train()
     assert trainer.route.name == "none"
     assert len(logged(trainer)) == 2
-
-
-def test_a_route_that_was_asked_for_and_does_not_fit_is_named(
-    make_trainer: Make, make_model: Callable[..., Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = make_model()
-    model.config.attention_dropout = 0.1
-    trainer = make_trainer(model=model, attention="two_call")
-    trainer.train()
-    assert "attention not by two_call: dropout would be the same for all responses" in capsys.readouterr().err
-    assert trainer.route.name == "none"
+    assert said in capsys.readouterr().err
 
 
 def test_every_lambda_of_a_sweep_sees_the_same_batches_and_denominators(

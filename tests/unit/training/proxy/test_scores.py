@@ -92,14 +92,7 @@ def test_a_step_has_the_loss_and_the_gradient_of_the_equation(scorer: Any, group
     assert any(len({target.rank for target in group.targets}) < len(group.targets) for group in groups)  # ties
     groups[0] = replace(groups[0], weight=0.5)
     outcome = ranking_step(
-        scorer,
-        groups,
-        OBJECTIVE,
-        StepSize.of(groups),
-        route=ROUTES[0],
-        pad_id=PAD,
-        backward=lambda loss: loss.backward(),
-        read=sequence_scores,
+        scorer, groups, OBJECTIVE, StepSize.of(groups), route=ROUTES[0], pad_id=PAD, read=sequence_scores
     )
     found = {name: value.grad.clone() for name, value in scorer.named_parameters()}
     scorer.zero_grad()
