@@ -9,9 +9,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from tunalm.errors import DataError
-from tunalm.evaluation.results import compare, corrected, counted
-from tunalm.progress import progress
-from tunalm.records import Difference, EvaluationResults, ModelResults, Prediction, Verdict
+from tunalm.evaluation.results import compare, counted
+from tunalm.records import EvaluationResults, ModelResults, Prediction, Verdict
 from tunalm.store import iterate_rows
 
 Points = dict[tuple[str, str], dict[str, float | None]]
@@ -70,18 +69,8 @@ def merge(evaluations: Mapping[str, Evaluated], name_of: Callable[[str, str], st
         known += own
         points |= _points(evaluated, names[run], benchmarks)
     settings = next(iter(evaluations.values())).results.settings
-    differences = []
-    pairs = [(name, *pair) for name in benchmarks for pair in _pairs(plain)]
-    with progress("comparing", len(pairs)) as advance:
-        for benchmark, model, against in pairs:
-            new, old = points[model, benchmark], points[against, benchmark]
-            ids = [row for row in new if row in old]
-            pair = Difference(benchmark=benchmark, model=model, against=against, metric=benchmarks[benchmark])
-            differences.append(compare(pair, [new[row] for row in ids], [old[row] for row in ids], settings))
-            advance(1)
-    results = EvaluationResults(
-        baseline=next(iter(models)), models=models, comparisons=corrected(differences), settings=settings
-    )
+    comparisons = compare(points, list(_pairs(plain)), benchmarks, settings)
+    results = EvaluationResults(baseline=next(iter(models)), models=models, comparisons=comparisons, settings=settings)
     return Merged(results, names, list(_notes(results, [name for name in seen if name not in benchmarks])))
 
 
@@ -123,5 +112,5 @@ def _points(evaluated: Evaluated, names: Mapping[str, str], benchmarks: Mapping[
             raise DataError(evaluated.folder, found=said, fix="Run the evaluation of that run again.")
         if verdict.model in names and verdict.benchmark in benchmarks:
             row = found[names[verdict.model], verdict.benchmark]
-            row[verdict.id] = counted(prediction.failure is not None, verdict)
+            row[verdict.id] = counted(prediction, verdict)
     return {(name, benchmark): found[name, benchmark] for benchmark in benchmarks for name in names.values()}

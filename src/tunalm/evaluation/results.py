@@ -31,7 +31,9 @@ DIGITS = 4
 
 Scored = Sequence[tuple[Prediction, Verdict]]
 Answers = Mapping[tuple[str, str], Scored]
-"""(model, benchmark) -> what became of the instructions, in the same order for all models."""
+"""(model, benchmark) -> what became of the instructions."""
+Points = Mapping[tuple[str, str], Mapping[str, float | None]]
+"""(model, benchmark) -> what each instruction adds to the mean, by its id; None leaves it out."""
 
 
 def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluate) -> EvaluationResults:
@@ -42,81 +44,80 @@ def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluat
         identities: what each model was, by its name; the first is the baseline.
         settings: of the evaluation.
     """
-    benchmarks = [benchmark.label for benchmark in settings.benchmarks]
     first, *_ = identities
-    pairs = [
-        (benchmark, model, against)
-        for benchmark in benchmarks
-        for against, model in combinations(identities, 2)
-        if settings.comparisons == "all" or against == first
-    ]
     knobs = EvaluationKnobs(
         bootstrap_samples=settings.bootstrap_samples, seed=settings.seed, max_new_tokens=settings.max_new_tokens
     )
-    models: dict[str, ModelResults] = {}
-    differences: list[Difference] = []
-    with progress("comparing", len(answers) + len(pairs)) as advance:
-        for model, identity in identities.items():
-            models[model] = ModelResults(identity=identity, results={})
-            for benchmark in benchmarks:
-                models[model].results[benchmark] = _result(answers[model, benchmark], knobs)
-                advance(1)
-        for benchmark, model, against in pairs:
-            new, old = answers[model, benchmark], answers[against, benchmark]
-            empty = Difference(benchmark=benchmark, model=model, against=against, metric=new[0][1].metric)
-            differences.append(compare(empty, _counted(new), _counted(old), knobs))
-            advance(1)
-    return EvaluationResults(baseline=first, models=models, comparisons=corrected(differences), settings=knobs)
+    metrics = {each.label: answers[first, each.label][0][1].metric for each in settings.benchmarks}
+    models = {
+        model: ModelResults(
+            identity=identity, results={benchmark: _result(answers[model, benchmark], knobs) for benchmark in metrics}
+        )
+        for model, identity in identities.items()
+    }
+    points = {
+        place: {verdict.id: counted(prediction, verdict) for prediction, verdict in scored}
+        for place, scored in answers.items()
+    }
+    pairs = [
+        (model, against)
+        for against, model in combinations(identities, 2)
+        if settings.comparisons == "all" or against == first
+    ]
+    comparisons = compare(points, pairs, metrics, knobs)
+    return EvaluationResults(baseline=first, models=models, comparisons=comparisons, settings=knobs)
 
 
-def points(verdict: Verdict) -> float:
-    """What a verdict adds to a mean, 0-100 on average; a failed answer adds nothing."""
+def counted(prediction: Prediction, verdict: Verdict) -> float | None:
+    """What an answer adds to a mean, 0-100 on average.
+
+    A failed answer adds nothing; one that was given and could not be judged is None, and left out.
+    """
+    if prediction.failure is None and verdict.failure is not None:
+        return None
     return 100 * (verdict.score or 0.0) * (1.0 if verdict.weight is None else verdict.weight)
 
 
-def counted(failed: bool, verdict: Verdict) -> float | None:
-    """What an answer adds to a mean, see `points`; None if it was given and could not be judged."""
-    return points(verdict) if failed or verdict.failure is None else None
-
-
 def compare(
-    pair: Difference, model: Sequence[float | None], against: Sequence[float | None], knobs: EvaluationKnobs
-) -> Difference:
-    """Two models compared, but for the correction of the p-value (see `corrected`).
+    points: Points, pairs: Sequence[tuple[str, str]], metrics: Mapping[str, str], knobs: EvaluationKnobs
+) -> list[Difference]:
+    """Compare models on the instructions that both have; p-values are corrected for all comparisons together.
 
     Args:
-        pair: names the models, the benchmark and its metric.
-        model: points of one model, in an order of the instructions; None leaves an instruction out.
-        against: points of the other one, in the same order.
+        points: of all models on all benchmarks.
+        pairs: a model, and the one that it is compared with.
+        metrics: by benchmark.
         knobs: of the resampling.
     """
-    differences = [new - old for new, old in zip(model, against, strict=True) if new is not None and old is not None]
-    return pair.model_copy(
-        update={
-            "difference": known_mean(differences, DIGITS),
-            "ci95": _interval(differences, knobs),
-            "p_value": round(sign_flip_p_value(differences, knobs.seed), 6),
-            "wins": sum(difference > 0 for difference in differences),
-            "losses": sum(difference < 0 for difference in differences),
-            "ties": sum(difference == 0 for difference in differences),
-        }
-    )
+    found = []
+    with progress("comparing", len(metrics) * len(pairs)) as advance:
+        for benchmark, metric in metrics.items():
+            for model, against in pairs:
+                pair = Difference(benchmark=benchmark, model=model, against=against, metric=metric)
+                found.append(_compared(pair, points, knobs))
+                advance(1)
+    for each, p_holm in zip(found, holm([each.p_value for each in found]), strict=True):
+        each.p_holm = round(p_holm, 6)
+    return found
 
 
-def corrected(differences: Sequence[Difference]) -> list[Difference]:
-    """The same comparisons with `p_holm`: p-values corrected for being as many as there are."""
-    adjusted = holm([each.p_value for each in differences])
-    return [
-        each.model_copy(update={"p_holm": round(p_holm, 6)}) for each, p_holm in zip(differences, adjusted, strict=True)
-    ]
+def _compared(pair: Difference, points: Points, knobs: EvaluationKnobs) -> Difference:
+    new, old = points[pair.model, pair.benchmark], points[pair.against, pair.benchmark]
+    both = [(value, old.get(row)) for row, value in new.items()]
+    differences = [value - other for value, other in both if value is not None and other is not None]
+    pair.difference = known_mean(differences, DIGITS)
+    pair.ci95 = _interval(differences, knobs)
+    pair.p_value = round(sign_flip_p_value(differences, knobs.seed), 6)
+    pair.wins = sum(difference > 0 for difference in differences)
+    pair.losses = sum(difference < 0 for difference in differences)
+    pair.ties = len(differences) - pair.wins - pair.losses
+    return pair
 
 
 def _result(answers: Scored, knobs: EvaluationKnobs) -> Result:
-    verdicts = [
-        verdict for prediction, verdict in answers if counted(prediction.failure is not None, verdict) is not None
-    ]
+    judged = [(counted(prediction, verdict), verdict) for prediction, verdict in answers]
+    values = [value for value, _ in judged if value is not None]
     given = [prediction for prediction, _ in answers if prediction.failure is None]
-    values = [points(verdict) for verdict in verdicts]
     return Result(
         metric=answers[0][1].metric,
         value=known_mean(values, DIGITS),
@@ -124,16 +125,12 @@ def _result(answers: Scored, knobs: EvaluationKnobs) -> Result:
         ci95=_interval(values, knobs),
         n=len(values),
         failed=len(answers) - len(given),
-        unjudged=len(answers) - len(verdicts),
-        by_task=_by_task(verdicts),
+        unjudged=len(answers) - len(values),
+        by_task=_by_task([verdict for value, verdict in judged if value is not None]),
         mean_tokens=known_mean([prediction.num_tokens for prediction in given], DIGITS),
         template=", ".join(dict.fromkeys(prediction.template for prediction in given if prediction.template)),
         cut=known_mean([prediction.finish_reason == "length" for prediction in given], DIGITS),
     )
-
-
-def _counted(answers: Scored) -> list[float | None]:
-    return [counted(prediction.failure is not None, verdict) for prediction, verdict in answers]
 
 
 def _by_task(verdicts: Sequence[Verdict]) -> dict[str, TaskMean]:
