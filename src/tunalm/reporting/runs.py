@@ -14,10 +14,8 @@ from tunalm.progress import progress
 from tunalm.recipe import Recipe, sources_in
 from tunalm.records import Manifest, StageState
 from tunalm.reporting.files import read_record
-from tunalm.reporting.flow import flow
 from tunalm.reporting.formats import duration, plain
 from tunalm.reporting.stages import StageView, stage_view
-from tunalm.reporting.svg import Svg
 from tunalm.reporting.tables import Cell, Column, Table, table
 
 States = Mapping[str, StageState]
@@ -39,7 +37,6 @@ class RunView:
     """What the report shows of a run."""
 
     name: str
-    flow: Svg | None
     problems: list[str]
     """What a reader must know before believing the numbers."""
     stages: list[StageView]
@@ -64,10 +61,9 @@ def run_view(name: str, run: Run) -> RunView:
     recipe = run.recipe.model_dump(mode="json")
     return RunView(
         name=name,
-        flow=_flow(run) if views else None,
         problems=list(_problems(views)),
         stages=views,
-        counts=_counts_table(name, views),
+        counts=_counts_table(name, run, views),
         calls=_calls_table(name, views),
         failures=_failures_table(name, views),
         said=list(_totals(views)),
@@ -75,15 +71,6 @@ def run_view(name: str, run: Run) -> RunView:
         manifest=manifest,
         config=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100),
     )
-
-
-def _flow(run: Run) -> Svg:
-    kinds = {name: stage.kind for name, stage in run.recipe.stages.items()}
-    reads = {
-        name: [source for source in dict.fromkeys(sources_in(stage)) if source in kinds]
-        for name, stage in run.recipe.stages.items()
-    }
-    return flow(kinds, reads, {name: state.done for name, state in run.states.items()})
 
 
 def _problems(views: Sequence[StageView]) -> Iterator[str]:
@@ -100,16 +87,17 @@ def _problems(views: Sequence[StageView]) -> Iterator[str]:
         yield from (f"The stage {view.name}: {warning}." for warning in view.warnings)
 
 
-def _counts_table(name: str, views: Sequence[StageView]) -> Table:
+def _counts_table(name: str, run: Run, views: Sequence[StageView]) -> Table:
     rows = []
     for view in views:
         state = view.state
         counts = [plain(count) for count in (state.requested, state.ok, state.failed, state.unknown)]
         status = state.status + (", edited by hand" if state.edited else "")
-        rows.append([view.name, view.kind, status, *counts, duration(state.seconds)])
-    return table(
-        f"Stages of {name}", ["stage", "kind", "state"], ["requested", "ok", "failed", "unknown", "time"], rows
-    )
+        reads = [source for source in sources_in(run.recipe.stages[view.name]) if source in run.recipe.stages]
+        words = [view.name, view.kind, ", ".join(dict.fromkeys(reads)), status]
+        rows.append([*words, *counts, duration(state.seconds)])
+    names = ["requested", "ok", "failed", "unknown", "time"]
+    return table(f"Stages of {name}", ["stage", "kind", "reads", "state"], names, rows)
 
 
 def _calls_table(name: str, views: Sequence[StageView]) -> Table:

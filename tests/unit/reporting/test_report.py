@@ -13,6 +13,7 @@ from tests.unit.reporting.conftest import result
 from tunalm.recipe import Recipe
 from tunalm.records import EvaluationKnobs, EvaluationResults, ModelResults, Ranking, Response
 from tunalm.reporting import Run, write_report
+from tunalm.reporting.runs import run_view
 from tunalm.store import write_json, write_rows
 
 VOID = {"meta", "img", "br", "input", "link", "hr", "path", "rect"}
@@ -91,7 +92,6 @@ def test_training_sampling_and_results_are_drawn(page: Page) -> None:
     assert sum(label.startswith("checkable:") for label in figures) == 1
     assert sum(label.startswith("tuna:") for label in figures) == 8
     assert sum(label.startswith("own:") for label in figures) == 2
-    assert sum(label.startswith("own (sample) reads no stage") for label in figures) == 1
 
 
 def test_the_page_is_well_formed(page: Page) -> None:
@@ -156,7 +156,7 @@ def test_damaged_files_are_left_out(fake_run: Run, content: str) -> None:
     for path in fake_run.path.rglob("*.json*"):
         path.write_text(content, encoding="utf-8")
     page = page_of(fake_run)
-    assert [tag for tag, _ in page.tags].count("svg") == 1, "only the pipeline is drawn"
+    assert "svg" not in [tag for tag, _ in page.tags]
     assert "How it was run" in page.text
 
 
@@ -235,8 +235,9 @@ def test_a_product_that_was_edited_by_hand_is_marked(plain_run: Run) -> None:
     assert "done, edited by hand" in text
 
 
-def test_a_template_that_is_called_like_a_stage_is_not_read_as_one(tmp_path: Path) -> None:
+def test_stages_say_what_they_read_and_a_template_called_like_a_stage_is_not_read(tmp_path: Path) -> None:
     sft = {"kind": "sft", "model": "embedded:smollm2", "data": "checkable:train", "template": "alpaca"}
-    recipe = Recipe.model_validate({"name": "x", "stages": {"alpaca": sft, "other": sft}})
-    (flow,) = [attributes for tag, attributes in page_of(Run(tmp_path, recipe)).tags if tag == "svg"]
-    assert flow["aria-label"] == "alpaca (sft) reads no stage; other (sft) reads no stage"
+    sample = {"kind": "sample", "engine": {"model": "alpaca"}, "data": "checkable:train"}
+    run = Run(tmp_path, Recipe.model_validate({"name": "x", "stages": {"alpaca": sft, "other": sft, "own": sample}}))
+    reads = {row[0].text: row[2].text for row in run_view("x", run).counts.rows}
+    assert reads == {"alpaca": "", "other": "", "own": "alpaca"}
