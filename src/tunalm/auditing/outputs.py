@@ -12,7 +12,8 @@ from tunalm.auditing.audit import Audit
 from tunalm.auditing.sections import sections
 from tunalm.reporting.formats import visible
 from tunalm.reporting.pages import environment, page_text
-from tunalm.reporting.plots import interval_plot, interval_png
+from tunalm.reporting.plots import interval_plot
+from tunalm.reporting.svg import to_png, to_svg
 from tunalm.store import replacing, write_json, write_text
 
 
@@ -44,16 +45,14 @@ def write_audit(audit: Audit, folder: Path) -> list[Path]:
     found = list(sections(audit))
     written = [folder / "audit.json"]
     write_json(written[0], audit)
+    figures = {}
     for section in found:
         if section.plot:
+            figure = interval_plot(section.plot, section.axis)
+            figures[section.name] = to_svg(figure, f"{section.title}; the table has the numbers")
             written.append(folder / f"{section.name}.png")
             with replacing(written[-1]) as temporary:
-                temporary.write_bytes(interval_png(section.plot, section.axis))
-    figures = {
-        section.name: interval_plot(section.plot, section.axis, f"{section.title}; the table has the numbers")
-        for section in found
-        if section.plot
-    }
+                temporary.write_bytes(to_png(figure))
     page = environment("tunalm.auditing").get_template("audit.html.j2")
     written.append(folder / "audit.html")
     write_text(written[-1], page_text(page.render(audit=audit, sections=found, figures=figures)))

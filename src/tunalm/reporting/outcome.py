@@ -10,7 +10,7 @@ from tunalm.reporting.changes import Answers, Change, largest_changes
 from tunalm.reporting.formats import MOST_TOLD, SIGNIFICANT, interval, number, p_value
 from tunalm.reporting.numbers import numbers_table, pairs_table, tasks_table, totals_table
 from tunalm.reporting.plots import interval_plot
-from tunalm.reporting.svg import Svg
+from tunalm.reporting.svg import Svg, to_svg
 from tunalm.reporting.tables import Table
 
 
@@ -74,15 +74,12 @@ def _view(benchmark: str, results: EvaluationResults) -> BenchmarkView:
     against_first = {each.model: each for each in comparisons if each.against == results.baseline}
     first = by_model[results.baseline]
     kind = metric(first.metric)
+    figure = interval_plot([(name, result.value, result.ci95) for name, result in by_model.items()], kind.label)
     return BenchmarkView(
         name=benchmark,
         metric=kind,
         sentences=list(sentences(by_model, comparisons, kind)),
-        plot=interval_plot(
-            [(name, result.value, result.ci95) for name, result in by_model.items()],
-            kind.label,
-            f"{benchmark}: value and 95 % interval of every model; the table has the numbers",
-        ),
+        plot=to_svg(figure, f"{benchmark}: value and 95 % interval of every model; the table has the numbers"),
         numbers=numbers_table(benchmark, by_model, against_first),
         note=first.note,
         totals=totals_table(benchmark, by_model),

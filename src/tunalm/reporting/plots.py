@@ -1,4 +1,4 @@
-"""The kinds of figures in a report, as SVG text to put inside an HTML page."""
+"""The kinds of figures in a report, drawn with matplotlib; `svg` makes text for a page of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tunalm.reporting.svg import INK, LINE, SERIES, WIDTH, drawn, label, new_axes, to_png
+from tunalm.reporting.svg import INK, LINE, SERIES, WIDTH, label, new_axes, styled
 
 Points = Sequence[tuple[float, float]]
 Rows = Sequence[tuple[str, float | None, Sequence[float] | None]]
@@ -22,24 +22,14 @@ MOST_BINS = 24
 DASHES = ("-", "--", ":", "-.")
 
 
-@drawn
-def interval_plot(rows: Rows, axis: str, description: str) -> tuple[Figure, str]:
+@styled
+def interval_plot(rows: Rows, axis: str) -> Figure:
     """A dot per row with its interval, in the order of the rows; a dotted line stands at the first one's value.
 
     Args:
         rows: at least one.
         axis: label of the horizontal axis.
-        description: for those who cannot see the figure.
     """
-    return _intervals(rows, axis), description
-
-
-def interval_png(rows: Rows, axis: str) -> bytes:
-    """The figure of `interval_plot` as PNG, dark on white."""
-    return to_png(lambda: _intervals(rows, axis))
-
-
-def _intervals(rows: Rows, axis: str) -> Figure:
     figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(rows)), layout="constrained")
     axes = figure.subplots()
     axes.set_yticks(range(len(rows)), [label(name) for name, *_ in rows])
@@ -59,14 +49,13 @@ def _intervals(rows: Rows, axis: str) -> Figure:
     return figure
 
 
-@drawn
-def setting_plot(series: Mapping[str, Rows], names: tuple[str, str], description: str) -> tuple[Figure, str]:
+@styled
+def setting_plot(series: Mapping[str, Rows], names: tuple[str, str]) -> Figure:
     """What a metric makes of the values of a knob, as in Figures 2 and 3 of the paper: a line per series.
 
     Args:
         series: by name, (value of the knob, the metric there, its interval).
         names: of the knob and of the metric.
-        description: for those who cannot see the figure.
     """
     figure, axes = _with_legend(2.6, len(series), names)
     settings = list(dict.fromkeys(setting for rows in series.values() for setting, *_ in rows))
@@ -81,17 +70,16 @@ def setting_plot(series: Mapping[str, Rows], names: tuple[str, str], description
     axes.set_xlim(-0.4, len(settings) - 0.6)
     axes.grid(visible=False, axis="x")
     _legend(figure, len(series))
-    return figure, description
+    return figure
 
 
-@drawn
-def curves(series: Mapping[str, Points], axis: str, description: str) -> tuple[Figure, str]:
+@styled
+def curves(series: Mapping[str, Points], axis: str) -> Figure:
     """Lines over optimizer steps.
 
     Args:
         series: (step, value) pairs by name; long ones are averaged over neighbouring steps.
         axis: label of the vertical axis.
-        description: for those who cannot see the figure.
     """
     figure, axes = _with_legend(2.3, len(series), ("optimizer step", axis))
     for place, (name, points) in enumerate(series.items()):
@@ -100,7 +88,7 @@ def curves(series: Mapping[str, Points], axis: str, description: str) -> tuple[F
         axes.plot(steps, values, label=name, marker="o" if len(steps) == 1 else None, **line)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     _legend(figure, len(series))
-    return figure, description
+    return figure
 
 
 def _with_legend(height: float, count: int, names: tuple[str, str]) -> tuple[Figure, Any]:
@@ -116,8 +104,8 @@ def _legend(figure: Figure, count: int) -> None:
         figure.legend(loc="upper left", ncols=LEGEND_COLUMNS)
 
 
-@drawn
-def histogram(values: Sequence[float], axis: str, description: str, *, mark: float | None = None) -> tuple[Figure, str]:
+@styled
+def histogram(values: Sequence[float], axis: str, *, mark: float | None = None) -> Figure:
     """How often values occur; `mark` draws a line at a limit."""
     figure, axes = new_axes(2.2)
     axes.hist(values, bins=_bins(values), color=SERIES[1], rwidth=0.9)
@@ -127,7 +115,7 @@ def histogram(values: Sequence[float], axis: str, description: str, *, mark: flo
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.set_xlabel(axis)
     axes.set_ylabel("responses")
-    return figure, description
+    return figure
 
 
 def _bins(values: Sequence[float]) -> list[float]:

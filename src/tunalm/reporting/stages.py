@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
+from matplotlib.figure import Figure
+
 from tunalm.measures.means import known_mean
 from tunalm.measures.ranks import kendall_tau
 from tunalm.recipe import AnyStage, FromLists, Proxy, Rank, Reinforce, Sample, Sft
@@ -17,7 +19,7 @@ from tunalm.reporting.files import as_record, read_records
 from tunalm.reporting.formats import number, percent
 from tunalm.reporting.judges import held_out_table, judge_table
 from tunalm.reporting.plots import Points, curves, histogram
-from tunalm.reporting.svg import Drawing
+from tunalm.reporting.svg import Drawing, to_svg
 from tunalm.reporting.tables import Table, table
 
 REASONS_SHOWN = 10
@@ -45,6 +47,10 @@ class StageView:
     tables: list[Table] = field(default_factory=list)
     figures: list[Drawing] = field(default_factory=list)
     lists: list[Ranking] = field(default_factory=list)
+
+    def draw(self, figure: Figure, caption: str) -> None:
+        """Add a figure."""
+        self.figures.append(Drawing(caption, to_svg(figure, f"{self.name}: {caption}")))
 
 
 PANELS = (
@@ -118,8 +124,7 @@ def _add_curves(view: StageView, folder: Path, panels: Sequence[tuple[str, str, 
             if (found := re.fullmatch(pattern, key)) and any(value != 0 for _, value in points)
         }
         if series:
-            svg = curves(series, axis, f"{view.name}: {caption}")
-            view.figures.append(Drawing(caption, svg))
+            view.draw(curves(series, axis), caption)
 
 
 def _add_samples(view: StageView, folder: Path, limit: float | None) -> None:
@@ -143,13 +148,12 @@ def _add_samples(view: StageView, folder: Path, limit: float | None) -> None:
     if failures:
         view.failures = dict(failures.most_common(REASONS_SHOWN))
     if tokens:
-        view.figures.append(Drawing("Length of the responses", histogram(tokens, "tokens", f"{view.name}: lengths")))
+        view.draw(histogram(tokens, "tokens"), "Length of the responses")
     if similarity:
         caption = "Largest ROUGE-L with another response of the list"
         if limit is not None:
             caption += f"; the limit is {limit:g}"
-        svg = histogram(similarity, "ROUGE-L F1", f"{view.name}: {caption}", mark=limit)
-        view.figures.append(Drawing(caption, svg))
+        view.draw(histogram(similarity, "ROUGE-L F1", mark=limit), caption)
 
 
 def _add_ranks(view: StageView, folder: Path) -> None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from html import escape
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -27,9 +25,9 @@ LONGEST_LABEL = 22
 INK, LINE = "#1c2024", "#d5dae0"
 SERIES = ("#4b5563", "#0b6fb8", "#c2410c", "#15803d", "#86198f", "#a16207")
 PNG_DPI = 160
-STYLE = Path(__file__).with_name("report.mplstyle")
 
-Args = ParamSpec("Args")
+styled = style.context(Path(__file__).with_name("report.mplstyle"), after_reset=True)
+"""Decorates what makes or saves a figure."""
 
 
 class Svg(str):
@@ -47,24 +45,18 @@ class Drawing:
     svg: Svg
 
 
-def drawn(make: Callable[Args, tuple[Figure, str]]) -> Callable[Args, Svg]:
-    """Turn a function that gives a figure and its description, for those who cannot see it, into one that gives SVG."""
-
-    @wraps(make)
-    def draw(*args: Args.args, **kwargs: Args.kwargs) -> Svg:
-        with style.context(STYLE, after_reset=True):
-            figure, description = make(*args, **kwargs)
-            text = _saved(figure, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))).decode()
-        text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text[text.index("<svg") :], count=1, flags=re.DOTALL)
-        return Svg(text.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1))
-
-    return draw
+@styled
+def to_svg(figure: Figure, description: str) -> Svg:
+    """The figure for a page; the description is for those who cannot see it."""
+    text = _saved(figure, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type"))).decode()
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text[text.index("<svg") :], count=1, flags=re.DOTALL)
+    return Svg(text.replace("<svg", f'<svg role="img" aria-label="{escape(description)}"', 1))
 
 
-def to_png(make: Callable[[], Figure]) -> bytes:
+@styled
+def to_png(figure: Figure) -> bytes:
     """The figure on white."""
-    with style.context(STYLE, after_reset=True):
-        return _saved(make(), format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None})
+    return _saved(figure, format="png", dpi=PNG_DPI, facecolor="white", metadata={"Software": None})
 
 
 def _saved(figure: Figure, **how: Any) -> bytes:

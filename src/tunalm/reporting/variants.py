@@ -13,7 +13,7 @@ from tunalm.records import EvaluationResults, Result
 from tunalm.reporting.formats import interval, number
 from tunalm.reporting.outcome import metric
 from tunalm.reporting.plots import setting_plot
-from tunalm.reporting.svg import Drawing
+from tunalm.reporting.svg import Drawing, to_svg
 from tunalm.reporting.tables import Cell, Column, Table
 
 Setting = tuple[tuple[str, str], ...]
@@ -82,7 +82,8 @@ def _drawing(model: str, benchmark: str, kind: str, means: Mapping[Setting, Mean
         series[_words(tuple(others))].append((value, mean.value, mean.ends))
     knob = next(iter(means))[0][0].replace("_", " ")
     caption = f"{model} on {benchmark}"
-    return Drawing(caption, setting_plot(series, (knob, kind), f"{caption} by {knob}; the table has the numbers"))
+    figure = setting_plot(series, (knob, kind))
+    return Drawing(caption, to_svg(figure, f"{caption} by {knob}; the table has the numbers"))
 
 
 def _mean(outcomes: Sequence[Result]) -> Mean:
