@@ -420,6 +420,44 @@ class HeldOut(Record):
     pair_accuracy: Agreement | None = None
 
 
+class StudySystem(Record):
+    """Points of a system in a human study: N + 1 - i for place i of N, averaged over raters and questions."""
+
+    name: str
+    points: float
+    interval: Interval | None = None
+    """95 % bootstrap interval over questions."""
+
+
+class StudyWins(Record):
+    """How often one system was placed above another, over all ratings."""
+
+    system: str
+    against: str
+    wins: int
+    ties: int
+    losses: int
+
+
+class StudyScores(Record):
+    """The result of a human study."""
+
+    systems: list[StudySystem]
+    wins: list[StudyWins]
+    questions: int
+    ratings: int
+    """Finished pages, attention checks left out."""
+    unfinished: int
+    checks_passed: int
+    checks_answered: int
+    alpha: float | None = None
+    """Krippendorff's ordinal alpha over places."""
+    kendall_w: float | None = None
+    """Mean of Kendall's W over questions with two raters or more."""
+    median_seconds: float
+    """For one page."""
+
+
 class TrainingStep(Record):
     """One line of metrics.jsonl: an optimizer step, and the numbers that were logged after it."""
 

@@ -1,10 +1,10 @@
-"""Tables of those who ranked: a judge's health, and how far a proxy agrees with the judge."""
+"""Tables of those who ranked: a judge's health, how far a proxy agrees with the judge, and what people preferred."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunalm.records import Agreement, Estimate, HeldOut, JudgeHealth
+from tunalm.records import Agreement, Estimate, HeldOut, JudgeHealth, StudyScores
 from tunalm.reporting.formats import interval, number, percent, plain
 from tunalm.reporting.tables import Table, table
 
@@ -47,6 +47,12 @@ def held_out_table(stage: str, held_out: HeldOut) -> Table:
             rows.append([words, *map(_estimate, figures)])
     names = ["proxy", "by length", "by chance", "proxy less length"]
     return table(f"How {stage} agrees with the judge", ["on held-out lists"], names, rows)
+
+
+def study_table(scores: StudyScores) -> Table:
+    """A row per system of a human study."""
+    rows = [[each.name, number(each.points, 2), interval(each.interval, 2)] for each in scores.systems]
+    return table("Human study", ["system"], ["points", "95 %"], rows)
 
 
 def _estimate(found: Estimate) -> str:

@@ -18,6 +18,7 @@ from tunalm.records import EvaluationResults
 from tunalm.reporting.changes import NUM_CHANGES, Answers
 from tunalm.reporting.files import read_record
 from tunalm.reporting.headline import headline
+from tunalm.reporting.judges import study_table
 from tunalm.reporting.outcome import BenchmarkView, benchmark_views
 from tunalm.reporting.pages import environment, page_text
 from tunalm.reporting.published import Published
@@ -105,7 +106,9 @@ def _write(
     knobs: Table | None = None,
 ) -> None:
     problems = [f"{run.name}: {problem}" if len(runs) > 1 else problem for run in runs for problem in run.problems]
-    page = environment("tunalm.reporting", by_rank=ranked_responses).get_template("report.html.j2")
+    page = environment("tunalm.reporting", by_rank=ranked_responses, study_table=study_table).get_template(
+        "report.html.j2"
+    )
     text = page.render(
         title=title,
         description=description,

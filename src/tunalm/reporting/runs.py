@@ -12,7 +12,7 @@ import yaml
 from tunalm.calls.budget import dollars
 from tunalm.progress import progress
 from tunalm.recipe import Recipe, sources_in
-from tunalm.records import Manifest, StageState
+from tunalm.records import Manifest, StageState, StudyScores
 from tunalm.reporting.files import read_record
 from tunalm.reporting.formats import duration, plain
 from tunalm.reporting.stages import StageView, stage_view
@@ -39,6 +39,7 @@ class RunView:
     name: str
     problems: list[str]
     """What a reader must know before believing the numbers."""
+    study: StudyScores | None
     stages: list[StageView]
     counts: Table
     calls: Table
@@ -62,6 +63,7 @@ def run_view(name: str, run: Run) -> RunView:
     return RunView(
         name=name,
         problems=list(_problems(views)),
+        study=read_record(run.path / "study" / "scores.json", StudyScores),
         stages=views,
         counts=_counts_table(name, run, views),
         calls=_calls_table(name, views),

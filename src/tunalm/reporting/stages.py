@@ -64,6 +64,11 @@ PANELS = (
     ("Mean score v by rank, and of the reference (Eq. 4)", "log p per token", r"v_(.+)"),
     ("Log-probability of the end token", "log p", r"(eos_logprob)"),
     ("Length of the responses", "tokens", r"(response_tokens)"),
+    ("Score of the responses by the proxy", "score", r"(reward)"),
+    ("Divergence from the start, over the response", "nats", r"(kl)"),
+    ("Entropy of the policy", "nats per token", r"(entropy)"),
+    ("Loss of the policy and of the value model", "loss", r"(policy|value)_loss"),
+    ("Tokens whose ratio is clipped; responses without an end", "share", r"(clip_fraction|without_end)"),
     ("Gradient norm before clipping", "norm", r"(grad_norm)"),
     ("Learning rate", "learning rate", r"(learning_rate)"),
 )

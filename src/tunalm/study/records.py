@@ -1,4 +1,4 @@
-"""The rows of a study's files: the key, ratings and scores."""
+"""The rows of a study's files: the key and ratings."""
 
 from __future__ import annotations
 
@@ -38,41 +38,3 @@ class StudyRating(Record):
     rater: str
     seconds: float
     comment: str = ""
-
-
-class StudySystem(Record):
-    """Points of a system in a human study: N + 1 - i for place i of N, averaged over raters and questions."""
-
-    name: str
-    points: float
-    interval: tuple[float, float] | None = None
-    """95 % bootstrap interval over questions."""
-
-
-class StudyWins(Record):
-    """How often one system was placed above another, over all ratings."""
-
-    system: str
-    against: str
-    wins: int
-    ties: int
-    losses: int
-
-
-class StudyScores(Record):
-    """The result of a human study."""
-
-    systems: list[StudySystem]
-    wins: list[StudyWins]
-    questions: int
-    ratings: int
-    """Finished pages, attention checks left out."""
-    unfinished: int
-    checks_passed: int
-    checks_answered: int
-    alpha: float | None = None
-    """Krippendorff's ordinal alpha over places."""
-    kendall_w: float | None = None
-    """Mean of Kendall's W over questions with two raters or more."""
-    median_seconds: float
-    """For one page."""

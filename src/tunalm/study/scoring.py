@@ -20,10 +20,11 @@ from scipy.stats import rankdata
 from tunalm.errors import DataError
 from tunalm.measures.means import mean_interval
 from tunalm.measures.ranks import kendall_w
+from tunalm.records import StudyScores, StudySystem, StudyWins
 from tunalm.store import write_json, write_rows, write_text
 from tunalm.study.book import Book, Save
 from tunalm.study.design import read_key
-from tunalm.study.records import StudyKey, StudyRating, StudyScores, StudySystem, StudyWins
+from tunalm.study.records import StudyKey, StudyRating
 
 RESAMPLES = 2000
 SEED = 0

@@ -1,4 +1,4 @@
-"""What the report says of a judge."""
+"""What the report says of a judge, and of people who judged."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tunalm.reporting import Run, write_report
+from tunalm.store import write_json
 
 HEALTH: dict[str, Any] = {
     "protocol": "audited",
@@ -47,3 +48,20 @@ def test_the_figures_of_a_judge_stand_in_a_table(fake_run: Run) -> None:
 @pytest.mark.parametrize("damaged", [None, "x", [], {}, {"replies": 3, "canaries": {"plea": 1}, "alarms": "x"}])
 def test_damaged_records_and_other_rankers_have_no_such_table(fake_run: Run, damaged: Any) -> None:
     assert "The judge of" not in page(fake_run, judge=damaged, calls="x", failures=3, held_out=[])
+
+
+@pytest.mark.parametrize("agreement", [{"kendall_w": 0.614, "alpha": 0.5}, {}])
+def test_a_human_study_has_the_table_of_the_paper(fake_run: Run, agreement: dict[str, float]) -> None:
+    systems = [{"name": "<tuna>", "points": 3.456, "interval": [3.1, 3.8]}, {"name": "alpaca", "points": 1.5}]
+    counts = {"questions": 40, "ratings": 80, "unfinished": 0, "checks_passed": 2, "checks_answered": 2}
+    (fake_run.path / "study").mkdir()
+    scores = {"systems": systems, "wins": [], "median_seconds": 30.0} | counts | agreement
+    write_json(fake_run.path / "study" / "scores.json", scores)
+    shown = re.sub(r"\s*<[^>]*>\s*", "|", page(fake_run).partition("<h2>Human study")[2].partition("</section>")[0])
+    assert "system||points||95 %" in shown
+    assert "&lt;tuna&gt;||3.46||3.10 to 3.80|" in shown
+    assert "alpaca||1.50||-|" in shown
+    expected = (
+        "Kendall's W\n0.61, Krippendorff's alpha 0.50." if agreement else "Kendall's W\n-, Krippendorff's alpha -."
+    )
+    assert f"80 ratings of 40 questions; agreement of the raters: {expected}" in shown

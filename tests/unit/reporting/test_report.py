@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from tests.unit.reporting.conftest import result
 from tunalm.recipe import Recipe
-from tunalm.records import EvaluationKnobs, EvaluationResults, ModelResults, Ranking, Response
+from tunalm.records import EvaluationKnobs, EvaluationResults, ModelResults, Ranking, Response, StageState
 from tunalm.reporting import Run, write_report
 from tunalm.reporting.runs import run_view
+from tunalm.reporting.stages import stage_view
 from tunalm.store import write_json, write_rows
 
 VOID = {"meta", "img", "br", "input", "link", "hr", "path", "rect"}
@@ -92,6 +95,18 @@ def test_training_sampling_and_results_are_drawn(page: Page) -> None:
     assert sum(label.startswith("checkable:") for label in figures) == 1
     assert sum(label.startswith("tuna:") for label in figures) == 8
     assert sum(label.startswith("own:") for label in figures) == 2
+
+
+def test_training_by_ppo_has_its_own_curves(plain_run: Run) -> None:
+    names = ("reward", "kl", "entropy", "policy_loss", "value_loss", "clip_fraction", "without_end", "response_tokens")
+    lines = [json.dumps({"step": step} | dict.fromkeys(names, step / 10)) for step in (1, 2)]
+    (plain_run.path / "tuna" / "metrics.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    ppo = {"kind": "rl", "method": "ppo", "start": "embedded:smollm2", "reward": "x/proxy", "data": "checkable:train"}
+    stage = Recipe.model_validate({"name": "x", "stages": {"tuna": ppo}}).stages["tuna"]
+    view = stage_view(plain_run.path / "tuna", "tuna", stage, StageState())
+    drawn = {drawing.caption.split()[0]: drawing.svg for drawing in view.figures}
+    assert list(drawn) == ["Length", "Score", "Divergence", "Entropy", "Loss", "Tokens"]
+    assert {"policy", "value"} <= {text.strip() for text in ElementTree.fromstring(drawn["Loss"]).itertext()}
 
 
 def test_the_page_is_well_formed(page: Page) -> None:
