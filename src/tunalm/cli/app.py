@@ -221,7 +221,7 @@ def _print_knobs(kind: str) -> None:
     for name, info in STAGES[kind].model_fields.items():
         if name != "kind":
             default = "required" if info.is_required() else repr(info.get_default(call_default_factory=True))
-            table.add_row(name, default, info.description or "")
+            table.add_row(name, default, " ".join((info.description or "").split()))
     Console().print(table)
 
 
