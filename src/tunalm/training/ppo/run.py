@@ -22,7 +22,7 @@ from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.huggingface import device, load_model, load_scorer, load_tokenizer
 from tunalm.engines.huggingface.proxies import ProxyScorer
 from tunalm.errors import DataError, TrainingError
-from tunalm.progress import is_main_process, progress
+from tunalm.progress import progress
 from tunalm.recipe import Reinforce
 from tunalm.store import Summary, write_text
 from tunalm.training import checkpoints
