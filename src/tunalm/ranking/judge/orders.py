@@ -51,18 +51,13 @@ class Consensus:
 
     scores: list[float]
     """Mean of the totals."""
-    borda: list[float]
-    """Mean number of things that are worse; one that is equal counts half."""
+    borda_ranks: list[int | None]
+    """0 for the best, by Borda's count: the things that are worse, where one that is equal counts half."""
     agreement: float | None
     """Kendall's W: 1 if all orders are the same, about 1 over their number if they have nothing in common. None where
     it is not defined: one judgement, or ties only."""
     flip_rate: float | None
     """Share of the pairs that one judgement puts one way round and another the other way; None for one judgement."""
-
-    @property
-    def borda_ranks(self) -> list[int | None]:
-        """0 for the best, by Borda's count."""
-        return assign_ranks(self.borda)
 
 
 def consensus(totals: Sequence[Sequence[float]]) -> Consensus:
@@ -71,20 +66,11 @@ def consensus(totals: Sequence[Sequence[float]]) -> Consensus:
     Args:
         totals: [judgements, things], at least one of either; more is better.
     """
-    things = range(len(totals[0]))
-    several = len(totals) > 1
+    pairs = [[one - other for one, other in combinations(each, 2)] for each in totals]
+    flips = [min(differences) < 0 < max(differences) for differences in zip(*pairs, strict=True)]
     return Consensus(
-        scores=[fmean(each[thing] for each in totals) for thing in things],
-        borda=(rankdata(totals, axis=1).mean(axis=0) - 1).tolist(),
-        agreement=kendall_w(totals) if several else None,
-        flip_rate=_flips(totals) if several and len(things) > 1 else None,
+        scores=[fmean(each) for each in zip(*totals, strict=True)],
+        borda_ranks=assign_ranks(rankdata(totals, axis=1).mean(axis=0).tolist()),
+        agreement=kendall_w(totals),
+        flip_rate=fmean(flips) if flips and len(totals) > 1 else None,
     )
-
-
-def _flips(totals: Sequence[Sequence[float]]) -> float:
-    pairs = list(combinations(range(len(totals[0])), 2))
-    flipped = sum(
-        any(each[one] > each[other] for each in totals) and any(each[one] < each[other] for each in totals)
-        for one, other in pairs
-    )
-    return flipped / len(pairs)

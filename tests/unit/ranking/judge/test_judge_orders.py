@@ -37,31 +37,25 @@ def test_the_draw_decides() -> None:
     assert len({tuple(balanced_orders(4, 4, seed)) for seed in range(30)}) > 15
 
 
-def test_a_consensus_is_the_mean_with_bordas_count_beside_it() -> None:
-    agreed = consensus([[3, 2, 1], [3, 2, 1], [0, 15, 1]])
-    assert agreed.scores == [2.0, pytest.approx(19 / 3), 1.0]
-    assert agreed.borda == [pytest.approx(4 / 3), pytest.approx(4 / 3), pytest.approx(1 / 3)]
-    assert agreed.borda_ranks == [0, 0, 1]
-    assert agreed.flip_rate == pytest.approx(2 / 3)
-    assert agreed.agreement == pytest.approx(1 / 3)
-
-
-def test_ties_stay_ties_and_are_no_flips() -> None:
-    agreed = consensus([[2, 2, 1], [2, 2, 2]])
-    assert agreed.scores == [2.0, 2.0, 1.5]
-    assert agreed.borda == [1.25, 1.25, 0.5]
-    assert agreed.flip_rate == 0
-
-
-def test_one_judgement_says_nothing_of_agreement() -> None:
-    agreed = consensus([[3, 1]])
-    assert (agreed.scores, agreed.agreement, agreed.flip_rate) == ([3.0, 1.0], None, None)
-
-
-def test_judgements_that_tell_nothing_apart_have_no_agreement() -> None:
-    assert consensus([[1, 1], [2, 2]]).agreement is None
-
-
-@given(st.lists(st.lists(st.integers(0, 15), min_size=3, max_size=3), min_size=1, max_size=5))
-def test_points_of_borda_add_up(totals: list[list[float]]) -> None:
-    assert sum(consensus(totals).borda) == pytest.approx(3)
+@pytest.mark.parametrize(
+    ("totals", "scores", "borda_ranks", "agreement", "flip_rate"),
+    [
+        ([[3, 2, 1], [3, 2, 1], [0, 15, 1]], [2, 19 / 3, 1], [0, 0, 1], 1 / 3, 2 / 3),
+        ([[2, 2, 1], [2, 2, 2]], [2, 2, 1.5], [0, 0, 1], 0.5, 0),
+        ([[3, 1]], [3, 1], [0, 1], None, None),
+        ([[1, 1], [2, 2]], [1.5, 1.5], [0, 0], None, 0),
+    ],
+    ids=["they differ", "ties are no flips", "one says nothing of agreement", "nothing is told apart"],
+)
+def test_a_consensus_is_the_mean_with_bordas_count_beside_it(
+    totals: list[list[float]],
+    scores: list[float],
+    borda_ranks: list[int],
+    agreement: float | None,
+    flip_rate: float | None,
+) -> None:
+    found = consensus(totals)
+    assert found.scores == pytest.approx(scores)
+    assert found.borda_ranks == borda_ranks
+    assert found.flip_rate == pytest.approx(flip_rate)
+    assert found.agreement == pytest.approx(agreement)
