@@ -33,7 +33,7 @@ def open_ranker(settings: Rank, calls: Calls, function: Function | None = None) 
     ranker = _make(settings.by, settings, calls, function)
     if settings.fallback is not None:
         judge = _make(settings.fallback, settings, calls)
-        ranker = Fallback(ranker, judge, settings.min_confidence, lambda rows: judge_calls(rows, settings))
+        ranker = Fallback(ranker, judge, settings)
     if settings.veto is not None:
         ranker = Veto(ranker, VerifierRanker(settings, calls), settings.veto_below)
     return ranker
@@ -126,15 +126,11 @@ class Fallback:
     Args:
         first: says in `judgement["confidence"]` how sure it is of a list, 0-1; a list without it is not sure.
         second: asked about lists of which `first` is less sure, or which it could not rank.
-        min_confidence: what is sure enough.
-        calls: that the second makes about some lists.
+        settings: of the stage; `min_confidence` is sure enough.
     """
 
-    def __init__(
-        self, first: Ranker, second: Ranker, min_confidence: float, calls: Callable[[Sequence[Ranking]], int] = len
-    ) -> None:
-        self._first, self._second = first, second
-        self._min_confidence, self._calls = min_confidence, calls
+    def __init__(self, first: Ranker, second: Ranker, settings: Rank) -> None:
+        self._first, self._second, self._settings = first, second, settings
         self.name = f"{first.name}, else {second.name}"
         self._kept = self._asked = self._saved = 0
 
@@ -144,7 +140,7 @@ class Fallback:
         unsure = [row for row in rows if not self._is_sure(first[row.id])]
         second = {row.id: self._noted(row, first[row.id]) for row in self._second.rank(unsure)} if unsure else {}
         kept = [row for row in rows if row.id not in second]
-        self._kept, self._asked, self._saved = len(kept), len(unsure), self._calls(kept)
+        self._kept, self._asked, self._saved = len(kept), len(unsure), judge_calls(kept, self._settings)
         return [second.get(row.id, first[row.id]) for row in rows]
 
     def figures(self) -> dict[str, Any]:
@@ -155,7 +151,7 @@ class Fallback:
 
     def _is_sure(self, row: Ranking) -> bool:
         confidence = (row.judgement or {}).get("confidence")
-        return row.failure is None and confidence is not None and confidence >= self._min_confidence
+        return row.failure is None and confidence is not None and confidence >= self._settings.min_confidence
 
     @staticmethod
     def _noted(row: Ranking, first: Ranking) -> Ranking:
