@@ -294,12 +294,8 @@ def _instructions(given: Instructions, limit: int | None) -> list[Instruction]:
     rows = list(given)
     if not rows:
         raise DataError("instructions", found="no rows", fix="Give some strings, rows or Instructions.")
-    if all(isinstance(row, Instruction) for row in rows):
-        found = [row for row in rows if isinstance(row, Instruction)]
-    else:
-        raw = [RawRow(f"instructions[{number}]", _row(row)) for number, row in enumerate(rows)]
-        found = to_instructions(raw, "instructions")
-    return found[:limit]
+    raw = [RawRow(f"instructions[{number}]", _row(row)) for number, row in enumerate(rows[:limit])]
+    return to_instructions(raw, "instructions")
 
 
 def _row(given: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,6 +13,7 @@ from tunalm.calls.context import Calls, StageContext
 from tunalm.data.lists import load_lists
 from tunalm.engines.base import Request
 from tunalm.errors import DataError
+from tunalm.measures.means import known_mean
 from tunalm.ranking import simulated
 from tunalm.ranking.base import REASONS_SHOWN, Ranker, unranked
 from tunalm.ranking.combining import open_ranker
@@ -111,23 +112,17 @@ def describe(rows: Sequence[Ranking]) -> dict[str, Any]:
         contradicted_rankings: lists whose judge stated an order that its own marks do not give.
         failures: the commonest reasons for lists without ranks.
     """
-    pairs = tied = all_tied = skipped = 0
+    lists = [[(each.rank, len(each.text)) for each in row.responses] for row in rows if row.failure is None]
+    ranks = [[rank for rank, _ in each if rank is not None] for each in lists]
     lengths: defaultdict[int, list[int]] = defaultdict(list)
-    for row in (row for row in rows if row.failure is None):
-        ranks = [response.rank for response in row.responses if response.rank is not None]
-        for first, second in combinations(ranks, 2):
-            pairs += 1
-            tied += first == second
-        all_tied += len(set(ranks)) == 1
-        skipped += len(row.responses) - len(ranks)
-        for response in row.responses:
-            if response.rank is not None:
-                lengths[response.rank].append(len(response.text))
+    for rank, length in chain.from_iterable(lists):
+        if rank is not None:
+            lengths[rank].append(length)
     failures = Counter(row.failure for row in rows if row.failure is not None)
     return {
-        "tied_pairs": round(tied / pairs, 4) if pairs else None,
-        "all_tied_lists": all_tied,
-        "unranked_responses": skipped,
+        "tied_pairs": known_mean([one == other for own in ranks for one, other in combinations(own, 2)], 4),
+        "all_tied_lists": sum(len(set(own)) == 1 for own in ranks),
+        "unranked_responses": sum(rank is None for rank, _ in chain.from_iterable(lists)),
         "mean_characters_by_rank": {str(rank): round(fmean(lengths[rank]), 1) for rank in sorted(lengths)},
         "contradicted_rankings": sum((row.judgement or {}).get("ranking_agrees") is False for row in rows),
         "failures": dict(failures.most_common(REASONS_SHOWN)),
