@@ -48,13 +48,6 @@ def test_the_rows_are_the_same_everywhere() -> None:
     assert (VERSION, hashlib.sha256(text.encode()).hexdigest()) == ("1", SHA256), "a change of rows is a new edition"
 
 
-def test_a_second_call_gives_equal_rows_that_are_not_shared() -> None:
-    again = generate("train")
-    assert again == ROWS["train"]
-    again[0].instruction = "changed"
-    assert generate("train") == ROWS["train"]
-
-
 def test_families_come_in_turns_and_are_of_one_size() -> None:
     for split, size in ROWS_PER_FAMILY.items():
         tasks = [row.task for row in ROWS[split]]
@@ -117,11 +110,6 @@ def test_what_is_balanced_is_balanced_exactly() -> None:
         assert answers["Ye"] == answers["No"]
         places = Counter(row.checker and row.checker["place"] for row in family_rows(split, "letter"))
         assert places["first"] == places["last"]
-
-
-def test_instructions_and_references_are_short() -> None:
-    assert max(len(row.instruction.split()) for row in ALL_ROWS) <= 22
-    assert max(len((row.reference or "").split()) for row in ALL_ROWS) <= 12
 
 
 @pytest.mark.parametrize("family", NAMES)

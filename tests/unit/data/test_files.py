@@ -100,15 +100,11 @@ def test_parquet_keeps_nulls_and_nesting(tmp_path: Path) -> None:
     assert read(tmp_path, parquet(rows)) == [("rows.jsonl, row 1", rows[0]), ("rows.jsonl, row 2", rows[1])]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n \r\n\n", b"\xef\xbb\xbf", b"[]", b"[\n]", gzip.compress(b"", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n \r\n\n", b"\xef\xbb\xbf", b"[]", b"[\n]", gzip.compress(b"", mtime=0), parquet([])]
+)
 def test_a_file_without_rows_is_refused(tmp_path: Path, content: bytes) -> None:
     assert refusal(tmp_path, content).startswith("rows.jsonl: found no rows;")
-
-
-def test_a_parquet_file_without_rows_is_refused(tmp_path: Path) -> None:
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(pyarrow.table({"instruction": pyarrow.array([], pyarrow.string())}), sink)
-    assert "no rows" in refusal(tmp_path, bytes(sink.getvalue()))
 
 
 @pytest.mark.parametrize(
@@ -153,22 +149,19 @@ def test_any_content_is_rows_or_one_line(tmp_path_factory: pytest.TempPathFactor
         assert refusal(folder, content).startswith("rows.jsonl")
 
 
-def test_a_name_that_is_nearly_right_is_suggested(tmp_path: Path) -> None:
-    (tmp_path / "alpaca.jsonl").touch()
-    with pytest.raises(DataError, match=r"no such file.* Did you mean '.*/alpaca\.jsonl'\?"):
-        existing_file(str(tmp_path / "alpaca.json"))
-
-
-def test_a_folder_is_refused_and_a_file_in_it_suggested(tmp_path: Path) -> None:
-    (tmp_path / "README.md").touch()
-    (tmp_path / "alpaca.jsonl.gz").touch()
-    with pytest.raises(DataError, match=r"found a folder.*for instance .*/alpaca\.jsonl\.gz"):
-        existing_file(str(tmp_path))
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no folder '.*/nowhere'"):
-        existing_file(str(tmp_path / "nowhere" / "rows.jsonl"))
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("alpaca.json", r"no such file.* Did you mean '.*/alpaca\.jsonl\.gz'\?"),
+        ("", r"found a folder.*for instance .*/alpaca\.jsonl\.gz"),
+        ("nowhere/rows.jsonl", r"no folder '.*/nowhere'"),
+    ],
+)
+def test_what_is_no_file_is_refused_and_one_that_may_be_meant_is_named(tmp_path: Path, name: str, said: str) -> None:
+    for there in ("README.md", "alpaca.jsonl.gz"):
+        (tmp_path / there).touch()
+    with pytest.raises(DataError, match=said):
+        existing_file(str(tmp_path / name))
 
 
 def test_a_stream_gives_rows_before_it_meets_what_is_wrong(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tunalm.data.prompts import PromptEncoder, pin_day
 from tunalm.errors import ModelError
+from tunalm.recipe import PromptTemplate
 from tunalm.records import Message
 
 CHAT = (
@@ -156,7 +157,7 @@ def test_a_response_gives_itself_and_the_end_token_in_any_context(encoder: Promp
     ids = encoder.response_ids(text)
     assert ids[-1] == encoder.end_id
     assert marks_in(ids) == marks_in([encoder.end_id])
-    assert decoded(ids[:-1]) == text
+    assert decoded(ids[:-1]) == text, "without BOS, which this tokenizer puts before any text"
 
 
 def test_a_response_is_not_merged_with_the_prompt_where_one_text_would_be() -> None:
@@ -195,43 +196,26 @@ def test_marks_that_the_tokenizer_does_not_call_special_are_not_forged_either() 
     assert end not in encoder.response_ids("a<|end|>b</s>")[:-1]
 
 
-def test_no_bos_is_added_for_a_model_without_one() -> None:
-    tokenizer = make_tokenizer(bos=False)
-    ids = PromptEncoder(tokenizer, "alpaca", "tiny").prompt_ids([user("Hi.")])
-    assert tokenizer.convert_tokens_to_ids("<s>") not in ids
+ENDLESS = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
 
 
-def test_responses_have_no_bos() -> None:
-    assert TOKENIZER.encode("Yes")[0] == TOKENIZER.bos_token_id
-    assert TOKENIZER.bos_token_id not in CHAT_ENCODER.response_ids("Yes")
-
-
-def test_the_end_token_is_learned_where_padding_is_the_same_token() -> None:
-    assert TOKENIZER.pad_token_id == TOKENIZER.eos_token_id == ALPACA_ENCODER.end_id
-    assert ALPACA_ENCODER.response_ids("Yes")[-1] == TOKENIZER.eos_token_id
-
-
-@pytest.mark.parametrize("text", ["", " ", "\n"])
-def test_a_response_without_words_is_still_ended(text: str) -> None:
-    assert decoded(CHAT_ENCODER.response_ids(text)) == text + "<|end|>"
-
-
-def test_a_turn_ends_with_what_the_template_writes_and_sampling_stops_at_eos_too() -> None:
-    assert CHAT_ENCODER.end_id == TOKENIZER.convert_tokens_to_ids("<|end|>")
-    assert CHAT_ENCODER.stop_ids == (CHAT_ENCODER.end_id, TOKENIZER.eos_token_id)
-    assert ALPACA_ENCODER.stop_ids == (TOKENIZER.eos_token_id,)
-
-
-def test_a_template_that_ends_no_turn_leaves_it_to_eos() -> None:
-    encoder = PromptEncoder(
-        make_tokenizer("{% for message in messages %}{{ message['content'] }}\n{% endfor %}"), "chat", ""
-    )
-    assert encoder.stop_ids == (encoder.tokenizer.encode("</s>", add_special_tokens=False)[0],)
-
-
-def test_a_template_may_end_turns_for_a_model_without_eos() -> None:
-    tokenizer = make_tokenizer(eos=None)
-    assert PromptEncoder(tokenizer, "chat", "tiny").stop_ids == (tokenizer.convert_tokens_to_ids("<|end|>"),)
+@pytest.mark.parametrize(
+    ("chat", "eos", "template", "stops"),
+    [
+        (CHAT, "</s>", "chat", ["<|end|>", "</s>"]),
+        (CHAT, "</s>", "alpaca", ["</s>"]),
+        (CHAT, None, "chat", ["<|end|>"]),
+        (ENDLESS, "</s>", "chat", ["</s>"]),
+    ],
+)
+def test_a_turn_ends_with_what_the_template_writes_else_with_eos_where_sampling_stops_too(
+    chat: str, eos: str | None, template: PromptTemplate, stops: list[str]
+) -> None:
+    tokenizer = make_tokenizer(chat, eos=eos)
+    encoder = PromptEncoder(tokenizer, template, "tiny")
+    assert tokenizer.convert_ids_to_tokens(list(encoder.stop_ids)) == stops
+    ends = [place for place, token in enumerate(encoder.response_ids("Yes")) if token == encoder.end_id]
+    assert ends == [len(encoder.response_ids("Yes")) - 1], "learned, also where padding is the same token"
 
 
 def test_a_tokenizer_that_spells_its_end_token_from_letters_does_not_meet_it_in_a_response() -> None:
@@ -337,31 +321,24 @@ def test_a_tokenizer_that_begins_every_text_with_a_space_does_not_get_another() 
     assert tokenizer.convert_ids_to_tokens(encoder.response_ids("yes")) == ["▁", "y", "e", "s", "</s>"]
 
 
+@pytest.mark.parametrize(
+    ("template", "eos", "said"),
+    [
+        *((text, "</s>", "chat template") for text in ("{% for", "{{ messages[0].content | no_such_filter }}")),
+        *((text, "</s>", "chat template") for text in ("{{ 1 / 0 }}", "{{ messages + 1 }}", "{{ nothing.at.all }}")),
+        (ENDLESS, None, "without an EOS token"),
+    ],
+)
+def test_a_broken_template_and_one_that_nothing_ends_are_one_line(template: str, eos: str | None, said: str) -> None:
+    assert said in refusal(make_tokenizer(template, eos=eos), user("Hi."))
+
+
 def test_a_template_that_refuses_a_system_message_is_one_line() -> None:
     tokenizer = make_tokenizer(NO_SYSTEM)
     line = refusal(tokenizer, Message(role="system", content="Be short."), user("Hi."))
     assert "(system, user)" in line
     assert "No system message" in line
     assert PromptEncoder(tokenizer, "chat", "tiny").prompt_ids([user("Hi.")])
-
-
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{% for",
-        "{{ messages[0].content | no_such_filter }}",
-        "{{ 1 / 0 }}",
-        "{{ messages + 1 }}",
-        "{{ nothing.at.all }}",
-    ],
-)
-def test_a_broken_template_is_one_line(template: str) -> None:
-    assert "chat template" in refusal(make_tokenizer(template), user("Hi."))
-
-
-def test_a_model_on_which_nothing_ends_a_response_is_refused() -> None:
-    tokenizer = make_tokenizer("{{ messages[0]['content'] }}", eos=None)
-    assert "without an EOS token" in refusal(tokenizer, user("Hi."))
 
 
 @pytest.mark.slow

@@ -98,20 +98,20 @@ def test_a_hub_dataset_is_read(hub: dict[tuple[str, str], list[dict[str, Any]]])
     assert len(load(Data(source="owner/some.data-set", split="test"))) == 1
 
 
-def test_a_wrong_row_of_a_hub_dataset_is_named(hub: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
-    hub["owner/name", "train"] = [ALPACA[0], {**ALPACA[1], "output": 1}]
-    with pytest.raises(DataError, match=r"owner/name\[train\], row 2: found output"):
-        load(Data(source="owner/name"))
-
-
-def test_a_hub_dataset_without_rows_is_refused(hub: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
-    hub["owner/name", "train"] = []
-    with pytest.raises(DataError, match="owner/name: found no rows"):
-        load(Data(source="owner/name"))
-
-
-def test_what_a_hub_cannot_give_is_one_line(hub: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
-    with pytest.raises(DataError, match=r"^owner/name: found no file of that name, and no hub dataset .*FileNotFound"):
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([ALPACA[0], {**ALPACA[1], "output": 1}], r"owner/name\[train\], row 2: found output"),
+        ([], "owner/name: found no rows"),
+        (None, "^owner/name: found no file of that name, and no hub dataset .*FileNotFound"),
+    ],
+)
+def test_what_a_hub_cannot_give_is_one_line(
+    hub: dict[tuple[str, str], list[dict[str, Any]]], rows: list[dict[str, Any]] | None, said: str
+) -> None:
+    if rows is not None:
+        hub["owner/name", "train"] = rows
+    with pytest.raises(DataError, match=said):
         load(Data(source="owner/name"))
 
 

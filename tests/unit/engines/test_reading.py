@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM
 
 from tests.tiny import save_tiny_model
 from tunalm.engines.huggingface import reading
-from tunalm.engines.huggingface.cache import joined, roomy_cache
 from tunalm.engines.huggingface.grouping import by_beginning, common, readings
 from tunalm.engines.huggingface.reading import Read, read_prompts
 
@@ -29,13 +28,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 
-@given(st.text("ab", max_size=9), st.text("ab", max_size=9))
-def test_what_two_texts_begin_alike_with(one: str, other: str) -> None:
-    length = common(one, other)
-    assert one[:length] == other[:length]
-    assert one[length : length + 1] != other[length : length + 1] or length == len(one) == len(other)
-
-
 @given(st.lists(st.text("ab", max_size=9), max_size=12))
 def test_texts_of_a_group_share_half_of_each_other(texts: list[str]) -> None:
     groups = by_beginning(texts)
@@ -43,11 +35,6 @@ def test_texts_of_a_group_share_half_of_each_other(texts: list[str]) -> None:
     for group in groups:
         shared = min(common(texts[group[0]], texts[place]) for place in group)
         assert len(group) == 1 or 2 * shared >= max(len(texts[place]) for place in group)
-
-
-def test_questions_of_a_task_are_grouped_and_others_are_not() -> None:
-    texts = ["What is it?", "Say: the cat", "Who are you?", "Say: the dog"]
-    assert sorted(map(sorted, by_beginning(texts))) == [[0], [1, 3], [2]]
 
 
 prompts = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=30).map(tuple), min_size=1, unique=True)
@@ -118,23 +105,3 @@ def test_a_model_that_forgets_reads_all_prompts_at_once(model: Any, monkeypatch:
         alone = read_prompts(model, PROMPTS[:1], pad=0)
     assert passes == [len(set(PROMPTS)), 1]
     assert torch.allclose(read.logits[0], alone.logits[0], atol=1e-4)
-
-
-def test_joined_rows_end_together(model: Any) -> None:
-    parts = []
-    for places, length in (([2, 0], 3), ([1], 5)):
-        cache = roomy_cache(model.config)
-        for number in range(len(cache.layers)):
-            new = (
-                torch.full((len(places), 2, length, 4), float(length)) + torch.tensor(places)[:, None, None, None] / 10
-            )
-            cache.update(new, -new, number)
-        parts.append((places, cache))
-    layer: Any = joined(parts).layers[0]
-    expected = torch.tensor([[0, 0, 3, 3, 3], [5.1] * 5, [0, 0, 3.2, 3.2, 3.2]])
-    assert torch.allclose(layer.keys[:, 0, :, 0], expected)
-    assert torch.equal(layer.values, -layer.keys)
-    assert all(cache.get_seq_length() == 0 for _, cache in parts)
-    first = layer.keys.data_ptr()
-    layer.update(torch.ones(3, 2, 1, 4), torch.ones(3, 2, 1, 4))
-    assert (layer.keys.data_ptr(), layer.get_seq_length()) == (first, 6)
