@@ -38,14 +38,10 @@ def test_an_example_is_its_instruction_and_its_reference() -> None:
     ]
 
 
-def test_examples_are_of_the_same_task_and_different() -> None:
+def test_rows_of_a_task_share_their_examples_which_are_of_the_task() -> None:
     examples = shown(NEW)
     assert len(set(examples)) == 4
     assert all(example.startswith("count ") for example in examples)
-
-
-def test_rows_of_a_task_share_their_examples() -> None:
-    examples = shown(NEW)
     others = [row for row in POOL if row.task == "count" and row.instruction not in examples]
     assert len(others) == 16
     assert all(shown(row) == examples for row in others)

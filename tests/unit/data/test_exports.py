@@ -41,6 +41,8 @@ def test_a_preference_row_is_a_conversation() -> None:
         }
     ]
     assert counts == {"lists": 1, "rows": 1}
+    tied, _ = export("trl-pairs", "best-worst", make_list(("c", 1), ("a", 0), ("d", 1), ("b", 0)))
+    assert pairs_of(tied) == ["ac"], "the first of the best and the first of the worst"
 
 
 def test_a_triple_has_the_reference_too() -> None:
@@ -58,14 +60,12 @@ def test_a_triple_has_the_reference_too() -> None:
     ],
 )
 def test_pairs_of_a_list_with_a_tie(pairing: Pairing, expected: list[str], tied: int) -> None:
-    rows, counts = export("trl-pairs", pairing, make_list(("a", 0), ("d", 5), ("b", 2), ("c", 2), ("z", None)))
+    row = make_list(("a", 0), ("d", 5), ("b", 2), ("c", 2), ("z", None))
+    rows, counts = export("trl-pairs", pairing, row)
     assert pairs_of(rows) == expected
     assert counts.get("tied pairs", 0) == tied
-
-
-def test_of_tied_ones_the_first_is_the_best_and_the_first_is_the_worst() -> None:
-    rows, _ = export("trl-pairs", "best-worst", make_list(("c", 1), ("a", 0), ("d", 1), ("b", 0)))
-    assert pairs_of(rows) == ["ac"]
+    as_nemo_rl, _ = export("nemo-rl", pairing, row)
+    assert [[each["rank"] for each in made["completions"]] for made in as_nemo_rl] == [[0, 1]] * len(expected)
 
 
 def test_what_teaches_nothing_is_left_out_and_counted() -> None:
@@ -95,11 +95,6 @@ def test_nemo_rl_takes_whole_lists_with_their_ties_best_first() -> None:
             ],
         }
     ]
-
-
-def test_nemo_rl_takes_two_completions_where_pairs_are_asked_for() -> None:
-    rows, _ = export("nemo-rl", "adjacent", make_list(("x", 0), ("y", 1), ("z", 2)))
-    assert [[each["rank"] for each in row["completions"]] for row in rows] == [[0, 1], [0, 1]]
 
 
 @given(LISTS)

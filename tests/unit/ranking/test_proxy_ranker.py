@@ -100,6 +100,13 @@ def test_a_long_response_is_cut_and_a_long_instruction_fails(make_ranker: Callab
     assert all(response.rank is None for response in long.responses)
 
 
+def test_a_broken_proxy_is_one_line(make_ranker: Callable[[], ProxyRanker]) -> None:
+    ranker = make_ranker()
+    ranker._scorer._model.score.weight.data.fill_(torch.nan)
+    with pytest.raises(ModelError, match="a score that is not a number"):
+        ranker.rank(make_rows(2))
+
+
 def test_confidence_is_the_share_of_the_best() -> None:
     assert confidence([0.0, 0.0]) == pytest.approx(1.0)  # both are ranked first
     assert confidence([math.log(3), 0.0]) == pytest.approx(0.75)
