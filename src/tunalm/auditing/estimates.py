@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunalm.measures.means import CONFIDENCE
+from tunalm.measures.means import percentile_interval
 
 SAMPLES = 1000
 """Bootstrap resamples behind an interval; what is drawn are whole lists."""
@@ -49,10 +49,8 @@ def of_sums(parts: Sums, statistic: Callable[[Sums], float | None]) -> Estimate:
     flat = parts.reshape(len(parts), -1)
     drawn = (statistic(sums.reshape(parts.shape[1:])) for sums in _resampled(flat))
     values = [each for each in drawn if each is not None]
-    outside = (1 - CONFIDENCE) / 2
     says_something = len(parts) > 1 and len(set(values)) > 1
-    ends = np.quantile(values, [outside, 1 - outside]) if says_something else None
-    interval = None if ends is None else [round(float(end), DIGITS) for end in ends]
+    interval = [round(end, DIGITS) for end in percentile_interval(values)] if says_something else None
     return {"value": round(value, DIGITS), "ci95": interval, "lists": len(parts)}
 
 

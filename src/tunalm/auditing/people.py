@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations, permutations
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from tunalm.auditing.estimates import mean, of_sums, ratio
 from tunalm.auditing.matching import Matched
+from tunalm.measures.means import known_mean
 from tunalm.measures.ranks import Ranks, kendall_tau, pair_accuracy, spearman_rho, top1_agrees
 
 Orders = tuple[Ranks, Ranks]
@@ -66,9 +66,9 @@ def _figures(lists: Sequence[Matched], way: Callable[[Matched], list[Orders]]) -
     accuracies = [[pair_accuracy(*each) for each in orders] for _, orders in taken]
     products = np.array([_products(each, orders) for each, orders in taken]).reshape(-1, 6)
     return {
-        "kendall_tau": mean([_mean(kendall_tau(*each) for each in orders) for _, orders in taken]),
-        "spearman_rho": mean([_mean(spearman_rho(*each) for each in orders) for _, orders in taken]),
-        "top1": mean([_mean(top1_agrees(*each) for each in orders) for _, orders in taken]),
+        "kendall_tau": mean([known_mean([kendall_tau(*each) for each in orders]) for _, orders in taken]),
+        "spearman_rho": mean([known_mean([spearman_rho(*each) for each in orders]) for _, orders in taken]),
+        "top1": mean([known_mean([top1_agrees(*each) for each in orders]) for _, orders in taken]),
         "pair_accuracy": ratio([(sum(a for a, _ in each), sum(b for _, b in each)) for each in accuracies]),
         "pooled_tau": of_sums(products, lambda sums: _correlations(sums)[0]),
         "tau_without_length": of_sums(products, _partial),
@@ -97,8 +97,3 @@ def _partial(sums: NDArray[np.float64]) -> float | None:
     tau, with_truth, with_ranking = _correlations(sums)
     rest = (1 - with_truth**2) * (1 - with_ranking**2)
     return None if tau is None or rest <= 0 else (tau - with_truth * with_ranking) / rest**0.5
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None

@@ -30,7 +30,7 @@ def models(rows: Sequence[Ranking]) -> list[dict[str, Any]]:
     counts: defaultdict[str, int] = defaultdict(int)
     won: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
-        contests = [(each.model, each.rank) for each in row.responses if each.rank is not None]
+        contests = _contests(row)
         for name in {name for name, _ in contests}:
             counts[name] += sum(each == name for each, _ in contests)
             won[name].append(_wins(contests, {name}))
@@ -59,9 +59,7 @@ def self_preference(
         the judge's own and of others.
     """
     found = [(_own(row, own), row) for row in rows]
-    shares = [
-        _wins([(each.model, each.rank) for each in row.responses if each.rank is not None], mine) for mine, row in found
-    ]
+    shares = [_wins(_contests(row), mine) for mine, row in found]
     if not any(pairs for _, pairs in shares):
         return None
     tables = np.array([_both(each, _own(each.row, own)) for each in matched]).reshape(-1, 3)
@@ -71,6 +69,10 @@ def self_preference(
         "wins_elsewhere": of_sums(tables, lambda table: _share(table[1], table[2])) if matched else None,
         "difference": of_sums(tables, lambda table: _share(table[0] - table[1], table[2])) if matched else None,
     }
+
+
+def _contests(row: Ranking) -> list[Contest]:
+    return [(each.model, each.rank) for each in row.responses if each.rank is not None]
 
 
 def _own(row: Ranking, own: Sequence[str]) -> set[str]:
@@ -97,13 +99,9 @@ def _wins(contests: Sequence[Contest], mine: set[str]) -> tuple[float, float]:
 def _both(matched: Matched, mine: set[str]) -> tuple[float, float, float]:
     """Pairs that a judge's own responses win by the judge, by the other file, and pairs."""
     names = [matched.row.responses[place].model for place in matched.places]
-    judged, pairs = _wins(_contests(names, matched.ranks), mine)
-    elsewhere, _ = _wins(_contests(names, matched.others), mine)
+    judged, pairs = _wins(list(zip(names, matched.ranks, strict=True)), mine)
+    elsewhere, _ = _wins(list(zip(names, matched.others, strict=True)), mine)
     return judged, elsewhere, pairs
-
-
-def _contests(names: Sequence[str], ranks: Sequence[float]) -> list[Contest]:
-    return list(zip(names, ranks, strict=True))
 
 
 def _share(part: float, whole: float) -> float | None:

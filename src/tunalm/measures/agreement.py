@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tunalm.measures.means import CONFIDENCE
+from tunalm.measures.means import percentile_interval
 
 CountTable = NDArray[np.float64]
 """[categories, categories], how often the first rater says the one and the second the other."""
@@ -46,9 +46,7 @@ def kappa_interval(
         return None
     drawn = np.random.default_rng(seed).multinomial(len(one), table.ravel() / len(one), size=samples)
     kappas = [kappa_of_table(each.reshape(table.shape)) for each in drawn]
-    outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile([each for each in kappas if each is not None], [outside, 1 - outside])
-    return float(low), float(high)
+    return percentile_interval([each for each in kappas if each is not None])
 
 
 def _counts(one: Sequence[Hashable], other: Sequence[Hashable]) -> CountTable:

@@ -65,6 +65,13 @@ def mean_interval(values: Sequence[float], samples: int, seed: int) -> tuple[flo
     return (low, high) if math.isfinite(low) and math.isfinite(high) else None
 
 
+def percentile_interval(resampled: Sequence[float] | Values) -> tuple[float, float]:
+    """Both ends of the percentile bootstrap interval, with 95 % confidence, from what the resamples gave."""
+    outside = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(resampled, [outside, 1 - outside])
+    return float(low), float(high)
+
+
 def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """Student's t interval of a mean with 95 % confidence, for a handful of values such as one per seed.
 

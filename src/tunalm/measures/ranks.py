@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tunalm.measures.means import CONFIDENCE
+from tunalm.measures.means import percentile_interval
 
 Ranks = Sequence[float | None]
 Values = NDArray[np.float64]
@@ -129,13 +129,12 @@ def pair_accuracy(truth: Ranks, other: Ranks) -> tuple[float, int]:
 
 
 def bootstrap(
-    items: Sequence[Any] | NDArray[Any], statistic: Callable[[Any], float | None], samples: int, seed: int
+    items: Values, statistic: Callable[[Values], float | None], samples: int, seed: int
 ) -> tuple[float, float] | None:
     """Percentile bootstrap interval of any statistic, with 95 % confidence.
 
     Args:
-        items: what is drawn with replacement: lists, rows, values. An array is drawn along its first axis and stays an
-            array; anything else becomes a list.
+        items: [items, ...], drawn with replacement along the first axis.
         statistic: of the items drawn; None (or NaN) where it is not defined, and such draws are left out.
         samples: number of resamples.
         seed: of the resampling. Equal seeds draw equal items from samples of equal length.
@@ -151,14 +150,12 @@ def bootstrap(
     values: list[float] = []
     for _ in range(samples):
         drawn = generator.integers(size, size=size)
-        value = statistic(items[drawn] if isinstance(items, np.ndarray) else [items[index] for index in drawn])
+        value = statistic(items[drawn])
         if value is not None and _defined(value):
             values.append(value)
     if not values or min(values) == max(values):
         return None
-    outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, [outside, 1 - outside])
-    return float(low), float(high)
+    return percentile_interval(values)
 
 
 def _defined(value: float | None) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from tunalm.measures.means import CONFIDENCE
+from tunalm.measures.means import percentile_interval
 
 RIDGE = 1e-3
 """Penalty on squared coefficients: too weak to matter, but verdicts that are all alike would have no optimum."""
@@ -52,9 +52,7 @@ def length_controlled(
         count = min(RESAMPLES_AT_ONCE, samples - start)
         weights = dice.multinomial(len(targets), np.full(len(targets), 1 / len(targets)), size=count)
         drawn.append(_win_rates(features, targets, weights.astype(np.float64)))
-    outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(drawn), [outside, 1 - outside])
-    return float(value), (float(low), float(high))
+    return float(value), percentile_interval(np.concatenate(drawn))
 
 
 def _win_rates(features: Array, targets: Array, weights: Array) -> Array:
