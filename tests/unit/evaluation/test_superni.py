@@ -17,11 +17,10 @@ from tunalm.cli.app import app
 from tunalm.errors import DataError, ModelError
 from tunalm.evaluation.base import open_benchmark
 from tunalm.evaluation.superni.benchmark import SuperNIBenchmark
-from tunalm.evaluation.superni.data import TestTask, WorkedExample, load_tasks
+from tunalm.evaluation.superni.data import BY_EXACT_MATCH, CATEGORIES, TestTask, WorkedExample, load_tasks
 from tunalm.evaluation.superni.metrics import RowScore, mean_score, score_row
 from tunalm.evaluation.superni.prompts import examples, instruction, tk_instruct
 from tunalm.evaluation.superni.scoring import score_file
-from tunalm.evaluation.superni.tasks import BY_EXACT_MATCH, CATEGORIES
 from tunalm.recipe import BenchmarkSettings
 
 TITLES, NLI = "task219_rocstories_title_answer_generation", "task190_snli_classification"

@@ -1,15 +1,43 @@
-"""The test tasks of Super-NI, from a clone of natural-instructions or from rows of tasks in one file."""
+"""The 119 English test tasks of Super-NaturalInstructions (`tasks.yaml`), by category, and their rows.
+
+Rows come from a clone of natural-instructions or from rows of tasks in one file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tunalm.data.files import RawRow, read_raw
 from tunalm.errors import DataError
-from tunalm.evaluation.superni.tasks import CATEGORIES, NUM_INSTANCES, ROWS_PER_TASK
+
+_BY_CATEGORY: dict[str, list[str]] = yaml.safe_load(
+    files("tunalm.evaluation.superni").joinpath("tasks.yaml").read_text(encoding="utf-8")
+)
+CATEGORIES: Mapping[str, str] = {task: category for category, names in _BY_CATEGORY.items() for task in names}
+"""Test task -> category."""
+
+BY_EXACT_MATCH = frozenset(
+    {
+        "Textual Entailment",
+        "Cause Effect Classification",
+        "Coreference Resolution",
+        "Dialogue Act Recognition",
+        "Answerability Classification",
+        "Word Analogy",
+    }
+)
+"""Categories that are reported by exact match; the others are by ROUGE-L."""
+
+NUM_INSTANCES = 11_810
+"""Rows of the official test set; most tasks have 100."""
+ROWS_PER_TASK = 100
+"""The first so many instances of a task are its test rows."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +100,8 @@ def task_files(source: Path) -> list[Path]:
     if source.is_file():
         return [source]
     for folder in (source / "tasks", source):
-        if files := [path for name in sorted(CATEGORIES) if (path := folder / f"{name}.json").is_file()]:
-            return files
+        if found := [path for name in sorted(CATEGORIES) if (path := folder / f"{name}.json").is_file()]:
+            return found
     return sorted(path for path in source.glob("*.jsonl*") if path.is_file())
 
 

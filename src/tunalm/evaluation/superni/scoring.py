@@ -12,9 +12,8 @@ from tunalm.data.files import RawRow
 from tunalm.errors import DataError
 from tunalm.evaluation.harness import TaskResult, document
 from tunalm.evaluation.predictions import read_predictions, refuse, require_distinct, text
-from tunalm.evaluation.superni.data import TestTask, coverage
+from tunalm.evaluation.superni.data import BY_EXACT_MATCH, CATEGORIES, NUM_INSTANCES, TestTask, coverage
 from tunalm.evaluation.superni.metrics import RowScore, mean_score, score_row
-from tunalm.evaluation.superni.tasks import BY_EXACT_MATCH, CATEGORIES, NUM_INSTANCES
 from tunalm.measures.means import standard_error
 from tunalm.progress import progress
 
