@@ -37,9 +37,6 @@ RightAnswers = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, from all categories in turn.")]
 ReviewTokens = Annotated[int, typer.Option("--max-review-tokens", min=16, help="Longest reply of the judge.")]
-LedgerFile = Annotated[
-    Path | None, typer.Option("--ledger", help="Where replies are kept; ledger.sqlite beside --output by default.")
-]
 MaxCost = Annotated[float | None, typer.Option("--max-cost", min=0, help="Dollars that all calls may cost together.")]
 PriceTable = Annotated[Path | None, typer.Option("--prices", help="A table of prices in YAML, read before your own.")]
 
@@ -58,7 +55,6 @@ def score_pairs(
     right_answers: RightAnswers = None,
     limit: Limit = None,
     max_review_tokens: ReviewTokens = 1024,
-    ledger: LedgerFile = None,
     max_cost: MaxCost = None,
     prices: PriceTable = None,
 ) -> None:
@@ -74,7 +70,7 @@ def score_pairs(
         results, lines = score_reviews(name, reviews, asked)
     elif predictions and against and judge and reviews is None:
         settings = _judge(judge)
-        calls = _place(output, ledger, settings, max_cost, prices)
+        calls = _place(output, settings, max_cost, prices)
         rules = JudgeRules(mode, max_review_tokens)
         results, lines = score_answers(name, asked, predictions, against, settings, rules, calls, title=benchmark)
     else:
@@ -95,7 +91,6 @@ def evaluate_judge(
         int | None, typer.Option("--limit", min=1, help="At most so many, from all subsets in turn.")
     ] = None,
     max_review_tokens: ReviewTokens = 1024,
-    ledger: LedgerFile = None,
     max_cost: MaxCost = None,
     prices: PriceTable = None,
 ) -> None:
@@ -106,7 +101,7 @@ def evaluate_judge(
 
     settings = _judge(judge)
     pairs = in_turn(load_pairs(data), lambda pair: pair.subset, limit)
-    place = _place(output, ledger, settings, max_cost, prices)
+    place = _place(output, settings, max_cost, prices)
     results, lines = check_judge(pairs, settings, place, max_review_tokens=max_review_tokens)
     _write(output, rows, results, lines)
     _finish(lines)
@@ -128,17 +123,16 @@ def _judge(pairs: Sequence[str]) -> Any:
     return recipe.stages["evaluate"].models["judge"]
 
 
-def _place(output: Path, ledger: Path | None, judge: Any, max_cost: float | None, prices: Path | None) -> Any:
-    """Where replies are kept, and what they may cost."""
+def _place(output: Path, judge: Any, max_cost: float | None, prices: Path | None) -> Any:
+    """Where replies are kept, a ledger beside the results, and what they may cost."""
     from tunalm.calls.budget import Budget
     from tunalm.calls.context import Calls
     from tunalm.calls.prices import load_prices
 
-    kept = ledger or output.parent / "ledger.sqlite"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    budget = Budget(max_cost, load_prices(None if prices is None else str(prices)))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    budget = Budget(max_cost, load_prices(prices))
     budget.check([judge])
-    return Calls(kept, budget=budget)
+    return Calls(output.parent / "ledger.sqlite", budget=budget)
 
 
 def _write(output: Path, rows: Path, results: dict[str, Any], lines: Sequence[Mapping[str, Any]]) -> None:
