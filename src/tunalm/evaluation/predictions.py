@@ -21,10 +21,7 @@ def read_predictions(path: Path, benchmark: str, model: str | None) -> list[RawR
     Raises:
         DataError: a row is wrong (it is named), no row is left, or several models are.
     """
-    everything = read_raw(existing_file(str(path)))
-    rows = [row for row in everything if _field(row, "benchmark", benchmark) == benchmark]
-    if everything and not rows:
-        raise other_benchmarks(path, everything, benchmark)
+    rows = rows_of(path, benchmark)
     models = dict.fromkeys(name for row in rows if (name := _field(row, "model", None)) is not None)
     if model is None and len(models) > 1:
         names = ", ".join(map(str, models))
@@ -40,15 +37,23 @@ def read_predictions(path: Path, benchmark: str, model: str | None) -> list[RawR
     return rows
 
 
-def other_benchmarks(path: str | Path, rows: Sequence[RawRow], wanted: str) -> DataError:
-    """The error for a file all of whose rows name other benchmarks than the one that is wanted."""
-    others = dict.fromkeys(str(row.value["benchmark"]) for row in rows)
-    return DataError(
-        path,
-        found=f"predictions for {', '.join(others)}",
-        expected=f"some for {wanted}",
-        fix="Name one: --benchmark, or `title` in a recipe; or give another file.",
-    )
+def rows_of(path: str | Path, benchmark: str) -> list[RawRow]:
+    """The rows of a file of answers that name a benchmark, or none at all.
+
+    Raises:
+        DataError: a row is no object, or all rows name other benchmarks.
+    """
+    everything = read_raw(existing_file(str(path)))
+    rows = [row for row in everything if _field(row, "benchmark", benchmark) == benchmark]
+    if everything and not rows:
+        others = dict.fromkeys(str(row.value["benchmark"]) for row in everything)
+        raise DataError(
+            path,
+            found=f"predictions for {', '.join(others)}",
+            expected=f"some for {benchmark}",
+            fix="Name one: --benchmark, or `title` in a recipe; or give another file.",
+        )
+    return rows
 
 
 def text(row: RawRow, name: str, *, empty: bool = False) -> str:

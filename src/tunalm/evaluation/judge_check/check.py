@@ -12,7 +12,7 @@ from tunalm.calls.context import Calls
 from tunalm.evaluation.harness import TaskResult, document
 from tunalm.evaluation.judge_check.figures import JudgedPair, figures
 from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar
-from tunalm.evaluation.pairwise.comparisons import JudgeRules, Outcome, Pair, PairVerdict, compare, judge_through
+from tunalm.evaluation.pairwise.comparisons import JudgeRules, Outcome, Pair, PairVerdict, compare
 from tunalm.recipe import EngineSettings
 from tunalm.records import Prediction
 
@@ -48,7 +48,7 @@ def check_judge(
     """
     ties = any(pair.label == "tie" for pair in pairs)
     rules = JudgeRules("sound", max_review_tokens, ties=ties)
-    comparisons = compare([_as_pair(pair) for pair in pairs], rules, judge_through(judge, calls))
+    comparisons = compare([_as_pair(pair) for pair in pairs], rules, judge, calls)
     judged = [JudgedPair(pair, _verdicts(comparison)) for pair, comparison in zip(pairs, comparisons, strict=True)]
     config = {"judge": judge.model_dump(mode="json"), "ties": ties, "max_review_tokens": max_review_tokens}
     subsets = list(dict.fromkeys(pair.subset for pair in pairs if pair.subset))

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from tunalm.data import load
-from tunalm.data.files import RawRow, existing_file, read_raw
+from tunalm.data.files import RawRow
 from tunalm.errors import DataError, did_you_mean
-from tunalm.evaluation.predictions import other_benchmarks
+from tunalm.evaluation.predictions import rows_of
 from tunalm.evaluation.sources import in_turn
 from tunalm.recipe import Data
 from tunalm.records import Instruction, Prediction
 
-VICUNA_QUESTIONS = 80
 IDS = ("id", "question_id", "index")
 TEXTS = ("prediction", "text", "output")
 MODELS = ("model", "model_id", "generator")
@@ -62,10 +61,7 @@ def read_answers(path: str | Path, model: str | None = None, benchmark: str = "a
     Raises:
         DataError: a row is wrong (it is named), a question is answered twice, or no answer is left.
     """
-    everything = read_raw(existing_file(str(path)))
-    rows = [row for row in everything if _object(row).get("benchmark", benchmark) == benchmark]
-    if everything and not rows:
-        raise other_benchmarks(path, everything, benchmark)
+    rows = rows_of(path, benchmark)
     model = model or _only_model(path, rows)
     answers: dict[str, Prediction] = {}
     for place, row in enumerate(rows):
@@ -155,9 +151,3 @@ def _text(row: RawRow, model: str) -> str:
         found = f"no text by '{model}'" if value is None else reprlib.repr(value)
         raise DataError(row.where, found=found, expected=PATTERN, fix="Correct the row.")
     return value
-
-
-def _object(row: RawRow) -> dict[str, Any]:
-    if not isinstance(row.value, dict):
-        raise DataError(row.where, found=reprlib.repr(row.value), expected=PATTERN, fix="Correct the row.")
-    return row.value

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from tunalm.calls.context import Calls
-from tunalm.evaluation.pairwise.answers import VICUNA_QUESTIONS, check_answers, load_questions, read_answers, split_name
-from tunalm.evaluation.pairwise.comparisons import METRIC, JudgeRules, Pair, PairVerdict, compare, judge_through
+from tunalm.evaluation.pairwise.answers import check_answers, load_questions, read_answers, split_name
+from tunalm.evaluation.pairwise.comparisons import METRIC, JudgeRules, Pair, PairVerdict, compare
 from tunalm.evaluation.pairwise.prompts import GUIDED
 from tunalm.evaluation.pairwise.winrates import results
 from tunalm.recipe import BenchmarkSettings
@@ -59,7 +59,7 @@ class PairwiseBenchmark:
         others = self._others(predictions)
         questions = {row.id: row for row in self.rows()}
         pairs = [Pair(questions[answer.id], answer, others[answer.id]) for answer in predictions]
-        return list(compare(pairs, rules, judge_through(settings.judge, calls)))
+        return list(compare(pairs, rules, settings.judge, calls))
 
     def totals(self, answers: Sequence[tuple[Prediction, Verdict]]) -> dict[str, Any]:
         """Rates, their intervals, and what gives the judge away."""
@@ -67,8 +67,7 @@ class PairwiseBenchmark:
         judge = None if settings.judge is None else settings.judge.model_dump(mode="json")
         config = {"mode": settings.mode, "judge": judge, "max_review_tokens": settings.max_review_tokens}
         comparisons = [cast(PairVerdict, verdict) for _, verdict in answers]
-        whole = VICUNA_QUESTIONS if settings.name == "vicuna" else None
-        return results(settings.name, {"": comparisons}, config, original=whole)
+        return results(settings.name, {"": comparisons}, config)
 
     def metrics(self, prediction: Prediction, verdict: Verdict) -> dict[str, float | None]:
         """What the answer won: 1, 1/2 for a tie, 0."""

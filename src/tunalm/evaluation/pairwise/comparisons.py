@@ -7,7 +7,7 @@ be read leaves the question without a verdict; it is counted, and nobody gains o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,9 +31,6 @@ ORDERS: dict[JudgeMode, tuple[bool, ...]] = {"paper": (False,), "sound": (False,
 
 NO_REVIEW = "the judge gave no review: "
 """How the reason begins where the judge itself failed."""
-
-AskJudge = Callable[[Sequence[Request]], Mapping[str, Completion]]
-"""Answers requests; the completions come by the keys of the requests."""
 
 
 class PairVerdict(Verdict):
@@ -77,25 +74,17 @@ class JudgeRules:
     """Whether the judge may call answers equal (`sound`)."""
 
 
-def compare(pairs: Sequence[Pair], rules: JudgeRules, judge: AskJudge) -> list[PairVerdict]:
-    """Have pairs of answers judged; one comparison per pair, in their order."""
+def compare(pairs: Sequence[Pair], rules: JudgeRules, judge: EngineSettings, calls: Calls) -> list[PairVerdict]:
+    """Have pairs of answers judged; one comparison per pair, in their order. Reviews are kept in the ledger."""
     asked = {place: requests(pair, rules) for place, pair in enumerate(pairs) if _unasked(pair) is None}
-    replies = judge([request for several in asked.values() for request in several]) if asked else {}
+    needed = [request for several in asked.values() for request in several]
+    replies = calls.complete(calls.open(judge), needed, "judging") if asked else {}
     return [
         _judged(pair, rules, [replies[request.key] for request in asked[place]])
         if place in asked
         else _base(pair, {"mode": rules.mode, **(_unasked(pair) or {})})
         for place, pair in enumerate(pairs)
     ]
-
-
-def judge_through(settings: EngineSettings, calls: Calls) -> AskJudge:
-    """A judge whose reviews are kept in the ledger."""
-
-    def ask(requests: Sequence[Request]) -> Mapping[str, Completion]:
-        return calls.complete(calls.open(settings), requests, "judging")
-
-    return ask
 
 
 def requests(pair: Pair, rules: JudgeRules) -> list[Request]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tunalm.calls.context import Calls
-from tunalm.evaluation.pairwise.answers import VICUNA_QUESTIONS, check_answers, read_answers, split_name
-from tunalm.evaluation.pairwise.comparisons import JudgeRules, Pair, PairVerdict, compare, judge_through
+from tunalm.evaluation.pairwise.answers import check_answers, read_answers, split_name
+from tunalm.evaluation.pairwise.comparisons import JudgeRules, Pair, PairVerdict, compare
 from tunalm.evaluation.pairwise.reviews import load_reviews
 from tunalm.evaluation.pairwise.winrates import results
 from tunalm.recipe import EngineSettings
@@ -50,7 +50,7 @@ def score_answers(
         check_answers(source, found, questions)
     mine, others = ({row.id: found[row.id] for row in questions} for found in answers)
     pairs = [Pair(row, mine[row.id], _named_apart(others[row.id], mine[row.id])) for row in questions]
-    comparisons = compare(pairs, rules, judge_through(judge, calls))
+    comparisons = compare(pairs, rules, judge, calls)
     config = {"mode": rules.mode, "judge": judge.model_dump(mode="json"), "max_review_tokens": rules.max_new_tokens}
     return _scored(name, {"": comparisons}, config, rules.seed)
 
@@ -71,6 +71,5 @@ def _named_apart(other: Prediction, mine: Prediction) -> Prediction:
 
 
 def _scored(name: str, groups: Mapping[str, Sequence[PairVerdict]], config: Mapping[str, Any], seed: int) -> Files:
-    original = VICUNA_QUESTIONS if name == "vicuna" else None
     rows = [row.model_dump(mode="json", exclude_none=True) for group in groups.values() for row in group]
-    return results(name, groups, config, original=original, seed=seed), rows
+    return results(name, groups, config, seed=seed), rows

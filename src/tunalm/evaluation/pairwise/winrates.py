@@ -9,12 +9,14 @@ from typing import Any
 from tunalm.evaluation.harness import TaskResult, document
 from tunalm.evaluation.pairwise.comparisons import POINTS, PairVerdict
 from tunalm.evaluation.pairwise.length_control import length_controlled
-from tunalm.measures.means import holm, mean_interval, sign_flip_p_value, standard_error
+from tunalm.measures.means import holm, known_mean, mean_interval, rounded, sign_flip_p_value, standard_error
 
 VERSION = 2
 """Of the prompts and rules. A change of either that can change a verdict raises it."""
 DIGITS = 4
 EVEN = 50.0
+VICUNA_QUESTIONS = 80
+"""Of the whole benchmark; other sets of questions are whole as they are."""
 
 
 def results(
@@ -22,7 +24,6 @@ def results(
     groups: Mapping[str, Sequence[PairVerdict]],
     config: Mapping[str, Any],
     *,
-    original: int | None = None,
     samples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -32,7 +33,6 @@ def results(
         name: of the benchmark.
         groups: comparisons by what distinguishes them; the name is empty where there is only one group.
         config: how the questions were asked and judged.
-        original: number of questions of the whole benchmark; None where what there is is the whole.
         samples: bootstrap resamples.
         seed: of the resampling.
     """
@@ -40,7 +40,7 @@ def results(
     corrected = holm([figures["adjusted_win_rate_p_value"] for figures in all_figures])
     tasks: dict[str, TaskResult] = {}
     for (group, comparisons), figures, p_holm in zip(groups.items(), all_figures, corrected, strict=True):
-        whole = len(comparisons) if original is None else original
+        whole = VICUNA_QUESTIONS if name == "vicuna" else len(comparisons)
         task = "_".join(part for part in (name, group) if part)
         figures |= {"adjusted_win_rate_p_holm": round(p_holm, 6), "complete": len(comparisons) >= whole}
         categories = {f"{task}_{_slug(category)}": row for category, row in by_category(comparisons).items()}
@@ -76,8 +76,7 @@ def win_rates(comparisons: Sequence[PairVerdict], samples: int, seed: int) -> di
     return {
         **share,
         "unjudged": _share(len(comparisons) - len(judged), len(comparisons)),
-        "adjusted_win_rate": round(fmean(values), DIGITS) if values else None,
-        "adjusted_win_rate_stderr": _rounded(standard_error(values)),
+        **_rate(values),
         "adjusted_win_rate_ci95": ends and [round(end, DIGITS) for end in ends],
         "adjusted_win_rate_p_value": round(sign_flip_p_value([value - EVEN for value in values], seed), 6),
         **_length_control(judged, samples, seed),
@@ -98,10 +97,16 @@ def by_category(comparisons: Sequence[PairVerdict]) -> dict[str, dict[str, Any]]
 def _category(comparisons: Sequence[PairVerdict]) -> dict[str, Any]:
     values = [100 * POINTS[each.outcome] for each in comparisons if each.outcome is not None]
     return {
-        "adjusted_win_rate": round(fmean(values), DIGITS) if values else None,
-        "adjusted_win_rate_stderr": _rounded(standard_error(values)),
+        **_rate(values),
         "judged": len(values),
         "unjudged": len(comparisons) - len(values),
+    }
+
+
+def _rate(values: Sequence[float]) -> dict[str, float | None]:
+    return {
+        "adjusted_win_rate": known_mean(values, DIGITS),
+        "adjusted_win_rate_stderr": rounded(standard_error(values), DIGITS),
     }
 
 
@@ -136,10 +141,6 @@ def _slots(judged: Sequence[PairVerdict]) -> dict[str, Any]:
 
 def _share(count: int, total: int) -> float:
     return round(100 * count / total, DIGITS)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)
 
 
 def _slug(category: str) -> str:

@@ -60,7 +60,7 @@ def test_the_file_of_an_evaluation_has_other_models_and_benchmarks(tmp_path: Pat
         ([{"id": 1}], "no text by"),
         ([{"id": 1, "prediction": 5}], "found 5;"),
         ([{"id": 1, "prediction": "a"}, {"id": "1", "prediction": "b"}], "a second answer to question 1"),
-        (["yes", "no"], "found 'yes';"),
+        (["yes", "no"], "found str;"),
         ([{"question_id": 1, "choices": []}], "no text by"),
     ],
 )
