@@ -83,18 +83,6 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> ForkServerContext:
     return context
 
 
-@pytest.fixture
-def lists(tmp_path: Path) -> Path:
-    path = tmp_path / "lists.jsonl"
-    responses = [{"text": "Yes, sure.", "rank": 0}, {"text": "No.", "rank": 1}, {"text": "Perhaps so.", "rank": 2}]
-    rows = [
-        {"id": str(n), "instruction": f"Say {n}.", "reference": f"It is {n}.", "responses": responses}
-        for n in range(10)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
 def checkpoints(folder: Path) -> dict[str, bool]:
     """Checkpoint folders by name, and whether each is complete."""
     return {path.name: (path / COMPLETE).exists() for path in (folder / "checkpoints").glob("checkpoint-*")}
@@ -102,13 +90,13 @@ def checkpoints(folder: Path) -> dict[str, bool]:
 
 @pytest.mark.parametrize(("kind", "kills"), [("train", 20), ("proxy", 6)])
 def test_many_kills_while_saving_do_not_change_the_model(
-    processes: ForkServerContext, tiny_model: Path, lists: Path, tmp_path: Path, kind: str, kills: int
+    processes: ForkServerContext, tiny_model: Path, ranked_lists: Path, tmp_path: Path, kind: str, kills: int
 ) -> None:
     steps = round(STEPS_PER_KILL * kills)
 
     def start(folder: Path, touches: int = 0, later: float = 0.0) -> ForkServerProcess:
         folder.mkdir(exist_ok=True)
-        child = processes.Process(target=train, args=(kind, steps, tiny_model, lists, folder, touches, later))
+        child = processes.Process(target=train, args=(kind, steps, tiny_model, ranked_lists, folder, touches, later))
         child.start()
         return child
 

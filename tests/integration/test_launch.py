@@ -13,39 +13,23 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-ROWS = 8
 CONFIGS = Path(__file__).parents[2] / "recipes" / "accelerate"
-OPTIONS = ["--num_processes", "2", "--config_file"]
+TWO = ["--num_processes", "2"]
 PROGRAM = {"ddp": ["-m", "tunalm"], "fsdp2": [str(Path(__file__).with_name("fsdp_on_cpu.py"))]}
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def knobs(tiny_model: Path, tmp_path: Path) -> list[str]:
-    """Eight lists in steps of four, each step several micro-batches."""
-    lists = tmp_path / "lists.jsonl"
-    responses = [{"text": "Yes, sure.", "rank": 0}, {"text": "No.", "rank": 1}, {"text": "Perhaps so.", "rank": 2}]
-    rows = [
-        {"id": str(n), "instruction": f"Say {n}.", "reference": f"It is {n}.", "responses": responses}
-        for n in range(ROWS)
-    ]
-    lists.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    size = ["epochs=4", "batch_size=4", "token_budget=64"]
-    exact = ["precision=fp32", "learning_rate=1e-3", "save_steps=2"]
-    return [f"start={tiny_model}", f"rankings={lists}", *exact, *size]
+def knobs(tiny_model: Path, ranked_lists: Path) -> list[str]:
+    """Ten lists in steps of five, each step several micro-batches, in a precision that lets runs be compared."""
+    steps = ["epochs=4", "batch_size=5", "token_budget=64", "save_steps=2"]
+    return [f"start={tiny_model}", f"rankings={ranked_lists}", "precision=fp32", "learning_rate=1e-3", *steps]
 
 
 def start(kind: str, run: Path, knobs: list[str]) -> subprocess.Popen[str]:
     """Train in one process (`one`), or in two as the shipped configuration of accelerate says."""
-    launch = [
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        str(CONFIGS / f"{kind}.yaml"),
-        "--num_processes",
-        "2",
-    ]
+    launch = ["-m", "accelerate.commands.launch", "--config_file", str(CONFIGS / f"{kind}.yaml"), *TWO]
     program = ["-m", "tunalm"] if kind == "one" else [*launch, *PROGRAM[kind]]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "100"}
     return subprocess.Popen(

@@ -49,12 +49,9 @@ def test_the_newest_complete_checkpoint_counts_and_others_are_removed(tmp_path: 
     for step, complete in ((9, True), (10, True), (11, False), (100, False)):
         fake_checkpoint(tmp_path, step, complete)
     (tmp_path / "checkpoint-notes").mkdir()
+    assert newest_checkpoint(tmp_path / "nothing") is None
     assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-9", "checkpoint-notes"]
-
-
-def test_no_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    assert newest_checkpoint(tmp_path / "nothing") is None
 
 
 def test_older_checkpoints_go_only_when_newer_ones_are_complete(tmp_path: Path) -> None:

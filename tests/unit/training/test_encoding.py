@@ -30,6 +30,7 @@ def test_prompt_and_responses_are_joined_as_ids_and_end_with_the_end_token(encod
     assert len(group.prompt) == PROMPT_TOKENS
     assert texts(encoder, group.prompt) == "<|user|>Add.<|end|><|assistant|>"
     assert [texts(encoder, target.tokens) for target in group.targets] == ["3<|end|>", " 4<|end|>", "7<|end|>"]
+    assert group.targets[-1].tokens[-1] == encoder.end_id == encoder.tokenizer.pad_token_id
     assert [(target.number, target.rank, target.ended) for target in group.targets] == [
         (0, 0, True),
         (1, 1, True),
@@ -37,22 +38,18 @@ def test_prompt_and_responses_are_joined_as_ids_and_end_with_the_end_token(encod
     ]
 
 
-def test_the_end_token_is_learned_although_it_is_also_the_padding(encoder: PromptEncoder) -> None:
-    assert encoder.tokenizer.pad_token_id == encoder.end_id
-    group = encode_row(row(reference="7"), encoder, 100)
-    assert group is not None
-    assert group.targets[0].tokens[-1] == encoder.end_id
-
-
-def test_failed_and_unranked_responses_take_no_part(encoder: PromptEncoder) -> None:
+@pytest.mark.parametrize("empty", ["", "  \n"])
+def test_failed_unranked_and_empty_responses_take_no_part(encoder: PromptEncoder, empty: str) -> None:
     responses = (
-        Response(text="", rank=0, failure="timed out"),
+        Response(text="a", rank=0, failure="timed out"),
         Response(text="b", rank=None),
-        Response(text="c", rank=1),
+        Response(text=empty, rank=1),
+        Response(text="c", rank=2),
+        Response(text="d", rank=3),
     )
-    group = encode_row(row(*responses), encoder, 100)
+    group = encode_row(row(*responses, reference=empty), encoder, 100)
     assert group is not None
-    assert [target.number for target in group.targets] == [2]
+    assert [(target.number, target.rank) for target in group.targets] == [(3, 0), (4, 1)]
 
 
 def test_a_response_that_is_too_long_is_cut_on_the_right_and_loses_its_end(encoder: PromptEncoder) -> None:
@@ -73,14 +70,6 @@ def test_a_prompt_that_leaves_no_room_is_dropped_and_one_token_of_room_is_enough
     assert [group.id for group in encoded.groups] == ["short"]
     assert encoded.dropped == ["long"]
     assert [len(target.tokens) for target in encoded.groups[0].targets] == [1]
-
-
-@pytest.mark.parametrize("empty", ["", "  \n"])
-def test_empty_text_is_not_learned(encoder: PromptEncoder, empty: str) -> None:
-    responses = (Response(text=empty, rank=0), Response(text="b", rank=1), Response(text="c", rank=2))
-    group = encode_row(row(*responses, reference=empty), encoder, 100)
-    assert group is not None
-    assert [(target.number, target.rank) for target in group.targets] == [(1, 0), (2, 1)]
 
 
 @pytest.mark.parametrize(
@@ -130,56 +119,35 @@ def test_scores_that_cannot_give_margins_are_named(
         encode_row(scored(*scores), encoder, 100, "score")
 
 
-def test_a_list_that_is_all_ties_trains_its_reference_alone(encoder: PromptEncoder) -> None:
-    tied = (Response(text="a", rank=0), Response(text="b", rank=0))
-    encoded = encode_rows([row(*tied, reference="7")], encoder, max_length=100)
-    assert [target.rank for target in encoded.groups[0].targets] == [None]
-    assert encoded.unranked == ["a"]
+A, B, TIED = Response(text="a", rank=0), Response(text="b", rank=1), Response(text="b", rank=0)
+RANKED, SINGLE = row(A, B, reference="7", id="ranked"), row(A, reference="7", id="single")
+LIGHT, IDLE_WEIGHT = (RANKED.model_copy(update={"id": str(weight), "weight": weight}) for weight in (0.25, 0.0))
+TIES, BARE, PLAIN = row(A, TIED, reference="7", id="ties"), row(A, TIED, id="bare"), row(reference="7", id="plain")
 
 
-def test_a_list_of_weight_zero_trains_its_reference_alone(encoder: PromptEncoder) -> None:
-    responses = (Response(text="a", rank=0), Response(text="b", rank=1))
-    plain = row(*responses, reference="7")
-    rows = [plain.model_copy(update={"id": str(weight), "weight": weight}) for weight in (None, 0.25, 0.0)]
-    encoded = encode_rows(rows, encoder, max_length=100)
-    assert [group.weight for group in encoded.groups] == [1.0, 0.25, 0.0]
-    assert [len(group.targets) for group in encoded.groups] == [3, 3, 1]
-    assert encoded.unranked == ["0.0"]
-
-
-def test_what_the_loss_never_looks_at_is_left_out(encoder: PromptEncoder) -> None:
-    """Which rows take part depends on what is imitated, and never on lambda."""
-    ranked = row(Response(text="a", rank=0), Response(text="b", rank=1), reference="7", id="ranked")
-    single = row(Response(text="a", rank=0), reference="7", id="single")
-    bare = row(Response(text="a", rank=0), Response(text="b", rank=0), id="bare")
-    ranks: dict[str | None, list[list[int | None]]] = {
-        "reference": [[0, 1, None], [None]],
-        "best": [[0, 1], [0], [0]],
-        "reference_or_best": [[0, 1, None], [None], [0]],
-        None: [[0, 1]],
-    }
-    for imitate, expected in ranks.items():
-        encoded = encode_rows([ranked, single, bare], encoder, max_length=100, imitate=imitate)  # type: ignore[arg-type]
-        assert [[target.rank for target in group.targets] for group in encoded.groups] == expected, imitate
-        assert len(encoded.idle) == 3 - len(expected)
-        assert encoded.unranked == ["single", "bare"]
-
-
-def test_lists_without_a_pair_are_left_out_on_demand(encoder: PromptEncoder) -> None:
-    tied = row(Response(text="a", rank=0), Response(text="b", rank=0), reference="7", id="tied")
-    pair = row(Response(text="a", rank=0), Response(text="b", rank=1), id="pair")
-    encoded = encode_rows([tied, pair], encoder, max_length=100, keep_ties=False)
-    assert ([group.id for group in encoded.groups], encoded.unranked, encoded.idle) == (["pair"], ["tied"], ["tied"])
-
-
-def test_under_lmops_ties_are_ranked_and_the_reference_always_takes_part(encoder: PromptEncoder) -> None:
-    tied = (Response(text="a", rank=0), Response(text="b", rank=0))
-    encoded = encode_rows([row(*tied, reference="7")], encoder, max_length=100, convention="lmops")
-    assert [target.rank for target in encoded.groups[0].targets] == [0, 0, None]
-
-
-def test_rows_of_plain_sft_are_no_unranked_lists(encoder: PromptEncoder) -> None:
-    assert encode_rows([row(reference="7")], encoder, max_length=100).unranked == []
+@pytest.mark.parametrize(
+    ("rows", "options", "learned", "unranked"),
+    [
+        ([RANKED, SINGLE, BARE], {}, [[0, 1, None], [None]], ["single", "bare"]),
+        ([RANKED, SINGLE, BARE], {"imitate": "best"}, [[0, 1], [0], [0]], ["single", "bare"]),
+        ([RANKED, SINGLE, BARE], {"imitate": "reference_or_best"}, [[0, 1, None], [None], [0]], ["single", "bare"]),
+        ([RANKED, SINGLE, BARE], {"imitate": None}, [[0, 1]], ["single", "bare"]),
+        ([TIES, PLAIN], {}, [[None], [None]], ["ties"]),
+        ([LIGHT, IDLE_WEIGHT], {}, [[0, 1, None], [None]], ["0.0"]),
+        ([TIES, RANKED], {"keep_ties": False}, [[0, 1, None]], ["ties"]),
+        ([TIES], {"convention": "lmops"}, [[0, 0, None]], []),
+    ],
+)
+def test_what_the_loss_never_looks_at_is_left_out(
+    encoder: PromptEncoder, rows: list[Ranking], options: dict[str, Any], learned: Any, unranked: list[str]
+) -> None:
+    """Which rows take part depends on what is imitated, and never on lambda; `lmops` breaks ties and takes all."""
+    encoded = encode_rows(rows, encoder, max_length=100, **options)
+    assert [[target.rank for target in group.targets] for group in encoded.groups] == learned
+    assert encoded.unranked == unranked
+    assert len(encoded.idle) == len(rows) - len(learned)
+    weights = {each.id: 1.0 if each.weight is None else each.weight for each in rows}
+    assert all(group.weight == weights[group.id] for group in encoded.groups)
 
 
 def test_nothing_to_train_on_is_an_error_that_says_why(encoder: PromptEncoder) -> None:

