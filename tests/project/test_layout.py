@@ -50,7 +50,6 @@ def test_few_single_files_stand_at_the_top() -> None:
     assert len(list(SOURCE.glob("*.py"))) <= MOST_FILES_AT_THE_TOP
 
 
-@pytest.mark.xfail(strict=True, reason="names of today are still used twice")
 def test_no_two_public_classes_share_a_name() -> None:
     defined = defaultdict(list)
     for module in MODULES:
@@ -91,7 +90,6 @@ def test_engines_know_no_money_and_calls_know_no_http() -> None:
     assert not [dotted(module) for module in within("calls") if any(name.startswith(http) for name in imports(module))]
 
 
-@pytest.mark.xfail(strict=True, reason="scoring through an endpoint still goes in a circle")
 def test_imports_go_in_no_circle() -> None:
     graph = {name: {found for found in imports(module) if found in NAMES} - {name} for name, module in NAMES.items()}
     TopologicalSorter(graph).prepare()

@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Literal
 
 from tunalm.data.prompts import no_chat_template, require_arguments
-from tunalm.engines.models import local_folder
+from tunalm.engines.models import Role, local_folder
 from tunalm.recipe import Prompting, Proxy, Stage, walk
-
-Role = Literal["language model", "proxy", "start of a proxy"]
-"""What a model is loaded for."""
 
 
 def check_templates(stage: Stage, where: str, made: Collection[str] = ()) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 
 from tunalm.errors import ModelError
 from tunalm.recipe.models import EMBEDDED, embedded_version, is_hub_id
+
+Role = Literal["language model", "proxy", "start of a proxy"]
+"""What a model is loaded for."""
 
 
 def embedded_folder(source: str) -> Path:

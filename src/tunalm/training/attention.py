@@ -9,15 +9,12 @@ transformers hands down to every layer (also to one that is recomputed under gra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from transformers import AttentionInterface
 
 from tunalm.training.packing import Tree
 
@@ -93,22 +90,3 @@ def _attend(
     scores = softcap * torch.tanh(query @ key.transpose(2, 3) * (scaling or query.shape[-1] ** -0.5) / softcap)
     assert mask is not None
     return scores.masked_fill(~mask, float("-inf")).softmax(-1, dtype=torch.float32).to(value.dtype) @ value
-
-
-@contextmanager
-def attending(model: Any, kernel: Kernel | None) -> Iterator[None]:
-    """Let a transformers model attend by a kernel, and as before afterwards.
-
-    A backward pass that recomputes layers belongs inside, too. None leaves the model as it is.
-    """
-    if kernel is None:
-        yield
-        return
-    from tunalm.training.flash import varlen
-
-    AttentionInterface.register(f"tunalm_{kernel}", varlen if kernel == "varlen" else two_call)
-    before, model.config._attn_implementation = model.config._attn_implementation, f"tunalm_{kernel}"
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before

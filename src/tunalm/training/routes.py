@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
+from transformers import AttentionInterface
 
-from tunalm.training.attention import Kernel, attending
+from tunalm.training.attention import Kernel, two_call
 from tunalm.training.encoding import Group
 from tunalm.training.heads import Head, device_of, unwrapped
 from tunalm.training.objective import SequenceValues
@@ -199,3 +200,22 @@ def _in_float32(model: Any) -> Iterator[None]:
                 del module.forward
             else:
                 module.forward = forward
+
+
+@contextmanager
+def attending(model: Any, kernel: Kernel | None) -> Iterator[None]:
+    """Let a transformers model attend by a kernel, and as before afterwards.
+
+    A backward pass that recomputes layers belongs inside, too. None leaves the model as it is.
+    """
+    if kernel is None:
+        yield
+        return
+    from tunalm.training.flash import varlen
+
+    AttentionInterface.register(f"tunalm_{kernel}", varlen if kernel == "varlen" else two_call)
+    before, model.config._attn_implementation = model.config._attn_implementation, f"tunalm_{kernel}"
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from tunalm.training.attention import Forest, attending
+from tunalm.training.attention import Forest
 from tunalm.training.encoding import Group
 from tunalm.training.heads import device_of, target_logprobs, unwrapped
 from tunalm.training.objective import Objective, SequenceValues, Share, StepSize, share_of_step
 from tunalm.training.packing import Batch, collate, separate
-from tunalm.training.routes import ReadSequences, Route
+from tunalm.training.routes import ReadSequences, Route, attending
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from tunalm.engines.checking import Role
 from tunalm.engines.huggingface.files import (
     adapter_base,
     convert_embedded,
     require_no_quantisation,
     require_whole_files,
 )
+from tunalm.engines.models import Role
 from tunalm.errors import ModelError
 from tunalm.recipe.models import model_identity
 
