@@ -290,5 +290,5 @@ def test_the_command_says_in_one_line_what_is_missing(
         main()
     assert stopped.value.code == EXIT_USAGE
     line = capsys.readouterr().err
-    assert line.startswith(f"tunalm: {tmp_path}/none.yaml: found No such file")
+    assert line.startswith(f"tunalm: {tmp_path}/none.yaml: ")
     assert line.count("\n") == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 from safetensors import SafetensorError, safe_open
@@ -50,6 +51,7 @@ class ModelShape:
         return BYTES * (10 * self.hidden + 4 * self.intermediate)
 
 
+@cache
 def model_shape(source: str) -> ModelShape | None:
     """Sizes of a model from its files, or None if they are not on this machine."""
     folder = local_folder(source)

@@ -25,6 +25,10 @@ class Amount:
         # Stages read the same rows, so their errors add up and do not cancel.
         return Amount(self.expected + other.expected, self.most + other.most, self.error + other.error)
 
+    def times(self, factor: float) -> Amount:
+        """So many times the amount."""
+        return Amount(self.expected * factor, self.most * factor, self.error * factor)
+
 
 NOTHING = Amount()
 

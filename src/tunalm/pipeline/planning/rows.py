@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 from typing import Generic, TypeVar
@@ -52,22 +52,14 @@ class PlannedLists:
     """A row for every list: the list itself where it exists, else the instruction."""
     make: Callable[[Sequence[Instruction]], list[Ranking]]
     """The lists of some of these rows."""
-    growth: float = 0.0
-    """Tokens by which a list may outgrow what is expected, on average."""
-    _parts: dict[tuple[int, int], PlannedLists] = field(default_factory=dict, compare=False, repr=False)
 
     def part(self, which: slice) -> PlannedLists:
         """The lists of a slice."""
-        bounds = which.indices(len(self.base))[:2]
-        if bounds == (0, len(self.base)):
-            return self
-        if bounds not in self._parts:
-            self._parts[bounds] = PlannedLists(self.base[which], self.make, self.growth)
-        return self._parts[bounds]
+        return PlannedLists(self.base[which], self.make)
 
     @cached_property
     def sample(self) -> Sampled[Ranking]:
-        """PlannedLists that stand for all, made."""
+        """Lists that stand for all, made."""
         few = sampled(self._ordered, lambda row: 0)
         return Sampled(self.make(few.rows), few.weight)
 

@@ -16,13 +16,11 @@ from tokenizers import Tokenizer
 from tunalm.data.prompts import alpaca_text
 from tunalm.engines.base import Request
 from tunalm.engines.models import local_folder
-from tunalm.recipe import EngineSettings, Local, Served
+from tunalm.recipe import EngineSettings, Served
 from tunalm.records import Message
 
 TEMPLATE_TOKENS = 8
 """What a chat template adds to a message, about. A system message of the template's own is not known of."""
-
-
 CACHED_COUNTS = 1 << 17
 """Texts whose tokens are not counted again: stages and models share most of them."""
 
@@ -79,11 +77,6 @@ def prompt_counter(engine: EngineSettings, counter: TokenCounter) -> Callable[[R
         return counter.alpaca(request.messages) if plain else counter.chat(request.messages)
 
     return count
-
-
-def engine_counter(engine: EngineSettings, source: str) -> TokenCounter:
-    """Count for an engine; `source` is where a model in this process comes from."""
-    return counter_of(source) if isinstance(engine, Local) else TokenCounter()
 
 
 @cache
