@@ -9,10 +9,25 @@ from typing import Any
 
 from tunalm.engines.base import Capabilities, Completion, Journal, Request
 from tunalm.ranking.judge.prompts import CRITERIA
+from tunalm.ranking.judge.questions import JudgeQuestion, inquiries
+from tunalm.recipe import Rank
+from tunalm.records import Ranking
 
 FENCED = re.compile(r"^--- begin (.+?) ([0-9a-f]{16}) ---\n(.*)\n--- end \1 \2 ---$", re.MULTILINE)
 
 Rule = Callable[[dict[str, str]], str]
+
+
+def judging(**knobs: Any) -> Rank:
+    """Settings of a stage with a judge."""
+    engine = {"base_url": "https://h/v1", "model": "wise"}
+    return Rank.model_validate({"by": "judge", "responses": "r", "engine": engine, **knobs})
+
+
+def questions(row: Ranking, **knobs: Any) -> list[JudgeQuestion]:
+    """What is asked about one list."""
+    (inquiry,) = inquiries([row], judging(canaries=0, **knobs))
+    return list(inquiry.questions)
 
 
 def shown_texts(prompt: str) -> dict[str, str]:
@@ -79,6 +94,3 @@ class RuleEngine:
             failure = "HTTP 500" if text == "fail" else None
             finish = "length" if text.endswith("...") else "stop"
             yield [Completion(key=request.key, text=text, finish_reason=finish, failure=failure)]
-
-    def score(self, texts: Sequence[tuple[Request, str]]) -> list[Completion]:
-        raise NotImplementedError

@@ -102,6 +102,10 @@ def test_an_engine_and_a_benchmark_of_ones_own_are_used(tmp_path: Path, place: s
         ("no_such_package_here.x:Y", "no module 'no_such_package_here'"),
         ("tunalm.no_such_module:Y", "no module 'tunalm.no_such_module'"),
         ("just a name", "FILE.py:NAME or package.module:NAME"),
+        ("checks.py", "FILE.py:NAME"),
+        ("checks.txt:f", "FILE.py:NAME"),
+        ("checks.py:not a name", "FILE.py:NAME"),
+        ("absent.py:f", "No such file"),
     ],
 )
 def test_what_does_not_exist_is_refused_without_running_anything(place: str, name: str, complaint: str) -> None:

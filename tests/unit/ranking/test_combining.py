@@ -10,16 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunalm.calls.context import Calls
 from tunalm.errors import DataError
 from tunalm.pipeline.running import run_recipe
 from tunalm.ranking.base import unranked, with_scores
-from tunalm.ranking.combining import Fallback, Veto, judge_calls, open_ranker
+from tunalm.ranking.combining import Fallback, Veto, judge_calls
 from tunalm.ranking.verifier import Checks, FunctionRanker
 from tunalm.recipe import Rank
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Ranking, Response
-from tunalm.store import write_rows
+from tunalm.store import read_rows, write_rows
 
 Scores = Callable[[Ranking], list[float | None] | None]
 
@@ -91,14 +90,16 @@ def test_what_is_wrong_stands_below_all_that_is_right_in_the_order_of_the_ranker
     assert figures["veto"]["best_changed"] == 1
 
 
-def test_how_much_is_wrong_can_be_set() -> None:
-    (found,) = Veto(Fixed("main", by_place), Marked(), below=0.5).rank([row("0.4 a", "0.5 b", "1 c")])
-    assert ranks(found) == [2, 0, 1]
-
-
-def test_ties_of_the_ranker_stay_ties_within_a_group() -> None:
-    (found,) = Veto(Fixed("main", lambda row: [1.0, 1.0, 1.0]), Marked()).rank([row("1 a", "0 b", "1 c")])
-    assert ranks(found) == [0, 1, 0]
+@pytest.mark.parametrize(
+    ("texts", "scores", "below", "expected"),
+    [(["0.4 a", "0.5 b", "1 c"], [3, 2, 1], 0.5, [2, 0, 1]), (["1 a", "0 b", "1 c"], [1, 1, 1], 1, [0, 1, 0])],
+    ids=["how much is wrong can be set", "ties stay within a group"],
+)
+def test_a_veto_splits_a_list_in_two(
+    texts: list[str], scores: list[float | None], below: float, expected: list[int]
+) -> None:
+    (found,) = Veto(Fixed("main", lambda row: scores), Marked(), below).rank([row(*texts)])
+    assert ranks(found) == expected
 
 
 def test_what_cannot_be_checked_is_not_ranked_and_too_few_fail() -> None:
@@ -189,18 +190,6 @@ def test_a_veto_composes_with_a_fallback() -> None:
     assert (unsure.judgement or {})["first_confidence"] == 0.1
 
 
-def test_the_settings_of_a_stage_make_the_veto(tmp_path: Path) -> None:
-    (tmp_path / "checks.py").write_text("def short(instruction, text):\n    return len(text) < 3\n")
-    settings = Rank(by="likelihood", responses="x", veto="verifier", verifier=f"{tmp_path / 'checks.py'}:short")
-    given = row("long text", "ok", "no")
-    for response, logprob in zip(given.responses, (-1.0, -3.0, -2.0), strict=True):
-        response.logprob, response.num_tokens = logprob, 3
-    ranker = open_ranker(settings, Calls(tmp_path / "ledger"))
-    (found,) = ranker.rank([given])
-    assert ranks(found) == [2, 1, 0]
-    assert ranker.figures()["veto"]["lists_changed"] == 1
-
-
 def test_calls_saved_are_those_that_the_judge_would_have_made() -> None:
     engine = {"kind": "scripted"}
     fields = {"by": "mine.py:X", "fallback": "judge", "engine": engine, "responses": "x"}
@@ -212,12 +201,15 @@ def test_calls_saved_are_those_that_the_judge_would_have_made() -> None:
 
 def test_the_figures_of_a_combination_are_in_the_record_and_in_the_report(tmp_path: Path) -> None:
     (tmp_path / "checks.py").write_text("def short(instruction, text):\n    return len(text) < 3\n")
-    given = row("long text", "ok")
-    for response in given.responses:
-        response.logprob, response.num_tokens = -1.0, 3
+    given = row("long text", "ok", "no")
+    for response, logprob in zip(given.responses, (-1.0, -3.0, -2.0), strict=True):
+        response.logprob, response.num_tokens = logprob, 3
     write_rows(tmp_path / "responses.jsonl", [given])
     stage = {"kind": "rank", "by": "likelihood", "responses": str(tmp_path / "responses.jsonl"), "veto": "verifier"}
     stages = {"ranked": {**stage, "verifier": f"{tmp_path / 'checks.py'}:short"}}
     states = run_recipe(build_recipe({"name": "x", "stages": stages}), tmp_path / "run")
-    assert states["ranked"].details["veto"]["responses_wrong"] == 1
+    (found,) = read_rows(tmp_path / "run" / "ranked" / "rankings.jsonl", Ranking)
+    assert ranks(found) == [2, 1, 0]
+    veto = states["ranked"].details["veto"]
+    assert (veto["responses_wrong"], veto["lists_changed"]) == (1, 1)
     assert "responses_wrong: 1" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

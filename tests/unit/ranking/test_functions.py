@@ -1,4 +1,4 @@
-"""A checker of the user's own: what it may return, and what is said when it cannot be used."""
+"""Ranking by a checker: the instruction's, or one of the user's own, what it may return and when it is refused."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ import pytest
 from tunalm.calls.context import Calls
 from tunalm.errors import DataError, RecipeError
 from tunalm.extensions import object_identity
-from tunalm.pipeline.running import run_recipe
+from tunalm.ranking import verifier
 from tunalm.ranking.time_limit import OutOfTimeError, within
 from tunalm.ranking.verifier import FunctionRanker, VerifierRanker
 from tunalm.recipe import Rank
-from tunalm.recipe.loading import build_recipe
 from tunalm.records import Instruction, Ranking, Response
-from tunalm.store import read_rows, write_rows
 
 CHECKS = """
 import dataclasses
@@ -68,6 +66,27 @@ def row(*texts: str, name: str = "row", **changes: Any) -> Ranking:
 def ranker(checks: Path, function: str) -> VerifierRanker:
     settings = Rank(by="verifier", responses="responses.jsonl", verifier=f"{checks}:{function}")
     return VerifierRanker(settings, Calls(Path()))
+
+
+@pytest.mark.parametrize(
+    ("texts", "scores", "ranks"),
+    [
+        (["bird", "a fish", "cat", "fish"], [0, 1, 0, 1], [1, 0, 1, 0]),
+        (["bird", "cat"], [0, 0], [0, 0]),
+        (["", "fish", "a"], [None, 1, 0], [None, 0, 1]),
+    ],
+    ids=["right stands above wrong", "none is right", "one failed"],
+)
+def test_the_checker_of_an_instruction_ranks(
+    monkeypatch: pytest.MonkeyPatch, texts: list[str], scores: list[float | None], ranks: list[int | None]
+) -> None:
+    monkeypatch.setattr(verifier, "check", lambda checker, text: float(checker["word"] in text))
+    own = VerifierRanker(Rank(by="verifier", responses="responses.jsonl"), Calls(Path()))
+    (found,) = own.rank([row(*texts, checker={"word": "fish"})])
+    assert [(each.score, each.rank) for each in found.responses] == list(zip(scores, ranks, strict=True))
+    assert found.ranked_by == "verifier"
+    with pytest.raises(DataError, match=r"responses\.jsonl: row 'row': no checker"):
+        own.rank([row(*texts)])
 
 
 def test_partial_scores_order_and_equal_ones_tie(checks: Path) -> None:
@@ -132,21 +151,6 @@ def test_numbers_of_any_library_from_0_to_1_are_scores(checks: Path, value: Any)
     own = ranker(checks, "partly")
     own.function = lambda instruction, text: value
     assert own.check(row("a")) == ([float(value)], {})
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("checks.py", "FILE.py:NAME"),
-        ("checks.txt:f", "FILE.py:NAME"),
-        ("checks.py:not a name", "FILE.py:NAME"),
-        ("absent.py:f", "No such file"),
-    ],
-    ids=["no-function", "no-python", "no-name", "no-file"],
-)
-def test_a_name_that_is_none_is_refused(text: str, complaint: str) -> None:
-    with pytest.raises(RecipeError, match=complaint):
-        object_identity(text, "verifier")
 
 
 def test_a_missing_function_shows_before_the_file_is_run(tmp_path: Path) -> None:
@@ -249,18 +253,3 @@ def test_in_another_thread_there_is_no_limit() -> None:
     thread.start()
     thread.join()
     assert found == [7]
-
-
-def test_another_content_of_the_file_runs_the_stage_again(tmp_path: Path) -> None:
-    write_rows(tmp_path / "responses.jsonl", [row("a", "bb")])
-    stage = {"kind": "rank", "by": "verifier", "responses": str(tmp_path / "responses.jsonl")}
-    path = tmp_path / "checks.py"
-    recipe = build_recipe({"name": "x", "stages": {"right": {**stage, "verifier": f"{path}:f"}}})
-    for body, ranks in (("len(text) == 1", [0, 1]), ("len(text) == 2", [1, 0])):
-        path.write_text(f"def f(instruction, text):\n    return {body}\n")
-        run_recipe(recipe, tmp_path / "run")
-        (ranked,) = read_rows(tmp_path / "run" / "right" / "rankings.jsonl", Ranking)
-        assert [response.rank for response in ranked.responses] == ranks
-    path.unlink()
-    with pytest.raises(RecipeError, match="No such file"):
-        run_recipe(recipe, tmp_path / "run")

@@ -59,20 +59,15 @@ def test_beta_decides_between_short_and_long() -> None:
 
 
 def test_the_score_is_kept_beside_the_rank() -> None:
-    row = ranked(drawn("a", -4.0, 4), drawn("b", -2.0, 4))
-    assert [response.score for response in row.responses] == pytest.approx([-4 / 4**1.3, -2 / 4**1.3])
+    row = ranked(drawn("a", -4.0, 4), drawn(" ", -0.1, 1), drawn("b", -2.0, 4))
+    assert [response.score for response in row.responses] == pytest.approx([-4 / 4**1.3, None, -2 / 4**1.3])
+    assert [response.rank for response in row.responses] == [1, None, 0]
     assert row.ranked_by == "likelihood beta=1.3 length=tokens"
 
 
 def test_one_text_drawn_twice_is_a_tie_whatever_the_rounding() -> None:
     row = ranked(drawn("Red.", -4.0, 4), drawn("Blue.", -5.0, 4), drawn("Red.", -4.0 - 1e-6, 4))
     assert [response.rank for response in row.responses] == [0, 1, 0]
-
-
-def test_a_failed_or_empty_response_is_not_ranked() -> None:
-    row = ranked(drawn("a", -4.0, 4), Response(text="", failure="HTTP 500"), drawn(" ", -0.1, 1), drawn("b", -2.0, 4))
-    assert [response.rank for response in row.responses] == [1, None, None, 0]
-    assert [response.score is None for response in row.responses] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(("logprob", "num_tokens"), [(None, 4), (-1.0, None)])

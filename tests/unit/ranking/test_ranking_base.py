@@ -47,12 +47,6 @@ def run(tmp_path: Path, *rows: Ranking, **knobs: Any) -> tuple[Summary, list[Ran
     return summary, read_rows(tmp_path / "stage" / "rankings.jsonl", Ranking)
 
 
-def test_ranks_are_dense_and_ties_share_one() -> None:
-    assert assign_ranks([1.0, None, 3.0, 1.0, 2.0, 3.0]) == [2, None, 0, 2, 1, 0]
-    assert assign_ranks([]) == []
-    assert assign_ranks([None]) == [None]
-
-
 def test_a_score_that_is_no_number_is_an_error() -> None:
     with pytest.raises(ValueError, match="not a number"):
         assign_ranks([1.0, math.nan])
@@ -128,14 +122,11 @@ def test_a_length_penalty_that_leaves_no_number_is_refused(penalty: float) -> No
         Rank(by="likelihood", responses="x", length_penalty=penalty)
 
 
-def test_lists_of_one_response_cannot_be_ranked(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="num_responses: 2"):
-        run(tmp_path, likelihoods(-1.0, name="a"), likelihoods(-1.0, name="b"))
-
-
-def test_no_rows_and_repeated_ids_are_refused(tmp_path: Path) -> None:
+def test_lists_that_leave_nothing_to_rank_and_repeated_ids_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no rows"):
         run(tmp_path)
+    with pytest.raises(DataError, match="num_responses: 2"):
+        run(tmp_path, likelihoods(-1.0, name="a"), likelihoods(-1.0, name="b"))
     with pytest.raises(DataError, match="none of its 1 lists in rows '5:'"):
         run(tmp_path, likelihoods(-1.0, -2.0), rows="5:")
     with pytest.raises(DataError, match="id 'a' for the second time"):

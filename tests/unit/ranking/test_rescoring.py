@@ -73,27 +73,18 @@ def test_another_length_penalty_asks_for_nothing(tmp_path: Path, monkeypatch: py
 
 
 def test_another_length_penalty_with_stored_log_probabilities_asks_nobody(tmp_path: Path) -> None:
-    write_rows(
-        tmp_path / "r.jsonl",
-        [
-            answers("a b", "c", name="a").model_copy(
-                update={"responses": [stored("a b", -4.0, 4), stored("c", -9.0, 8)]}
-            )
-        ],
-    )
+    row = answers("a b", "c")
+    for response, logprob, num_tokens in zip(row.responses, (-4.0, -9.0), (4, 8), strict=True):
+        response.logprob, response.num_tokens = logprob, num_tokens
+    write_rows(tmp_path / "r.jsonl", [row])
+    stage = {"kind": "rank", "by": "likelihood", "responses": str(tmp_path / "r.jsonl")}
     for beta, ranks in ((1.0, [0, 1]), (1.3, [1, 0])):
-        stages = {
-            "by": {"kind": "rank", "by": "likelihood", "responses": str(tmp_path / "r.jsonl"), "length_penalty": beta}
-        }
-        states = run_recipe(build_recipe({"name": "x", "stages": stages}), tmp_path / "run")
+        recipe = build_recipe({"name": "x", "stages": {"by": {**stage, "length_penalty": beta}}})
+        states = run_recipe(recipe, tmp_path / "run")
         assert "calls" not in states["by"].details
         (row,) = read_rows(tmp_path / "run" / "by" / "rankings.jsonl", Ranking)
         assert [response.rank for response in row.responses] == ranks
     assert not (tmp_path / "run" / "ledger.sqlite").exists()
-
-
-def stored(text: str, logprob: float, num_tokens: int) -> Response:
-    return Response(text=text, logprob=logprob, num_tokens=num_tokens)
 
 
 def test_the_reference_is_one_more_candidate_if_asked(tmp_path: Path) -> None:
@@ -146,6 +137,8 @@ def test_one_text_that_was_cut_once_and_ended_once_has_two_scores(tmp_path: Path
         ({"by": "verifyer"}, "Did you mean 'verifier'"),
         ({"by": "verifier", "options": {"x": 1}}, "options are for a ranker of your own"),
         ({"by": "mine.py:X", "fallback": "judge"}, "fallback: judge needs an engine"),
+        ({"by": "simulated"}, "go together"),
+        ({"by": "likelihood", "pool": [{"engine": ENGINE}]}, "go together"),
     ],
     ids=lambda value: value.split(":")[0] if isinstance(value, str) else "-".join(value),
 )

@@ -45,9 +45,6 @@ def test_order_and_length_by_beta(responses: Path) -> None:
     assert one.length_correlation == -1
     assert (paper.tau, paper.top1_changed) == (1, 0)
     assert paper.length_correlation == pytest.approx(1 / 3)
-
-
-def test_the_beta_to_compare_with_can_be_chosen(responses: Path) -> None:
     one, paper = scan(responses, [1.0, 1.3], compared_with=1.0).betas
     assert (one.tau, one.top1_changed) == (1, 0)
     assert paper.top1_changed == pytest.approx(2 / 3)

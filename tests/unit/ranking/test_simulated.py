@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
 from tunalm.calls.context import Calls
 from tunalm.ranking.simulated import duels_of, request_of, verdict
@@ -82,10 +81,3 @@ def test_what_is_the_same_for_all_pairs_stands_first() -> None:
     first, second = (request_of(duel, settings(judges=1)).messages for duel in (one, other))
     assert first[0] == second[0]
     assert first[1] != second[1]
-
-
-def test_a_pool_is_needed_and_for_nothing_else() -> None:
-    with pytest.raises(ValidationError, match="go together"):
-        Rank(by="simulated", responses="own")
-    with pytest.raises(ValidationError, match="go together"):
-        Rank.model_validate({"by": "likelihood", "responses": "own", "pool": [{"engine": ALWAYS_FIRST}]})

@@ -17,8 +17,8 @@ from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EngineError
 from tunalm.measures.rouge import rouge_l
 from tunalm.recipe import Sample
-from tunalm.records import Instruction, Ranking
-from tunalm.sampling import run, sample
+from tunalm.records import Ranking
+from tunalm.sampling import run
 from tunalm.sampling.sampler import draw_seed
 from tunalm.store import Summary, read_rows
 
@@ -70,10 +70,12 @@ def function(answer: Callable[[Request], Completion | str] = chatter, batch_size
 
 
 def test_rows_are_instructions_with_n_responses_and_no_ranks(data: Path, sampled: Sampled) -> None:
-    rows, summary = sampled(function(), settings(data, num_responses=3))
+    rows, summary = sampled(function(), settings(data, num_responses=3, max_rouge_l=None))
     assert [row.id for row in rows] == [f"r/{number}" for number in range(12)]
     assert (summary.requested, summary.ok, summary.failed) == (36, 36, 0)
     assert rows[0].reference == "Yes."
+    assert summary.details["attempts"] == {"1": 36}, "without a threshold nothing is drawn again"
+    assert "too_similar_share" not in summary.details
     for row in rows:
         assert len(row.responses) == 3
         assert {(response.rank, response.model, response.num_tokens) for response in row.responses} == {
@@ -114,21 +116,11 @@ def test_every_redraw_raises_the_temperature_and_has_its_own_seed(data: Path, sa
     assert (second.attempts, second.temperature, second.seed) == (3, 1.0, draw_seed(3, "r/0", 1, 1))
     assert second.max_rouge_l == 1.0
     assert summary.details["attempts"] == {"1": 12, "3": 12}
-
-
-def test_the_kept_draw_tells_its_own_temperature_and_seed(data: Path, sampled: Sampled) -> None:
     texts = {"1": "first words", "2": "second thing", "3": "?"}
-    rows, _ = sampled(function(lambda request: texts[request.key[-1]]), settings(data, num_responses=2))
+    rows, _ = sampled(function(lambda request: texts[request.key[-1]]), settings(data, num_responses=2), "other")
     second = rows[4].responses[1]
     assert (second.text, second.attempts, second.temperature) == ("second thing", 2, 1.1)
     assert second.seed == draw_seed(3, "r/4", 1, 2)
-
-
-def test_without_a_threshold_nothing_is_drawn_again(data: Path, sampled: Sampled) -> None:
-    rows, summary = sampled(function(lambda request: "same"), settings(data, max_rouge_l=None))
-    assert summary.details["attempts"] == {"1": 48}
-    assert rows[0].responses[0].max_rouge_l == 1.0
-    assert "too_similar_share" not in summary.details
 
 
 def test_seeds_are_of_63_bits_and_differ_in_everything() -> None:
@@ -183,6 +175,7 @@ def test_a_stage_that_was_stopped_goes_on_to_the_same_result(
 
 def test_a_failed_draw_is_a_row_with_a_reason_and_a_blank_one_is_counted(data: Path, sampled: Sampled) -> None:
     def moody(request: Request) -> Completion:
+        assert request.logprobs
         row, slot, _ = request.key.rsplit("/", 2)
         if row == "r/1" and slot == "0":
             return Completion(key=request.key, failure="timed out")
@@ -201,6 +194,7 @@ def test_a_failed_draw_is_a_row_with_a_reason_and_a_blank_one_is_counted(data: P
     assert summary.details["blank"] == 1
     assert (by_id["r/2"][1].failure, by_id["r/2"][1].max_rouge_l) == (None, None)
     assert (by_id["r/2"][1].num_tokens, by_id["r/2"][1].logprob) == (2, -3.0)
+    assert by_id["r/2"][1].token_logprobs == [-1.0, -2.0]
     assert {response.failure for response in by_id["r/3"]} == {"log-probabilities that are not finite"}
     assert by_id["r/3"][0].token_logprobs is None
 
@@ -217,16 +211,6 @@ def test_failures_are_asked_for_again_by_the_next_run(data: Path, sampled: Sampl
     rows, second = sampled(function(flaky), settings(data))
     assert second.failed == 0
     assert rows == sampled(function(), settings(data), "other")[0]
-
-
-def test_log_probabilities_are_kept_per_token(data: Path, sampled: Sampled) -> None:
-    def sure(request: Request) -> Completion:
-        assert request.logprobs
-        return chatter(request).model_copy(update={"token_logprobs": [-0.5, -0.25, 0.0, -1.0]})
-
-    rows, _ = sampled(function(sure), settings(data, logprobs=True))
-    response = rows[0].responses[0]
-    assert (response.logprob, response.token_logprobs) == (-1.75, [-0.5, -0.25, 0.0, -1.0])
 
 
 def test_an_engine_without_log_probabilities_is_refused_before_it_is_asked(data: Path, sampled: Sampled) -> None:
@@ -272,10 +256,3 @@ def test_thoughts_are_kept_beside_the_response_and_counted(data: Path, sampled: 
     assert summary.details["with_reasoning"] == 4
     assert {response.reasoning for response in rows[1].responses} == {"Hm."}
     assert rows[0].responses[0].reasoning is None
-
-
-def test_the_function_draws_for_rows_that_lie_in_no_file(tmp_path: Path) -> None:
-    rows = [Instruction(id=str(number), instruction=f"Say {number} or no.") for number in range(3)]
-    knobs = settings(tmp_path / "absent.jsonl", num_responses=2, max_rouge_l=None)
-    lists = sample(rows, knobs, calls.Calls(tmp_path / "ledger.sqlite"))
-    assert [(row.id, len(row.responses), row.ranked) for row in lists] == [(str(n), 2, False) for n in range(3)]

@@ -42,10 +42,11 @@ def test_the_draw_decides() -> None:
     [
         ([[3, 2, 1], [3, 2, 1], [0, 15, 1]], [2, 19 / 3, 1], [0, 0, 1], 1 / 3, 2 / 3),
         ([[2, 2, 1], [2, 2, 2]], [2, 2, 1.5], [0, 0, 1], 0.5, 0),
+        ([[3, 1, 2], [4, 1, 3]], [3.5, 1, 2.5], [0, 2, 1], 1, 0),
         ([[3, 1]], [3, 1], [0, 1], None, None),
         ([[1, 1], [2, 2]], [1.5, 1.5], [0, 0], None, 0),
     ],
-    ids=["they differ", "ties are no flips", "one says nothing of agreement", "nothing is told apart"],
+    ids=["they differ", "ties are no flips", "all the same", "one says nothing of agreement", "nothing is told apart"],
 )
 def test_a_consensus_is_the_mean_with_bordas_count_beside_it(
     totals: list[list[float]],

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.judges import RuleEngine, by_length, marking, paper_reply, responses_shown, shown_texts
-from tunalm.ranking.judge.questions import inquiries
-from tunalm.recipe import Rank
+from tests.judges import RuleEngine, by_length, marking, paper_reply, questions, responses_shown, shown_texts
 from tunalm.records import UNKNOWN, Message, Ranking, Response
 
 RankStage = Callable[..., Any]
@@ -19,13 +15,6 @@ RankStage = Callable[..., Any]
 
 def lists(*texts: str, name: str = "row", **changes: Any) -> Ranking:
     return Ranking(id=name, instruction="Say a.", responses=[Response(text=text) for text in texts], **changes)
-
-
-def questions(row: Ranking, **knobs: Any) -> list[Any]:
-    engine = {"base_url": "https://h/v1", "model": "wise"}
-    settings = Rank.model_validate({"by": "judge", "responses": "r", "engine": engine, "canaries": 0, **knobs})
-    (inquiry,) = inquiries([row], settings)
-    return list(inquiry.questions)
 
 
 def ranks(row: Ranking) -> list[int | None]:
@@ -80,14 +69,6 @@ def test_equal_texts_are_shown_once_and_tie(rank: RankStage) -> None:
     assert sorted(row.judgement["orders"][0]["shown"]) == [0, 1]
 
 
-def test_equal_texts_alone_are_nothing_to_compare(rank: RankStage) -> None:
-    engine = RuleEngine(by_length)
-    summary, (row, _) = rank(engine, lists("a", "a"), lists("a", "b", name="other"))
-    assert row.failure == "fewer than two different responses that can be judged"
-    assert [request.key for request in engine.asked] == ["other/0"]
-    assert (summary.ok, summary.failed) == (1, 1)
-
-
 def test_failed_and_empty_responses_are_not_shown(rank: RankStage) -> None:
     engine = RuleEngine(by_length)
     row = lists("aa", " ", "a")
@@ -110,12 +91,21 @@ def test_earlier_turns_and_inputs_are_shown() -> None:
     assert shown_texts(prompt)["instruction"] == "system: Be brief.\n\nuser: Hello\n\nuser: Say a.\n\nthe input"
 
 
-def test_lists_too_short_to_rank_are_not_asked_about(rank: RankStage) -> None:
+@pytest.mark.parametrize(
+    ("texts", "reason"),
+    [
+        (("a", ""), "fewer than two responses"),
+        (("a", "a"), "fewer than two different responses that can be judged"),
+    ],
+)
+def test_lists_with_nothing_to_compare_are_not_asked_about(
+    rank: RankStage, texts: tuple[str, str], reason: str
+) -> None:
     engine = RuleEngine(by_length)
-    summary, (short, _) = rank(engine, lists("a", "", name="short"), lists("a", "b", name="long"))
+    summary, (short, _) = rank(engine, lists(*texts, name="short"), lists("a", "b", name="long"))
     assert [request.key for request in engine.asked] == ["long/0"]
-    assert short.failure == "fewer than two responses"
-    assert summary.failed == 1
+    assert short.failure == reason
+    assert (summary.ok, summary.failed) == (1, 1)
 
 
 def test_a_failed_list_has_no_ranks_and_is_counted_by_reason(rank: RankStage) -> None:
@@ -192,23 +182,6 @@ def test_a_preference_for_a_place_is_averaged_out_and_measured(rank: RankStage) 
     assert any(ranks(row) != [3, 2, 1, 0] for row in biased)
 
 
-def test_every_response_stands_in_every_place(rank: RankStage) -> None:
-    rows = [lists("a", "b", "c", "d", name=str(number)) for number in range(5)]
-    engine = RuleEngine(by_length)
-    rank(engine, *rows, num_orders=4)
-    assert len(engine.asked) == 20
-    for row in rows:
-        asked = [request for request in engine.asked if request.key.startswith(f"{row.id}/")]
-        shown = [list(responses_shown(request.messages[0].content).values()) for request in asked]
-        assert all(Counter(place) == Counter("abcd") for place in zip(*shown, strict=True))
-
-
-def test_a_judge_that_never_changes_its_mind_agrees_fully(rank: RankStage) -> None:
-    summary, (row,) = rank(RuleEngine(by_length), lists("a", "aa", "aaa"), num_orders=3)
-    assert (row.judgement["agreement"], row.judgement["flip_rate"]) == (1.0, 0.0)
-    assert (summary.details["judge"]["mean_agreement"], summary.details["judge"]["flip_rate"]) == (1.0, 0.0)
-
-
 @pytest.mark.parametrize(("num_bad", "ok"), [(1, True), (2, True), (3, False), (4, False)])
 def test_a_list_stands_on_at_least_half_of_its_orders(rank: RankStage, num_bad: int, ok: bool) -> None:
     engine = RuleEngine(lambda texts: "no" if int(engine.asked[-1].key[-1]) < num_bad else by_length(texts))
@@ -235,13 +208,13 @@ def test_a_list_whose_replies_are_of_unknown_outcome_is_unknown(rank: RankStage)
     assert row.failure.startswith(UNKNOWN)
 
 
-@pytest.mark.parametrize("treatment", ["drop", "weigh", "keep"])
+@pytest.mark.parametrize("treatment", ["drop", "weigh", "keep", "no threshold"])
 def test_lists_on_which_the_orders_disagree(rank: RankStage, treatment: str) -> None:
     texts = ["a", "b", "c", "d"]  # equal but for their place
     rows = [lists(*texts, name="vague"), lists("a", "aaaaa", name="clear")]
-    knobs = {"num_orders": 4, "min_agreement": 0.6, "low_agreement": treatment}
-    summary, (vague, clear) = rank(RuleEngine(favouring(0, points=1)), *rows, **knobs)
-    assert summary.details["judge"]["low_agreement_lists"] == 1
+    knobs = {} if treatment == "no threshold" else {"min_agreement": 0.6, "low_agreement": treatment}
+    summary, (vague, clear) = rank(RuleEngine(favouring(0, points=1)), *rows, num_orders=4, **knobs)
+    assert summary.details["judge"]["low_agreement_lists"] == len(knobs) / 2
     assert vague.judgement["agreement"] < 0.6
     assert clear.failure is None
     assert clear.weight is None
@@ -258,12 +231,6 @@ def test_lists_on_which_the_orders_disagree(rank: RankStage, treatment: str) -> 
 def test_a_threshold_for_one_order_is_refused(rank: RankStage, knobs: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="two orders or more"):
         rank(RuleEngine(by_length), lists("a", "aa"), min_agreement=0.5, **{"num_orders": 4} | knobs)
-
-
-def test_without_a_threshold_every_list_is_taken(rank: RankStage) -> None:
-    summary, (row,) = rank(RuleEngine(favouring(0, points=1)), lists("a", "b", "c", "d"), num_orders=4)
-    assert row.failure is None
-    assert summary.details["judge"]["low_agreement_lists"] == 0
 
 
 # The paper's protocol
@@ -301,9 +268,3 @@ def test_a_response_that_the_paper_protocol_leaves_out_has_no_rank(rank: RankSta
     assert [row.responses[place].rank for place in (first, second, third)] == [1, 0, None]
     assert row.responses[third].score is None
     assert row.judgement["orders"][0]["duplicates"] == {str(third): first}
-
-
-def test_what_is_written_is_plain_json(rank: RankStage) -> None:
-    summary, rows = rank(RuleEngine(by_length), lists("a", "aa", "aaa"), num_orders=3, canaries=1.0)
-    assert json.loads(json.dumps(summary.details["judge"])) == summary.details["judge"]
-    assert json.loads(json.dumps(rows[0].judgement)) == rows[0].judgement
