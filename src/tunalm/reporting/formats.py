@@ -1,9 +1,10 @@
-"""Numbers and foreign text as people read them."""
+"""Numbers, metrics and foreign text as people read them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 LONGEST_TEXT = 600
@@ -84,3 +85,25 @@ def shown(text: str) -> str:
 def visible(value: Any) -> Any:
     """A text with pictures in the place of its control characters; anything else as it is."""
     return value.translate(_CONTROLS) if type(value) is str else value
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How to speak of a metric; values are 0-100."""
+
+    label: str
+    phrase: str
+    """`{}` is the value."""
+
+
+METRICS = {
+    "success": Metric("answers that are right, %", "answers {} % right"),
+    "adjusted_win_rate": Metric("questions won, a tie as half, %", "wins {} % of the questions (a tie is half a win)"),
+    "accuracy": Metric("accuracy, 0-100", "has an accuracy of {}"),
+    "rougeL": Metric("ROUGE-L with the references, 0-100", "reaches a ROUGE-L of {} with the references"),
+}
+
+
+def metric(name: str) -> Metric:
+    """How to speak of a metric, known or not."""
+    return METRICS.get(name, Metric(f"{name}, 0-100", f"has a {name} of {{}}"))

@@ -1,15 +1,61 @@
-"""The tables of one benchmark: every model, every pair of models, every task."""
+"""The tables of an evaluation: the one at its top, then by benchmark every model, every pair of models, every task."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from tunalm.records import Difference, Result
-from tunalm.reporting.formats import SIGNIFICANT, interval, number, p_value, percent, signed
-from tunalm.reporting.tables import Cell, Table, table
+from tunalm.records import Difference, EvaluationResults, Interval, Result
+from tunalm.reporting.formats import SIGNIFICANT, interval, metric, number, p_value, percent, signed
+from tunalm.reporting.published import Published
+from tunalm.reporting.tables import Cell, Column, Table, table
 
 By = Mapping[str, Result]
 """Results on a benchmark, by model."""
+
+
+def headline(results: EvaluationResults, published: Sequence[Published] = ()) -> Table:
+    """Make the table of an evaluation; its sources are those of the published numbers, in the order of their marks.
+
+    Args:
+        results: the content of results.json.
+        published: a column is made for the benchmarks of the evaluation that they name.
+    """
+    first = results.models[results.baseline].results
+    numbers = {(each.benchmark, each.model): each for each in published if each.benchmark in first}
+    sources = list(dict.fromkeys(each.source for each in numbers.values()))
+    quoted = {benchmark for benchmark, _ in numbers}
+    sure = {
+        (each.benchmark, each.model)
+        for each in results.comparisons
+        if each.against == results.baseline and each.p_holm < SIGNIFICANT
+    }
+
+    def cells(model: str) -> Iterator[Cell]:
+        yield Cell(model)
+        results_of = results.models[model].results if model in results.models else {}
+        for benchmark in first:
+            result = results_of.get(benchmark)
+            if first[benchmark].headline:
+                total = (result.totals.get(result.headline), result.headline_interval) if result else None
+                yield _value(total)
+            yield _value((result.value, result.ci95) if result else None, "*" if (benchmark, model) in sure else "")
+            if benchmark in quoted:
+                found = numbers.get((benchmark, model))
+                yield Cell(f"{number(found.value)} [{sources.index(found.source) + 1}]" if found else "")
+
+    columns = [Column("model", number=False)]
+    for benchmark, result in first.items():
+        if result.headline:
+            columns.append(Column(benchmark, f"published {result.headline}, 0-100"))
+        columns.append(Column(benchmark, metric(result.metric).label))
+        if benchmark in quoted:
+            columns.append(Column(benchmark, "published"))
+    names = dict.fromkeys([*results.models, *(model for _, model in numbers)])
+    return Table("Models and benchmarks", columns, [list(cells(name)) for name in names], sources)
+
+
+def _value(found: tuple[float | None, Interval | None] | None, mark: str = "") -> Cell:
+    return Cell("") if found is None else Cell(number(found[0]) + mark, interval(found[1]), strong=True)
 
 
 def numbers_table(benchmark: str, by_model: By, against_first: Mapping[str, Difference]) -> Table:

@@ -7,33 +7,11 @@ from dataclasses import dataclass, field
 
 from tunalm.records import Difference, EvaluationResults, Interval, Result
 from tunalm.reporting.changes import Answers, Change, largest_changes
-from tunalm.reporting.formats import MOST_TOLD, SIGNIFICANT, interval, number, p_value
+from tunalm.reporting.formats import MOST_TOLD, SIGNIFICANT, Metric, interval, metric, number, p_value
 from tunalm.reporting.numbers import numbers_table, pairs_table, tasks_table, totals_table
 from tunalm.reporting.plots import interval_plot
 from tunalm.reporting.svg import Svg, to_svg
 from tunalm.reporting.tables import Table
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How to speak of a metric; values are 0-100."""
-
-    label: str
-    phrase: str
-    """`{}` is the value."""
-
-
-METRICS = {
-    "success": Metric("answers that are right, %", "answers {} % right"),
-    "adjusted_win_rate": Metric("questions won, a tie as half, %", "wins {} % of the questions (a tie is half a win)"),
-    "accuracy": Metric("accuracy, 0-100", "has an accuracy of {}"),
-    "rougeL": Metric("ROUGE-L with the references, 0-100", "reaches a ROUGE-L of {} with the references"),
-}
-
-
-def metric(name: str) -> Metric:
-    """How to speak of a metric, known or not."""
-    return METRICS.get(name, Metric(f"{name}, 0-100", f"has a {name} of {{}}"))
 
 
 @dataclass

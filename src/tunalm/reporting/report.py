@@ -2,7 +2,7 @@
 
     Run (recipe, states, files) ---> runs, stages ---> tables and figures --.
                                                                              +--> report.html.j2 --> report.html
-    results.json, predictions, verdicts --> headline, outcome, changes -----'
+    results.json, predictions, verdicts --> numbers, outcome, changes -----'
 
 It shows one run, or several beside each other.
 """
@@ -17,12 +17,12 @@ from tunalm.recipe import Evaluate
 from tunalm.records import EvaluationResults
 from tunalm.reporting.changes import NUM_CHANGES, Answers
 from tunalm.reporting.files import read_record
-from tunalm.reporting.headline import headline
 from tunalm.reporting.judges import study_table
+from tunalm.reporting.numbers import headline
 from tunalm.reporting.outcome import BenchmarkView, benchmark_views
 from tunalm.reporting.pages import environment, page_text
 from tunalm.reporting.published import Published
-from tunalm.reporting.runs import Run, RunView, differences, run_view
+from tunalm.reporting.runs import Run, differences, run_view
 from tunalm.reporting.stages import ranked_responses
 from tunalm.reporting.tables import Table
 from tunalm.reporting.variants import Sweep, sweep
@@ -57,8 +57,8 @@ def write_report(run: Run, published: Sequence[Published] = ()) -> None:
         if results is not None:
             sources = [Answers(run.path / name, {model: model for model in results.models})]
             evaluations.append(evaluation_view(name, results, sources, published))
-    view = run_view(run.recipe.name, run)
-    _write(run.path / "report.html", run.recipe.name, run.recipe.description, evaluations, [view])
+    name, description = run.recipe.name, run.recipe.description
+    _write(run.path / "report.html", name, description, {name: run}, evaluations)
 
 
 def write_comparison(
@@ -83,10 +83,7 @@ def write_comparison(
         StoreError: the file cannot be written.
     """
     evaluation = evaluation_view("all runs", results, sources, published)
-    views = [run_view(name, run) for name, run in runs.items()]
-    _write(
-        path, " and ".join(runs), f"{len(runs)} runs beside each other.", [evaluation], views, notes, differences(runs)
-    )
+    _write(path, " and ".join(runs), f"{len(runs)} runs beside each other.", runs, [evaluation], notes)
 
 
 def evaluation_view(
@@ -100,21 +97,19 @@ def _write(
     path: Path,
     title: str,
     description: str,
+    runs: Mapping[str, Run],
     evaluations: Sequence[EvaluationView],
-    runs: Sequence[RunView],
     notes: Sequence[str] = (),
-    knobs: Table | None = None,
 ) -> None:
-    problems = [f"{run.name}: {problem}" if len(runs) > 1 else problem for run in runs for problem in run.problems]
-    page = environment("tunalm.reporting", by_rank=ranked_responses, study_table=study_table).get_template(
-        "report.html.j2"
-    )
-    text = page.render(
+    views = [run_view(name, run) for name, run in runs.items()]
+    problems = [f"{run.name}: {problem}" if len(views) > 1 else problem for run in views for problem in run.problems]
+    page = environment("tunalm.reporting", by_rank=ranked_responses, study_table=study_table)
+    text = page.get_template("report.html.j2").render(
         title=title,
         description=description,
         evaluations=evaluations,
-        runs=runs,
-        knobs=knobs,
+        runs=views,
+        knobs=differences(runs),
         problems=[*notes, *problems],
         num_changes=NUM_CHANGES,
     )

@@ -10,8 +10,7 @@ from statistics import fmean
 from tunalm.measures.means import t_interval
 from tunalm.recipe.sweeps import SEED, read_label
 from tunalm.records import EvaluationResults, Result
-from tunalm.reporting.formats import interval, number
-from tunalm.reporting.outcome import metric
+from tunalm.reporting.formats import interval, metric, number
 from tunalm.reporting.plots import setting_plot
 from tunalm.reporting.svg import Drawing, to_svg
 from tunalm.reporting.tables import Cell, Column, Table

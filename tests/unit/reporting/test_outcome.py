@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.unit.reporting.conftest import MakeResults
 from tunalm.records import EvaluationResults
-from tunalm.reporting.outcome import metric, sentences
+from tunalm.reporting.formats import metric
+from tunalm.reporting.outcome import sentences
 
 
 def said(found: EvaluationResults, kind: str = "success") -> list[str]:

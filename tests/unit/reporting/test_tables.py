@@ -9,9 +9,8 @@ from rich.console import Console
 from tests.unit.reporting.conftest import MakeResults, result
 from tunalm.records import Agreement, Estimate, EvaluationResults, HeldOut, TaskMean
 from tunalm.reporting import results_table
-from tunalm.reporting.headline import headline
 from tunalm.reporting.judges import held_out_table
-from tunalm.reporting.numbers import tasks_table, totals_table
+from tunalm.reporting.numbers import headline, tasks_table, totals_table
 from tunalm.reporting.published import Published
 from tunalm.reporting.tables import Table
 
