@@ -333,7 +333,7 @@ class StageState(Record):
     """What else the stage found out, by name."""
     edited: list[str] = Field(default_factory=list)
     """Products that somebody changed by hand after the stage had made them."""
-    accounts: dict[str, Any] | None = None
+    accounts: dict[str, CallAccount] | None = None
     """While it runs: what the ledger said when it began."""
     reopened: str | None = None
     """While it runs again: a hash of what it had made before."""

@@ -8,47 +8,23 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tunalm.calls.ledger import AMONG, VERSION, address, explained
 from tunalm.engines.base import COME_AGAIN, Completion, Request
+from tunalm.records import CallAccount
 from tunalm.store import canonical
 
 Ask = Callable[..., list[tuple[Any, ...]]]
 """A query and its values to rows."""
 
 
-@dataclass(frozen=True)
-class Account:
-    """What has become of the requests to one engine, and what its calls have cost."""
-
-    answered: int = 0
-    """Requests."""
-    unknown: int = 0
-    """Requests that were sent, of which nobody knows whether they were answered, and paid for."""
-    calls: int = 0
-    """Those that were surely not carried out left out."""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    """As the server counted them."""
-    cached_tokens: int = 0
-    """Of the prompt tokens: those that the server's prefix cache had."""
-    reasoning_tokens: int = 0
-    """Of the completion tokens: the model's thoughts."""
-    cost: float = 0.0
-    """Dollars; a call that was lost or not counted stands with the most that it could cost."""
-    unpriced: int = 0
-    """Calls of which nobody knows the price."""
-
-    def __sub__(self, earlier: Account) -> Account:
-        mine, theirs = asdict(self), asdict(earlier)
-        return Account(**{name: mine[name] - theirs[name] for name in mine})
-
-
-def accounts(ledger: Path) -> dict[str, Account]:
+def accounts(ledger: Path) -> dict[str, CallAccount]:
     """The account of every engine that a ledger knows; none if there is no such file.
+
+    Calls that were surely not carried out are left out. A call that was lost or not counted stands with the most that
+    it could cost.
 
     Raises:
         StoreError: it cannot be read.
@@ -61,12 +37,17 @@ def accounts(ledger: Path) -> dict[str, Account]:
             " total(coalesce(cost, reserved)), sum(cost IS NULL AND ended IS NOT NULL) FROM calls"
             " WHERE NOT (reason IS NOT NULL AND cost = 0) GROUP BY engine"
         )
-    paid = {engine: figures for engine, *figures in calls}
-    return {engine: Account(ok, unknown, *paid.get(engine, ())) for engine, ok, unknown in requests}
+    names = ("calls", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost", "unpriced")
+    paid = {engine: dict(zip(names, figures, strict=True)) for engine, *figures in calls}
+    nothing = dict.fromkeys(names, 0)
+    return {
+        engine: CallAccount(answered=ok, unknown=unknown, **paid.get(engine, nothing))
+        for engine, ok, unknown in requests
+    }
 
 
 def accounts_since(
-    earlier: Mapping[str, Account], now: Mapping[str, Account], answers: Mapping[str, int]
+    earlier: Mapping[str, CallAccount], now: Mapping[str, CallAccount], answers: Mapping[str, int]
 ) -> dict[str, dict[str, Any]]:
     """What a stage has added to the accounts, by engine, for its record.
 
@@ -76,15 +57,16 @@ def accounts_since(
         answers: requests of the stage that have an answer, by engine; those that had it before are `from_ledger`.
 
     Returns:
-        The fields of `Account`, with None for a `cost` that nobody knows.
+        The fields of `CallAccount`, with None for a `cost` that nobody knows.
     """
     record = {}
     for engine, account in now.items():
-        added = account - earlier.get(engine, Account())
-        before = max(0, answers.get(engine, 0) - added.answered)
-        if before or added != Account():
-            cost = None if added.unpriced else round(added.cost, 9)
-            record[engine] = asdict(added) | {"from_ledger": before, "cost": cost}
+        before = earlier[engine].model_dump() if engine in earlier else {}
+        added = {name: figure - before.get(name, 0) for name, figure in account.model_dump().items()}
+        found = max(0, answers.get(engine, 0) - added["answered"])
+        if found or any(added.values()):
+            cost = None if added["unpriced"] else round(added["cost"], 9)
+            record[engine] = added | {"from_ledger": found, "cost": cost}
     return record
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tunalm.calls.budget import Budget
 from tunalm.calls.context import StageContext
 from tunalm.calls.prices import load_prices
-from tunalm.calls.spending import Account, accounts, accounts_since
+from tunalm.calls.spending import accounts, accounts_since
 from tunalm.data.prompts import pin_day
 from tunalm.errors import RecipeError
 from tunalm.pipeline.checks import check, runner
@@ -19,7 +19,7 @@ from tunalm.pipeline.manifest import dump_recipe, publish, states, write_manifes
 from tunalm.pipeline.resolving import ResolvedStage, resolve
 from tunalm.progress import console, is_main_process
 from tunalm.recipe import Recipe, Served, settings_in
-from tunalm.records import StageState
+from tunalm.records import CallAccount, StageState
 from tunalm.reporting.cards import write_card
 from tunalm.store import write_text
 
@@ -156,13 +156,13 @@ def _note_edits(step: ResolvedStage, run: RunFolder) -> bool:
     return True
 
 
-def _accounts_before(step: ResolvedStage, run: RunFolder) -> dict[str, Account]:
+def _accounts_before(step: ResolvedStage, run: RunFolder) -> dict[str, CallAccount]:
     """What the ledger said when the stage began, before any interruption."""
     state = run.state(step.name)
     if state.accounts is None:
-        state.accounts = {engine: asdict(account) for engine, account in accounts(run.ledger).items()}
+        state.accounts = accounts(run.ledger)
         run.write_state(step.name, state)
-    return {engine: Account(**account) for engine, account in state.accounts.items()}
+    return state.accounts
 
 
 def _follow(recipe: Recipe, run: RunFolder, trust_remote_code: bool) -> dict[str, StageState]:

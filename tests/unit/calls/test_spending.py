@@ -12,11 +12,11 @@ import pytest
 from tunalm.calls.asking import complete
 from tunalm.calls.budget import Budget
 from tunalm.calls.prices import Price, Prices
-from tunalm.calls.spending import Account, accounts, accounts_since, answers_in, retry_may_help
+from tunalm.calls.spending import accounts, accounts_since, answers_in, retry_may_help
 from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import StoreError
-from tunalm.records import Message
+from tunalm.records import CallAccount, Message
 
 PAID = "endpoint https://api.example.com/v1 large"
 PRICES = Prices((Price(host="*", model="*", prompt=500_000, completion=1_000_000),))
@@ -74,7 +74,7 @@ def test_calls_tokens_and_dollars_are_counted(ledger: Path) -> None:
     budget = Budget(None, PRICES)
     complete(engine(), requests("a", "refused", "cached"), ledger, "asking", budget=budget)
     tokens = {"prompt_tokens": 6, "completion_tokens": 9, "cached_tokens": 1, "reasoning_tokens": 2}
-    assert accounts(ledger) == {PAID: Account(answered=3, calls=3, cost=12.0, **tokens)}
+    assert accounts(ledger) == {PAID: CallAccount(answered=3, calls=3, cost=12.0, **tokens)}
 
 
 def test_what_was_lost_or_not_counted_stands_with_the_most_that_it_could_cost(ledger: Path) -> None:
