@@ -18,6 +18,7 @@ from tunalm.calls.budget import Budget
 from tunalm.calls.journal import LedgerJournal
 from tunalm.calls.ledger import open_ledger
 from tunalm.calls.needs import require
+from tunalm.calls.prices import Prices
 from tunalm.calls.stopping import Failures
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.errors import BudgetError
@@ -56,7 +57,7 @@ def complete(
     if repeated := len(requests) - len({request.key for request in requests}):
         raise ValueError(f"{repeated} of {len(requests)} requests have the key of another one")
     with open_ledger(ledger, engine.identity) as kept, progress(description, len(requests)) as advance:
-        journal = LedgerJournal(engine, requests, kept, budget)
+        journal = LedgerJournal(engine, requests, kept, budget or Budget(None, Prices(())))
         journal.look_up(advance)
         units = journal.open_units()
         require(engine, units, journal)

@@ -27,12 +27,12 @@ class LedgerJournal(Journal):
         engine: who is asked.
         requests: each with a key of its own.
         kept: the ledger, opened for this engine.
-        budget: what the calls may cost; None sets no limit and knows no prices.
+        budget: what the calls may cost.
     """
 
-    def __init__(self, engine: Engine, requests: Sequence[Request], kept: Ledger, budget: Budget | None) -> None:
+    def __init__(self, engine: Engine, requests: Sequence[Request], kept: Ledger, budget: Budget) -> None:
         self._engine, self._kept, self._budget = engine, kept, budget
-        self._price = budget.price(engine.identity) if budget else None
+        self._price = budget.price(engine.identity)
         self._requests = {address(engine.identity, request): request for request in requests}
         self._addresses = {request.key: place for place, request in self._requests.items()}
         self._calls: dict[str, int] = {}
@@ -86,11 +86,10 @@ class LedgerJournal(Journal):
 
     def sending(self, unit: Sequence[Request]) -> None:
         """See `Journal`."""
-        worst = self._budget.worst_case(self._price, unit) if self._budget else None
+        worst = self._budget.worst_case(self._price, unit)
         asked = {self._addresses[request.key]: request.key for request in unit if request.key in self._addresses}
-        number = self._kept.send(asked, worst, self._budget.max_cost if self._budget else None)
+        number = self._kept.send(asked, worst, self._budget.max_cost)
         if number is None:
-            assert self._budget is not None
             raise self._budget.exhausted(self._engine.identity, self._kept.spent, self._kept.reserved, worst or 0.0)
         self._calls[unit[0].key] = number
 

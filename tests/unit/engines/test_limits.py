@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tunalm.engines.endpoint.limits import LONGEST_PAUSE, START, Concurrency, Quota
+from tunalm.engines.endpoint.limits import LONGEST_PAUSE, START, Concurrency
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
@@ -181,7 +181,7 @@ def test_no_history_stops_the_calls_or_lets_too_many_go(history: list[tuple[Outc
 
 
 def test_a_stated_limit_is_kept_in_every_minute() -> None:
-    limit = Concurrency(64, requests=Quota(30), tokens=Quota(6000))
+    limit = Concurrency(64, requests=30, tokens=6000)
     times: list[float] = []
 
     async def work() -> None:
@@ -195,7 +195,7 @@ def test_a_stated_limit_is_kept_in_every_minute() -> None:
 
 
 def test_tokens_that_were_not_used_are_given_back() -> None:
-    limit = Concurrency(64, tokens=Quota(60))
+    limit = Concurrency(64, tokens=60)
     times: list[float] = []
 
     async def work() -> None:

@@ -115,7 +115,7 @@ class ServerCalls:
 
     async def _start_all(self, units: Sequence[Unit]) -> None:
         for unit in units:
-            await self._limit.enter(self._cost(unit))
+            await self._limit.enter(estimated_tokens(unit))
             self._start(self._work(unit))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -146,18 +146,15 @@ class ServerCalls:
         except CallError as error:
             return failed(unit, error.failure, unknown=isinstance(error, LostError))
 
-    def _cost(self, unit: Unit) -> int:
-        return estimated_tokens(unit) if self._limit.counts_tokens else 0
-
     async def _call_again(self, unit: Unit, error: CallError) -> list[Completion]:
-        """Retry after a first call that failed."""
+        """Retry after a first call that failed. (Every call through `stamina` would cost a quarter of the speed.)"""
         async for attempt in stamina.retry_context(
             Retries(self._max_retries), attempts=None, timeout=None, wait_initial=0.5, wait_max=30.0
         ):
             with attempt:
                 if attempt.num == 1:
                     raise error
-                await self._limit.enter(self._cost(unit))
+                await self._limit.enter(estimated_tokens(unit))
                 return await self._call(unit)
         raise AssertionError("stamina raises the last error itself")
 
@@ -176,11 +173,11 @@ class ServerCalls:
                 completions = failed(unit, str(error))
             self._journal.answered(unit, completions)
             if used := (completions[0].prompt_tokens or 0) + (completions[0].completion_tokens or 0):
-                self._limit.correct(used - self._cost(unit))
+                self._limit.correct(used - estimated_tokens(unit))
             self._check(unit, completions)
             return completions
         except (NotSentError, RefusedError, ServerError):
-            self._limit.correct(-self._cost(unit))
+            self._limit.correct(-estimated_tokens(unit))
             raise
         finally:
             self._limit.leave()

@@ -13,7 +13,7 @@ from tunalm.engines.endpoint.addresses import OPENAI_HOST, checked_host, find_ke
 from tunalm.engines.endpoint.bodies import Dialect, Prompts, siblings
 from tunalm.engines.endpoint.calls import ServerCalls, Unit
 from tunalm.engines.endpoint.faults import Fault
-from tunalm.engines.endpoint.limits import Concurrency, Quota
+from tunalm.engines.endpoint.limits import Concurrency
 from tunalm.engines.endpoint.replies import ReplyReader
 from tunalm.engines.endpoint.seeds import SeedWatch
 from tunalm.engines.endpoint.stops import Stops
@@ -79,11 +79,7 @@ class EndpointEngine:
             EngineError: no other request can fare better; what was in flight has been yielded by then.
         """
         settings = self._settings
-        limit = Concurrency(
-            settings.concurrency,
-            Quota(settings.requests_per_minute) if settings.requests_per_minute else None,
-            Quota(settings.tokens_per_minute) if settings.tokens_per_minute else None,
-        )
+        limit = Concurrency(settings.concurrency, settings.requests_per_minute, settings.tokens_per_minute)
         fleet = Fleet([Wire(url, self._key, settings.timeout) for url in self._urls])
         calls = ServerCalls(
             fleet, limit, self._stops, self._dialect, self._read, self._check, journal, settings.max_retries

@@ -25,10 +25,10 @@ LONGEST_PAUSE = 30.0
 
 
 class Quota:
-    """At most so much a minute, spread evenly."""
+    """At most so much a minute, spread evenly; None is no limit."""
 
-    def __init__(self, per_minute: float) -> None:
-        self._per_second = per_minute / 60.0
+    def __init__(self, per_minute: float | None) -> None:
+        self._per_second = math.inf if per_minute is None else per_minute / 60.0
         self.free_at = -math.inf
         """When the next call may go."""
 
@@ -42,14 +42,13 @@ class Concurrency:
 
     Args:
         ceiling: most calls at once, ever.
-        requests: quota that every call uses one of.
-        tokens: quota that a call uses as many of as its `cost`.
+        requests: most calls a minute.
+        tokens: most a minute of what calls cost (see `enter`).
     """
 
-    def __init__(self, ceiling: int, requests: Quota | None = None, tokens: Quota | None = None) -> None:
+    def __init__(self, ceiling: int, requests: float | None = None, tokens: float | None = None) -> None:
         self._ceiling = ceiling
-        self._requests, self._tokens = requests, tokens
-        self._quotas = [quota for quota in (requests, tokens) if quota]
+        self._requests, self._tokens = Quota(requests), Quota(tokens)
         self.places = min(START, ceiling)
         """Calls that may be in flight."""
         self.rate: float | None = None
@@ -65,11 +64,6 @@ class Concurrency:
         self._queue = asyncio.Lock()
         self._changed = asyncio.Event()
 
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether there is a quota of tokens, so that the `cost` of a call matters."""
-        return self._tokens is not None
-
     async def enter(self, cost: float = 0.0) -> None:
         """Wait until a call may go, first come first served. `leave` must follow."""
         async with self._queue:
@@ -80,15 +74,13 @@ class Concurrency:
                 elif self._next_at > now:
                     with suppress(TimeoutError):  # an answer may show that the wait can be shorter
                         await asyncio.wait_for(self._change(), self._next_at - now)
-                elif (later := max((quota.free_at for quota in self._quotas), default=now)) > now:
+                elif (later := max(self._requests.free_at, self._tokens.free_at)) > now:
                     await asyncio.sleep(later - now)
                 else:
                     break
             self._go(now)
-            if self._requests:
-                self._requests.use(1.0, now)
-            if self._tokens:
-                self._tokens.use(cost, now)
+            self._requests.use(1.0, now)
+            self._tokens.use(cost, now)
 
     def leave(self) -> None:
         """A call is over."""
@@ -97,8 +89,7 @@ class Concurrency:
 
     def correct(self, difference: float) -> None:
         """A call used so much of the token quota beyond its `cost`."""
-        if self._tokens:
-            self._tokens.use(difference, _now())
+        self._tokens.use(difference, _now())
 
     def answered(self, sent_at: float) -> None:
         """The server answered a call that was sent then."""
