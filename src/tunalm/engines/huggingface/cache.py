@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -39,16 +40,6 @@ class RoomyLayer(DynamicLayer):
         self.keys, self.values = keys[..., :now, :], values[..., :now, :]
         return self.keys, self.values
 
-    def put(self, places: Sequence[int], keys: torch.Tensor, values: torch.Tensor, count: int, width: int) -> None:
-        """Put rows of another layer in their places among `count` rows of `width` tokens, at the end of each."""
-        if self._room is None:
-            self.lazy_initialization(keys, values)
-            shape = count, keys.shape[1], width + ROOM
-            self._room = keys.new_zeros((*shape, keys.shape[-1])), values.new_zeros((*shape, values.shape[-1]))
-            self.keys, self.values = (room[..., :width, :] for room in self._room)
-        for room, new in zip(self._room, (keys, values), strict=True):
-            room[places, :, width - new.shape[-2] : width] = new
-
 
 def _with_room(new: torch.Tensor, kept: torch.Tensor, past: int) -> torch.Tensor:
     """A tensor that begins with what is kept and has room for the new, and more."""
@@ -64,22 +55,24 @@ def can_be_joined(cache: DynamicCache) -> bool:
     return all(isinstance(layer, RoomyLayer) for layer in cache.layers)
 
 
-def joined(parts: Sequence[tuple[Sequence[int], DynamicCache]]) -> DynamicCache:
-    """One cache of the rows of several, padded on the left to the longest.
+def joined(caches: Sequence[DynamicCache], order: torch.Tensor) -> DynamicCache:
+    """One cache of the rows of several in a new order [B], padded on the left to the longest.
 
-    Args:
-        parts: places, which are all different and 0, 1, 2 ... together, and the cache with a row for each. The caches
-            are used up, layer by layer, so that no more than one layer is in memory twice.
+    The caches are used up layer by layer, so that little more than one layer is in memory twice.
     """
     whole = DynamicCache()
-    count, width = sum(len(places) for places, _ in parts), max(cache.get_seq_length() for _, cache in parts)
-    for number in range(len(parts[0][1].layers)):
+    width = max(cache.get_seq_length() for cache in caches)
+    for number in range(len(caches[0].layers)):
+        parts: list[Any] = [cache.layers[number] for cache in caches]
+        keys, values = (
+            torch.cat([pad(each, (0, 0, width - each.shape[-2], 0)) for each in found])[order]
+            for found in ([part.keys for part in parts], [part.values for part in parts])
+        )
         layer = RoomyLayer()
-        for places, cache in parts:
-            part: Any = cache.layers[number]
-            layer.put(places, part.keys, part.values, count, width)
-            part.reset()
+        layer.update(keys, values)
         whole.layers.append(layer)
+        for cache in caches:
+            cache.layers[number] = RoomyLayer()  # a reset would keep the room
     return whole
 
 

@@ -101,5 +101,5 @@ def _joined(parts: Sequence[tuple[list[int], Read]]) -> Read:
     masks = [pad_left(read.mask, (width - read.mask.shape[-1], 0)) for _, read in parts]
     positions, logits = ([getattr(read, name) for _, read in parts] for name in ("next_position", "logits"))
     order = order.to(masks[0].device)
-    cache = joined([(places, read.cache) for places, read in parts])
+    cache = joined([read.cache for _, read in parts], order)
     return Read(cache, torch.cat(masks)[order], torch.cat(positions)[order], torch.cat(logits)[order])
