@@ -59,7 +59,7 @@ def read_lists(path: Path) -> list[Ranking]:
     Raises:
         DataError: it cannot be read, or no list in it has ranks.
     """
-    rows = list(stream_lists(existing_file(str(path))))
+    rows = list(stream_lists(path))
     if not any(map(is_ranked, rows)):
         reasons = Counter(row.failure or "no two responses with a rank" for row in rows)
         reason = reasons.most_common(1)[0][0] if rows else "no list at all"
@@ -82,7 +82,7 @@ def read_raters(paths: Sequence[Path], rows: Sequence[Ranking]) -> dict[str, Ord
     found: dict[str, Orders] = {}
     for path in paths:
         if path.suffix.lower() == ".csv":
-            raters = _read_table(existing_file(str(path)), {row.id: row for row in rows})
+            raters = _read_table(existing_file(path), {row.id: row for row in rows})
         else:
             others = {row.id: row for row in read_lists(path) if is_ranked(row)}
             raters = {path.stem: {row.id: _order(row, others[row.id]) for row in rows if row.id in others}}

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunalm.data import load
-from tunalm.data.files import existing_file, stream_raw
+from tunalm.data.files import stream_raw
 from tunalm.data.lists import load_lists
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines import open_engine
@@ -56,7 +56,7 @@ def print_preview(rows: Path, model: str, template: PromptTemplate | None, max_l
 
 
 def _ranked_or_plain(path: Path) -> list[Ranking]:
-    first = next(stream_raw(existing_file(str(path)))).value
+    first = next(stream_raw(path)).value
     if isinstance(first, dict) and "responses" in first:
         return load_lists(path)
     return [row.with_responses([]) for row in load(Data(source=str(path)))]

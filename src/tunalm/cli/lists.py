@@ -58,7 +58,7 @@ def convert(
         raise DataError(target, found=f"'{target.suffix}' for lists of tunalm", fix="Let the name end in .jsonl.")
     if to == "tunalm" and pairs is not None:
         raise RecipeError("command line", found=f"--pairs {pairs} for whole lists", fix="Leave it out.")
-    path = existing_file(str(source))
+    path = existing_file(source)
     if target.exists() and target.samefile(path):
         raise DataError(target, found="the file that is read", fix="Name another OUT.")
     exporter = Exporter(to, pairs)

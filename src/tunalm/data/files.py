@@ -41,7 +41,7 @@ class RawRow(NamedTuple):
     value: Any
 
 
-def existing_file(source: str) -> Path:
+def existing_file(source: Path | str) -> Path:
     """Return the path of a local file.
 
     Raises:
@@ -63,7 +63,7 @@ def existing_file(source: str) -> Path:
     raise DataError(source, found=found, expected=_FORMATS, fix=fix)
 
 
-def read_raw(path: Path) -> list[RawRow]:
+def read_raw(path: Path | str) -> list[RawRow]:
     """Read all rows of a file, with the place of each.
 
     Raises:
@@ -72,16 +72,18 @@ def read_raw(path: Path) -> list[RawRow]:
     return list(stream_raw(path))
 
 
-def stream_raw(path: Path, *, lenient: bool = False) -> Iterator[RawRow]:
+def stream_raw(source: Path | str, *, lenient: bool = False) -> Iterator[RawRow]:
     """Yield the rows of a file one after the other, with the place of each.
 
     Args:
-        path: of the file.
+        source: path of the file.
         lenient: yield the error of a line that is no JSON as its value, and go on.
 
     Raises:
-        DataError: the file cannot be read, is broken (the line is named when it is reached), or has no rows.
+        DataError: there is no such file, or it cannot be read, is broken (the line is named when it is reached), or has
+            no rows.
     """
+    path = existing_file(source)
     try:
         rows = _rows(path)
         first = next(rows, None)

@@ -71,7 +71,7 @@ def _all_rows(settings: Data) -> list[Instruction]:
         return generate(split)
     if is_hub_dataset(settings.source):
         return to_instructions(_hub_rows(settings.source, settings.split), settings.source)
-    return to_instructions(stream_raw(existing_file(settings.source), lenient=True), settings.source)
+    return to_instructions(stream_raw(settings.source, lenient=True), settings.source)
 
 
 def _checkable_split(source: str) -> CheckableSplit | None:

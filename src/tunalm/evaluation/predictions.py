@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tunalm.data.files import RawRow, existing_file, read_raw
+from tunalm.data.files import RawRow, read_raw
 from tunalm.errors import DataError, did_you_mean
 
 
@@ -43,7 +43,7 @@ def rows_of(path: str | Path, benchmark: str) -> list[RawRow]:
     Raises:
         DataError: a row is no object, or all rows name other benchmarks.
     """
-    everything = read_raw(existing_file(str(path)))
+    everything = read_raw(path)
     rows = [row for row in everything if _field(row, "benchmark", benchmark) == benchmark]
     if everything and not rows:
         others = dict.fromkeys(str(row.value["benchmark"]) for row in everything)

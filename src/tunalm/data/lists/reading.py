@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from tunalm.data.files import RawRow, existing_file, stream_raw
+from tunalm.data.files import RawRow, stream_raw
 from tunalm.data.lists.lmops import LmopsJudged, LmopsSampled, LmopsTraining
 from tunalm.data.lists.shapes import Nectar, Pairs, RankedShape, UltraFeedback
 from tunalm.data.rows import checked, list_fields, mapping, require_storable, text_or_none, validate
@@ -35,7 +35,7 @@ def load_lists(path: Path | str) -> list[Ranking]:
     Raises:
         DataError: as `stream_lists`; or rows are pairs, or lists of others, which `tunalm convert` turns into lists.
     """
-    return to_lists(stream_raw(existing_file(str(path)), lenient=True), path)
+    return to_lists(stream_raw(path, lenient=True), path)
 
 
 def to_lists(rows: Iterable[RawRow], where: object) -> list[Ranking]:

@@ -65,7 +65,7 @@ def _files(source: Path) -> list[tuple[Path, str]]:
     """The files to read, and the subset that the place of each names."""
     source = source.expanduser()
     if not source.is_dir():
-        return [(existing_file(str(source)), "")]
+        return [(existing_file(source), "")]
     for name in FILES:
         if (source / name).is_file():
             return [(source / name, "")]

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from tunalm.data.files import RawRow, existing_file, read_raw
+from tunalm.data.files import RawRow, read_raw
 from tunalm.errors import DataError
 from tunalm.evaluation.pairwise.comparisons import METRIC, NO_REVIEW, PairVerdict, read_reviews
 from tunalm.records import UNKNOWN
@@ -38,7 +38,7 @@ def load_reviews(path: Path, categories: Mapping[str, str | None], name: str) ->
         DataError: a row is none of the shapes, or is about a question that is not known.
     """
     groups: Groups = {}
-    for row in read_raw(existing_file(str(path))):
+    for row in read_raw(path):
         if not isinstance(row.value, dict):
             raise _wrong(row, reprlib.repr(row.value))
         group, comparison = _own(row) if "reviews" in row.value else _of_others(row, categories, name)
