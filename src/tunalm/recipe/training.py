@@ -244,8 +244,7 @@ class Reinforce(Stage, Prompting):
     max_steps: int = Field(-1, ge=-1)
     """Stop after so many optimizer steps; -1 goes by `epochs`."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """`auto` is bf16 autocast over fp32 weights on GPUs that compute it, and fp32 on CPUs: bf16 moves the
-    log-probability of a token by up to 0.15 nats on short responses, more than the paper's margin."""
+    """`auto` is bf16 autocast over fp32 weights on GPUs that compute it, and fp32 on CPUs."""
 
     @model_validator(mode="before")
     @classmethod

@@ -202,7 +202,7 @@ class RankingTrainer(transformers.Trainer):
             process=self.args.process_index,
             seed=self.args.seed if self.args.data_seed is None else self.args.data_seed,
         )
-        return DataLoader(_Steps(), batch_sampler=sampler, collate_fn=_as_it_is)  # type: ignore[arg-type]
+        return DataLoader(_Steps(), batch_sampler=sampler, collate_fn=dict)  # type: ignore[arg-type]
 
     @property
     def route(self) -> Route:
@@ -388,10 +388,6 @@ class _Steps(Dataset[dict[str, StepRows]]):
 
     def __getitems__(self, step: StepRows) -> dict[str, StepRows]:
         return {"step": step}
-
-
-def _as_it_is(inputs: dict[str, StepRows]) -> dict[str, StepRows]:
-    return inputs
 
 
 def _require_positions(model: Any, groups: Sequence[Group], where: str) -> None:
