@@ -30,7 +30,7 @@ class LikelihoodRanker:
     def __init__(self, settings: Rank, calls: Calls) -> None:
         self._settings, self._calls = settings, calls
         self._engine: Engine | None = None
-        self._scored = self._references = 0
+        self._scored = 0
         self._reasons: Counter[str] = Counter()
         self.name = f"likelihood beta={settings.length_penalty:g} length={settings.length_unit}"
         if settings.engine is not None:
@@ -60,8 +60,6 @@ class LikelihoodRanker:
         if self._engine is None:
             return {}
         figures: dict[str, Any] = {"scored_by": self._engine.identity, "responses_scored": self._scored}
-        if self._settings.rank_reference:
-            figures["references_scored"] = self._references
         if self._reasons:
             figures["responses_not_scored"] = self._reasons.total()
             figures["reasons_not_scored"] = dict(self._reasons.most_common(REASONS_SHOWN))
@@ -84,9 +82,7 @@ class LikelihoodRanker:
         read = {place: _likelihood(answer) for place, answer in answers.items()}
         known = {place: found for place, found in read.items() if isinstance(found, Likelihood)}
         missing = {place: found for place, found in read.items() if isinstance(found, str)}
-        reference = len(row.responses) - 1 if row.responses[-1].model == REFERENCE else None
         self._scored += len(known)
-        self._references += reference in known
         self._reasons.update(missing.values())
         places = range(len(row.responses))
         judgement: dict[str, Any] = {
@@ -95,7 +91,8 @@ class LikelihoodRanker:
             "num_tokens": [known[place].num_tokens if place in known else None for place in places],
         }
         if self._settings.rank_reference:
-            judgement["reference_place"] = reference
+            last = len(row.responses) - 1
+            judgement["reference_place"] = last if row.responses[last].model == REFERENCE else None
         return self._ranked(row, known, missing, judgement)
 
 

@@ -109,7 +109,6 @@ def describe(rows: Sequence[Ranking]) -> dict[str, Any]:
         all_tied_lists: lists in which no response is better than another.
         unranked_responses: failed or empty ones, in lists that are ranked.
         mean_characters_by_rank: length of the responses at each rank (as Table 4 of the paper, to see a length bias).
-        contradicted_rankings: lists whose judge stated an order that its own marks do not give.
         failures: the commonest reasons for lists without ranks.
     """
     lists = [[(each.rank, len(each.text)) for each in row.responses] for row in rows if row.failure is None]
@@ -124,6 +123,5 @@ def describe(rows: Sequence[Ranking]) -> dict[str, Any]:
         "all_tied_lists": sum(len(set(own)) == 1 for own in ranks),
         "unranked_responses": sum(rank is None for rank, _ in chain.from_iterable(lists)),
         "mean_characters_by_rank": {str(rank): round(fmean(lengths[rank]), 1) for rank in sorted(lengths)},
-        "contradicted_rankings": sum((row.judgement or {}).get("ranking_agrees") is False for row in rows),
         "failures": dict(failures.most_common(REASONS_SHOWN)),
     }

@@ -39,6 +39,8 @@ def moody(instruction, text):
         raise RuntimeError("no\\nmood")
     if text == "exit":
         raise SystemExit(3)
+    if text == "object":
+        return object()
     return {"none": None, "text": "1.0", "much": 7, "nan": float("nan"), "yes": True, "half": 0.5}.get(text, False)
 
 def broken(instruction, text):
@@ -98,7 +100,7 @@ def test_partial_scores_order_and_equal_ones_tie(checks: Path) -> None:
 
 
 def test_what_the_function_does_wrong_leaves_one_response_unranked(checks: Path) -> None:
-    texts = ("yes", "raise", "exit", "none", "text", "much", "nan", "half", "no")
+    texts = ("yes", "raise", "exit", "none", "object", "text", "much", "nan", "half", "no")
     own = ranker(checks, "moody")
     (ranked,) = own.rank([row(*texts)])
     found = dict(zip(texts, ranked.responses, strict=True))
@@ -108,13 +110,14 @@ def test_what_the_function_does_wrong_leaves_one_response_unranked(checks: Path)
         "raise": "the verifier failed: RuntimeError: no mood",
         "exit": "the verifier failed: SystemExit: 3",
         "none": "the verifier returned None and no number",
+        "object": "the verifier returned object and no number",
         "text": "the verifier returned '1.0' and no number",
         "much": "the verifier returned 7, which is not between 0 and 1",
         "nan": "the verifier returned nan, which is not a finite number",
     }
     assert all(found[text].rank is None and found[text].failure is None for text in reasons)
     figures = own.figures()
-    assert (figures["responses_checked"], figures["responses_not_checked"]) == (3, 6)
+    assert (figures["responses_checked"], figures["responses_not_checked"]) == (3, 7)
 
 
 def test_a_list_that_loses_too_many_fails_with_the_reason(checks: Path) -> None:
@@ -171,13 +174,6 @@ def test_what_is_no_function_is_refused(checks: Path) -> None:
         ranker(checks, "constant")
     with pytest.raises(RecipeError, match="async function"):
         ranker(checks, "later")
-
-
-def test_what_it_returns_is_named_without_an_address(checks: Path) -> None:
-    own = ranker(checks, "partly")
-    own.function = lambda instruction, text: object() if text == "a" else 1
-    (found,) = own.rank([row("a", "b", "c")])
-    assert (found.judgement or {})["not_scored"] == {"0": "the verifier returned object and no number"}
 
 
 def test_a_function_that_only_ranks_may_use_any_scale() -> None:

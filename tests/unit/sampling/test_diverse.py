@@ -70,50 +70,27 @@ def test_waves_keep_and_draw_exactly_what_one_slot_after_the_other_would(
     assert waves <= 1 + (len(pool) - 1) * (attempts - 1)
 
 
-def test_the_first_response_is_always_kept_and_equal_ones_are_redrawn_together() -> None:
-    step = next_step([["abc"]] * 4, rule())
-    assert step.kept == [0, None, None, None]
-    assert step.redraw == [1, 2, 3]
-
-
-def test_the_threshold_itself_is_too_similar() -> None:
-    pool = [["abcde"], ["abcd"]]
-    assert overlap("abcde", "abcd") == 0.8
-    assert next_step(pool, rule(0.8)).redraw == [1]
-    assert next_step(pool, rule(0.8001)).redraw == []
-
-
-def test_a_slot_waits_for_the_open_ones_before_it() -> None:
-    step = next_step([["ab"], ["ab"], ["xy"]], rule())
-    assert step.kept == [0, None, None]
-    assert step.redraw == [1]
-    step = next_step([["ab"], ["ab", "xy"], ["xy"]], rule())
-    assert step.kept == [0, 1, None]
-    assert step.redraw == [2]
-
-
-def test_when_no_draw_is_diverse_the_least_similar_is_kept() -> None:
-    assert next_step([["abcdef"], ["abcdef", "abcde", "abcdef"]], rule(0.5)).kept == [0, 1]
-    assert next_step([["abcdef"], ["abcde", "abcdf", "abcde"]], rule(0.5)).kept == [0, 0]
-
-
-def test_without_a_threshold_every_draw_is_kept() -> None:
-    assert next_step([["same"], ["same"], ["same"]], rule(None)) == next_step([["a"], ["b"], ["c"]], rule(None))
-
-
 @pytest.mark.parametrize(
-    ("slots", "kept"),
+    ("draws", "tau", "kept", "redraw"),
     [
-        ([[None], ["ab"], ["ab", "xy"]], [0, 0, 1]),
-        ([["ab"], ["ab", None], ["xy"]], [0, 0, 0]),
-        ([["ab"], [None]], [0, 0]),
+        pytest.param([["abc"]] * 4, 0.8, [0, None, None, None], [1, 2, 3], id="equal ones are redrawn together"),
+        pytest.param([["abcde"], ["abcd"]], 0.8, [0, None], [1], id="the threshold itself is too similar"),
+        pytest.param([["abcde"], ["abcd"]], 0.8001, [0, 0], [], id="below the threshold is kept"),
+        pytest.param([["ab"], ["ab"], ["xy"]], 0.8, [0, None, None], [1], id="a slot waits for open ones before it"),
+        pytest.param([["ab"], ["ab", "xy"], ["xy"]], 0.8, [0, 1, None], [2], id="and is then compared with them"),
+        pytest.param([["abcdef"], ["abcdef", "abcde", "abcdef"]], 0.5, [0, 1], [], id="else the least similar is kept"),
+        pytest.param([["abcdef"], ["abcde", "abcdf", "abcde"]], 0.5, [0, 0], [], id="the earliest of equals"),
+        pytest.param([["same"]] * 3, None, [0, 0, 0], [], id="without a threshold all are kept"),
+        pytest.param([[None], ["ab"], ["ab", "xy"]], 0.8, [0, 0, 1], [], id="what failed is compared with nothing"),
+        pytest.param([["ab"], ["ab", None], ["xy"]], 0.8, [0, 0, 0], [], id="what failed ends its slot"),
+        pytest.param([["ab"], [None]], 0.8, [0, 0], [], id="also as the first draw"),
     ],
 )
-def test_a_failed_draw_ends_its_slot_and_is_compared_with_nothing(
-    slots: list[list[str | None]], kept: list[int]
+def test_slots_are_settled_in_order(
+    draws: list[list[str | None]], tau: float | None, kept: list[int | None], redraw: list[int]
 ) -> None:
-    step = next_step(slots, rule())
-    assert (step.kept, step.redraw) == (kept, [])
+    step = next_step(draws, rule(tau))
+    assert (step.kept, step.redraw) == (kept, redraw)
 
 
 def test_the_rule_holds_for_rouge_l() -> None:
