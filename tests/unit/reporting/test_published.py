@@ -25,15 +25,12 @@ def test_entries_are_read(tmp_path: Path) -> None:
         ("lmentry: 12", "valid list at file"),
         ("[", "while parsing"),
         ("", "valid list"),
+        (None, "No such file"),
     ],
 )
-def test_anything_else_is_refused_and_the_place_named(tmp_path: Path, content: str, found: str) -> None:
+def test_anything_else_is_refused_and_the_place_named(tmp_path: Path, content: str | None, found: str) -> None:
     path = tmp_path / "published.yaml"
-    path.write_text(content, encoding="utf-8")
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=found):
         read_published(path)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No such file"):
-        read_published(tmp_path / "published.yaml")

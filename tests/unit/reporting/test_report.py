@@ -109,11 +109,8 @@ def test_training_by_ppo_has_its_own_curves(plain_run: Run) -> None:
     assert {"policy", "value"} <= {text.strip() for text in ElementTree.fromstring(drawn["Loss"]).itertext()}
 
 
-def test_the_page_is_well_formed(page: Page) -> None:
+def test_the_page_is_well_formed_executes_nothing_and_fetches_nothing(page: Page) -> None:
     assert (page.open, page.crossed) == ([], [])
-
-
-def test_nothing_is_executed_and_nothing_is_fetched(page: Page) -> None:
     names = {tag for tag, _ in page.tags}
     assert names.isdisjoint({"script", "img", "image", "iframe", "link", "object", "embed", "form", "foreignobject"})
     for _, attributes in page.tags:
@@ -121,9 +118,6 @@ def test_nothing_is_executed_and_nothing_is_fetched(page: Page) -> None:
         for name in ("href", "xlink:href", "src", "action"):
             assert (attributes.get(name) or "#").startswith("#")
         assert "url(" not in (attributes.get("style") or "").replace("url(#", "")
-
-
-def test_the_policy_forbids_everything_but_inline_style(page: Page) -> None:
     policies = [item["content"] for tag, item in page.tags if item.get("http-equiv") == "Content-Security-Policy"]
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
 
@@ -136,16 +130,13 @@ def test_foreign_text_is_shown_as_it_is(page: Page, hostile: str) -> None:
     assert "\N{SYMBOL FOR ESCAPE}[31m" in page.text
 
 
-def test_long_texts_are_cut_and_say_so(plain_run: Run) -> None:
+def test_long_texts_are_cut_and_a_lone_surrogate_is_no_obstacle(plain_run: Run) -> None:
     plain_run.states["own"].details = {"reason": "x" * 5000}
-    page = page_of(plain_run)
-    assert "(4,400 more characters)" in page.text
-    assert "x" * 601 not in page.text
-
-
-def test_a_lone_surrogate_does_not_stop_the_report(plain_run: Run) -> None:
     plain_run.recipe.description = "\ud800 alone"
-    assert "? alone" in page_of(plain_run).text
+    text = page_of(plain_run).text
+    assert "(4,400 more characters)" in text
+    assert "x" * 601 not in text
+    assert "? alone" in text
 
 
 def test_the_same_run_gives_the_same_bytes(fake_run: Run, read_only_run: Run, page: Page) -> None:
@@ -194,31 +185,23 @@ def test_calls_and_costs_have_a_table_of_their_own(plain_run: Run) -> None:
     assert "damaged" not in table
 
 
-def test_without_calls_there_is_no_such_table(page: Page) -> None:
-    assert "Calls and costs" not in page.text
-
-
-def test_failed_rows_stand_above_the_results(plain_run: Run) -> None:
+def test_failed_rows_and_edited_products_stand_above_the_results(plain_run: Run) -> None:
     state = plain_run.states["own"]
-    state.ok, state.failed, state.unknown = 1, 2, 1
+    state.ok, state.failed, state.unknown, state.edited = 1, 2, 1, ["responses.jsonl"]
     text = page_of(plain_run).text
     assert -1 < text.find("The stage own: 2 failed and 1 unknown of 4.") < text.find("base answers")
+    assert "The stage own: responses.jsonl was edited by hand" in text
+    assert "done, edited by hand" in text
 
 
-def test_side_by_side_answers_follow_the_rule(page: Page) -> None:
-    text = page.text
-    assert "of held-4" in text
-    assert "of held-5" not in text
-
-
-def test_runs_without_a_clear_difference_have_no_side_by_side(plain_run: Run) -> None:
-    write_rows_with_equal_scores(plain_run.path / "scores")
-    assert "Answers side by side" not in page_of(plain_run).text
-
-
-def write_rows_with_equal_scores(folder: Path) -> None:
-    path = folder / "rows.jsonl"
+def test_side_by_side_answers_need_a_clear_difference(page: Page, plain_run: Run) -> None:
+    assert "of held-4" in page.text
+    assert "of held-5" not in page.text
+    path = plain_run.path / "scores" / "rows.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace('"score":1.0', '"score":0.0'), encoding="utf-8")
+    text = page_of(plain_run).text
+    assert "Answers side by side" not in text
+    assert "Calls and costs" not in text, "no stage has called anybody"
 
 
 def test_an_unknown_metric_is_reported_by_its_name(plain_run: Run) -> None:
@@ -241,13 +224,6 @@ def test_ranks_that_go_with_length_are_warned_of(plain_run: Run, best: str, said
     text = page_of(plain_run).text
     assert ("its ranks go with length" in text) == bool(said)
     assert said in text
-
-
-def test_a_product_that_was_edited_by_hand_is_marked(plain_run: Run) -> None:
-    plain_run.states["own"].edited = ["responses.jsonl"]
-    text = page_of(plain_run).text
-    assert "The stage own: responses.jsonl was edited by hand" in text
-    assert "done, edited by hand" in text
 
 
 def test_stages_say_what_they_read_and_a_template_called_like_a_stage_is_not_read(tmp_path: Path) -> None:
