@@ -81,7 +81,9 @@ def results_of(context: StageContext) -> dict[str, Any]:
     return value
 
 
-def test_results_of_models_whose_scores_are_known(context: StageContext, models: Open) -> None:
+def test_models_whose_scores_are_known_are_each_compared_with_every_earlier_one(
+    context: StageContext, models: Open
+) -> None:
     models(base=wrong, student=every_fourth_right, teacher=right)
     summary = run(settings("base", "student", "teacher"), context)
     results = results_of(context)
@@ -90,34 +92,22 @@ def test_results_of_models_whose_scores_are_known(context: StageContext, models:
     assert values == {"base": 0.0, "student": pytest.approx(expected), "teacher": 100.0}
     assert (summary.requested, summary.ok, summary.failed, summary.unknown) == (3 * ROWS, 3 * ROWS, 0, 0)
     assert summary.details == {"checkable": values}
+    student = results["models"]["student"]["results"]["checkable"]
+    assert sum(task["n"] for task in student["by_task"].values()) == student["n"] == ROWS
+    total = sum(task["value"] * task["n"] for task in student["by_task"].values())
+    assert total / ROWS == pytest.approx(student["value"], abs=1e-3)
     assert results["schema_version"] == 1
     assert results["baseline"] == "base"
     assert results["settings"] == {"bootstrap_samples": 200, "seed": 0, "max_new_tokens": 256}
-
-
-def test_every_later_model_is_compared_with_every_earlier_one(context: StageContext, models: Open) -> None:
-    models(base=wrong, student=every_fourth_right, teacher=right)
-    run(settings("base", "student", "teacher"), context)
-    results = results_of(context)
     pairs = {(each["model"], each["against"]): each for each in results["comparisons"]}
     assert list(pairs) == [("student", "base"), ("teacher", "base"), ("teacher", "student")]
     one = pairs["teacher", "student"]
-    student = results["models"]["student"]["results"]["checkable"]["value"]
-    assert one["difference"] == pytest.approx(100 - student)
+    assert one["difference"] == pytest.approx(100 - values["student"])
     assert one["wins"] + one["ties"] == ROWS
     assert one["losses"] == 0
     assert one["ci95"][0] < one["difference"] < one["ci95"][1]
     assert one["p_value"] <= one["p_holm"] < 0.01
     assert pairs["teacher", "base"]["ci95"] is None
-
-
-def test_tasks_add_up_to_the_whole(context: StageContext, models: Open) -> None:
-    models(base=every_fourth_right)
-    run(settings("base"), context)
-    result = results_of(context)["models"]["base"]["results"]["checkable"]
-    assert sum(task["n"] for task in result["by_task"].values()) == result["n"] == ROWS
-    total = sum(task["value"] * task["n"] for task in result["by_task"].values())
-    assert total / ROWS == pytest.approx(result["value"], abs=1e-3)
 
 
 def test_a_failed_answer_is_counted_has_no_score_and_weighs_as_wrong(context: StageContext, models: Open) -> None:
@@ -131,6 +121,9 @@ def test_a_failed_answer_is_counted_has_no_score_and_weighs_as_wrong(context: St
     assert result["value"] == pytest.approx(100 * (ROWS - failed) / ROWS)
     verdicts = [row for row in read_rows(context.folder / "rows.jsonl", Verdict) if row.failure]
     assert [(row.score, row.failure) for row in verdicts] == [(None, "connection refused")] * failed
+    asked = models(base=right)
+    assert run(settings("base"), context).failed == 0
+    assert failed <= len(asked) <= 4 * failed, "failed answers are asked for again"
 
 
 def test_predictions_say_what_was_asked_and_answered(context: StageContext, models: Open) -> None:
@@ -189,14 +182,6 @@ def test_an_interrupted_evaluation_goes_on_with_what_is_missing(context: StageCo
     summary = run(wanted, context)
     assert summary.ok == 160
     assert 160 - done <= len(second) <= 160 - done + 4
-
-
-def test_failed_answers_are_asked_for_again(context: StageContext, models: Open) -> None:
-    models(base=broken)
-    failed = run(settings("base"), context).failed
-    asked = models(base=right)
-    assert run(settings("base"), context).failed == 0
-    assert failed <= len(asked) <= 4 * failed
 
 
 def test_two_benchmarks_share_one_run(context: StageContext, models: Open, tmp_path: Path) -> None:

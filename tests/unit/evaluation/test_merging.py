@@ -57,18 +57,13 @@ ONE: Scores = {"base": {"a": 0.0, "b": 0.0, "c": 1.0}, "tuna": {"a": 1.0, "b": 0
 OTHER: Scores = {"base": {"b": 1.0, "a": 0.0, "d": 0.0}, "tuna": {"b": 1.0, "a": None, "d": 1.0}}
 
 
-def test_numbers_are_those_of_the_runs(tmp_path: Path) -> None:
-    runs = {"one": evaluated(tmp_path / "one", ONE), "other": evaluated(tmp_path / "other", OTHER)}
-    models = merge(runs, named).results.models
-    assert list(models) == ["one: base", "one: tuna", "other: base", "other: tuna"]
-    for name, outcome in models.items():
-        run, _, model = name.partition(": ")
-        assert outcome == runs[run].results.models[model]
-
-
-def test_pairs_are_compared_on_the_rows_that_both_have(tmp_path: Path) -> None:
+def test_numbers_are_those_of_the_runs_and_pairs_are_compared_on_the_rows_that_both_have(tmp_path: Path) -> None:
     runs = {"one": evaluated(tmp_path / "one", ONE), "other": evaluated(tmp_path / "other", OTHER)}
     merged = merge(runs, named)
+    assert list(merged.results.models) == ["one: base", "one: tuna", "other: base", "other: tuna"]
+    for name, outcome in merged.results.models.items():
+        run, _, model = name.partition(": ")
+        assert outcome == runs[run].results.models[model]
     found = pair(merged, "other: tuna", "one: tuna")
     assert (found.wins, found.ties, found.losses, found.difference) == (1, 0, 0, 100.0)
     assert pair(merged, "other: base", "one: base").difference == 50.0
@@ -76,17 +71,14 @@ def test_pairs_are_compared_on_the_rows_that_both_have(tmp_path: Path) -> None:
     assert "own has not as many rows in all runs" in merged.notes[0]
 
 
-def test_a_model_that_two_runs_share_is_shown_once(tmp_path: Path) -> None:
-    one = evaluated(tmp_path / "one", ONE)
-    merged = merge({"one": one, "again": one}, named)
-    assert list(merged.results.models) == ["one: base", "one: tuna"]
-    assert merged.names["again"] == {}
-
-
-def test_a_run_that_names_a_model_twice_has_both(tmp_path: Path) -> None:
+def test_a_model_that_two_runs_share_is_shown_once_and_one_that_a_run_names_twice_is_shown_twice(
+    tmp_path: Path,
+) -> None:
     one = evaluated(tmp_path / "one", {"tuna": ONE["tuna"], "again": ONE["tuna"]})
     one.results.models["again"].identity = one.results.models["tuna"].identity
-    assert list(merge({"one": one, "other": one}, named).results.models) == ["one: tuna", "one: again"]
+    merged = merge({"one": one, "other": one}, named)
+    assert list(merged.results.models) == ["one: tuna", "one: again"]
+    assert merged.names["other"] == {}
 
 
 def test_benchmarks_that_only_some_runs_have_are_left_out_and_named(tmp_path: Path) -> None:

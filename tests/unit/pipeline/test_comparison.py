@@ -61,47 +61,28 @@ def test_folders_of_one_name_are_told_apart(tmp_path: Path, data: Path) -> None:
     assert "there/run: tuna" in compare_runs(runs, tmp_path / "out").models
 
 
-def test_one_run_cannot_be_compared(tmp_path: Path, data: Path) -> None:
-    one = run(tmp_path / "one", data, "b")
-    with pytest.raises(StoreError, match="only one run"):
-        compare_runs([one, one], tmp_path / "out")
-
-
-def test_a_run_without_results_is_refused(tmp_path: Path, data: Path) -> None:
+def test_what_cannot_be_compared_or_written_is_refused(tmp_path: Path, data: Path) -> None:
     runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "c")]
+    before = (runs[0] / "results.json").read_bytes()
+    for folders, out, found in (
+        ([runs[0]] * 2, tmp_path / "out", "only one run"),
+        (runs, runs[0], "it is a run itself"),
+        (runs, data, "File exists"),
+    ):
+        with pytest.raises(StoreError, match=found):
+            compare_runs(folders, out)
+    assert (runs[0] / "results.json").read_bytes() == before
     (runs[1] / "scores" / "results.json").unlink()
     with pytest.raises(StoreError, match="other: its evaluation has not finished"):
         compare_runs(runs, tmp_path / "out")
 
 
-def test_a_run_is_not_written_over(tmp_path: Path, data: Path) -> None:
-    runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "c")]
-    before = (runs[0] / "results.json").read_bytes()
-    with pytest.raises(StoreError, match="it is a run itself"):
-        compare_runs(runs, runs[0])
-    assert (runs[0] / "results.json").read_bytes() == before
-
-
-def test_a_file_is_no_folder_to_write_to(tmp_path: Path, data: Path) -> None:
-    runs = [run(tmp_path / "one", data, "b"), run(tmp_path / "other", data, "c")]
-    with pytest.raises(StoreError, match="File exists"):
-        compare_runs(runs, data)
-
-
-def test_published_numbers_stand_beside(tmp_path: Path, data: Path) -> None:
-    runs = [str(run(tmp_path / name, data, name)) for name in ("one", "other")]
+def test_published_numbers_stand_beside_those_of_one_run_and_of_several(tmp_path: Path, data: Path) -> None:
+    one, other = (str(run(tmp_path / name, data, name)) for name in ("one", "other"))
     published = tmp_path / "published.yaml"
     published.write_text("- {benchmark: reference, model: known, value: 41.7, source: a paper}", encoding="utf-8")
-    command = ["compare", *runs, "--out", str(tmp_path / "out"), "--published", str(published)]
-    result = CliRunner().invoke(app, command)
-    assert result.exit_code == 0, result.output
-    assert "41.7 [1]" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-
-
-def test_the_report_of_a_run_takes_published_numbers_too(tmp_path: Path, data: Path) -> None:
-    folder = run(tmp_path / "one", data, "b")
-    published = tmp_path / "published.yaml"
-    published.write_text("- {benchmark: reference, model: tuna, value: 41.7, source: a paper}", encoding="utf-8")
-    result = CliRunner().invoke(app, ["report", str(folder), "--published", str(published)])
-    assert result.exit_code == 0, result.output
-    assert "41.7 [1]" in (folder / "report.html").read_text(encoding="utf-8")
+    out = str(tmp_path / "out")
+    for command, folder in ((["report", one], one), (["compare", one, other, "--out", out], out)):
+        result = CliRunner().invoke(app, [*command, "--published", str(published)])
+        assert result.exit_code == 0, result.output
+        assert "41.7 [1]" in (Path(folder) / "report.html").read_text(encoding="utf-8")

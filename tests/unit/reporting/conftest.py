@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,6 @@ from tunalm.store import write_json, write_rows
 HOSTILE = (
     "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(2)>{{ 7*7 }}$x^$\u202e\x00\x1b[31m&amp;"
 )
-
-
-MakeResults = Callable[..., EvaluationResults]
 
 
 def result(value: float, **changed: Any) -> Result:
@@ -62,9 +58,9 @@ def _difference(model: str, against: str, difference: float, p_holm: float) -> D
     )
 
 
-def _results(*names: str) -> EvaluationResults:
+def results(*names: str) -> EvaluationResults:
     """Results of three models, the last of which is better than the others."""
-    first, second, third = names
+    first, second, third = names or ("base", "sft", "tuna")
     found = {first: result(20.0), second: result(21.0), third: result(31.2, failed=3)}
     return EvaluationResults(
         baseline=first,
@@ -93,18 +89,6 @@ def _ranking(index: int, *, ranked: bool) -> Ranking:
         for slot in range(4)
     ]
     return Ranking(id=f"row-{index}", instruction=HOSTILE, reference=HOSTILE, responses=responses)
-
-
-@pytest.fixture
-def hostile() -> str:
-    """The text that stands wherever a text of somebody else's can."""
-    return HOSTILE
-
-
-@pytest.fixture
-def make_results() -> MakeResults:
-    """Makes the content of a results.json for three models with the given names."""
-    return _results
 
 
 @pytest.fixture
@@ -155,7 +139,7 @@ def _write_run(path: Path) -> Run:
     lines = [json.dumps(step) for step in steps]
     (path / "tuna" / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 5, "lo']), encoding="utf-8")
     names = ("base", HOSTILE, "tuna")
-    write_json(path / "scores" / "results.json", _results(*names).model_dump(mode="json"))
+    write_json(path / "scores" / "results.json", results(*names).model_dump(mode="json"))
     answers = [(f"held-{index}", name, float(name == "tuna")) for name in names for index in range(12)]
     write_rows(
         path / "scores" / "predictions.jsonl",

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.unit.reporting.conftest import result
+from tests.unit.reporting.conftest import HOSTILE, result
 from tunalm.recipe import Recipe
 from tunalm.records import EvaluationKnobs, EvaluationResults, ModelResults, Ranking, Response, StageState
 from tunalm.reporting import Run, write_report
@@ -122,8 +122,8 @@ def test_the_page_is_well_formed_executes_nothing_and_fetches_nothing(page: Page
     assert policies == ["default-src 'none'; style-src 'unsafe-inline'; img-src data:"]
 
 
-def test_foreign_text_is_shown_as_it_is(page: Page, hostile: str) -> None:
-    assert hostile.startswith("<script>alert(1)</script>")
+def test_foreign_text_is_shown_as_it_is(page: Page) -> None:
+    assert HOSTILE.startswith("<script>alert(1)</script>")
     assert page.text.count("<script>alert(1)</script>") > 20
     assert "{{ 7*7 }}" in page.text
     assert {"\x1b", "\u202e"}.isdisjoint(page.text)

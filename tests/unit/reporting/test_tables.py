@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from tests.unit.reporting.conftest import MakeResults, result
+from tests.unit.reporting.conftest import result, results
 from tunalm.records import Agreement, Estimate, EvaluationResults, HeldOut, TaskMean
 from tunalm.reporting import results_table
 from tunalm.reporting.judges import held_out_table
@@ -49,20 +49,20 @@ def test_a_proxy_stands_beside_its_baselines() -> None:
     assert texts(held_out_table("prm", HeldOut(lists=0, kendall_tau=tau))) == []
 
 
-def test_published_numbers_get_a_column_and_their_sources_a_list(make_results: MakeResults) -> None:
+def test_published_numbers_get_a_column_and_their_sources_a_list() -> None:
     published = [
         Published(benchmark="checkable", model="tuna", value=30.0, source="a paper"),
         Published(benchmark="checkable", model="another", value=40.0, source="a page"),
         Published(benchmark="never run", model="tuna", value=50.0, source="unused"),
     ]
-    made = headline(make_results("base", "sft", "tuna"), published)
+    made = headline(results(), published)
     assert texts(made)[:2] == [["base", "20.0", ""], ["sft", "21.0", ""]]
     assert texts(made)[2:] == [["tuna", "31.2*", "30.0 [1]"], ["another", "", "40.0 [2]"]], "* differs from the first"
     assert list(made.sources) == ["a paper", "a page"]
 
 
-def test_the_terminal_has_value_interval_and_difference_of_every_model(make_results: MakeResults) -> None:
-    lines = printed(make_results("base", "sft", "tuna"))
+def test_the_terminal_has_value_interval_and_difference_of_every_model() -> None:
+    lines = printed(results())
     rows = {line.split()[0]: " ".join(line.split()) for line in lines if line.strip()}
     assert rows["checkable:"] == "checkable: success"
     assert rows["base"] == "base 20.0 16.0 to 24.0 100"
@@ -74,8 +74,8 @@ def test_the_terminal_has_value_interval_and_difference_of_every_model(make_resu
     assert "3 answers failed" in text
 
 
-def test_the_terminal_table_fits_80_columns_also_with_long_names_and_markup(make_results: MakeResults) -> None:
-    found = make_results("a-very-long-name-of-a-model", "[bold red]markup[/]", "tuna")
+def test_the_terminal_table_fits_80_columns_also_with_long_names_and_markup() -> None:
+    found = results("a-very-long-name-of-a-model", "[bold red]markup[/]", "tuna")
     for pair in found.comparisons:
         pair.difference, pair.ci95 = -100.0, (-100.0, -99.9)
     lines = printed(found)
@@ -84,16 +84,16 @@ def test_the_terminal_table_fits_80_columns_also_with_long_names_and_markup(make
     assert any("\N{MINUS SIGN}100.0 to \N{MINUS SIGN}99.9" in line for line in lines)
 
 
-def test_a_single_model_has_no_differences(make_results: MakeResults) -> None:
-    found = make_results("base", "sft", "tuna")
+def test_a_single_model_has_no_differences() -> None:
+    found = results()
     found.models, found.comparisons = {"base": found.models["base"]}, []
     text = "\n".join(printed(found))
     assert "*" not in text
     assert "20.0" in text
 
 
-def test_a_benchmark_that_is_quoted_by_a_total_has_it_first(make_results: MakeResults) -> None:
-    found = make_results("base", "sft", "tuna")
+def test_a_benchmark_that_is_quoted_by_a_total_has_it_first() -> None:
+    found = results()
     for model in found.models.values():
         each = model.results["checkable"]
         each.headline, each.totals = "score", {"score": 24.0, "score_stderr": 2.0}
