@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -54,14 +53,14 @@ class StageView:
 
 
 PANELS = (
-    ("Loss and its parts (Eq. 4-6)", "loss", r"(loss.*)"),
+    ("Loss and its parts", "loss", r"(loss.*)"),
     (
         "Pairs in which the better response scores higher; pairs whose margin is met",
         "share",
         r"(pair_accuracy|margins_met)",
     ),
     ("The same by the distance between the ranks", "share", r"pair_accuracy_(gap_\d+)"),
-    ("Mean score v by rank, and of the reference (Eq. 4)", "log p per token", r"v_(.+)"),
+    ("Mean score by rank, and of the reference", "score", r"v_(.+)"),
     ("Log-probability of the end token", "log p", r"(eos_logprob)"),
     ("Length of the responses", "tokens", r"(response_tokens)"),
     ("Score of the responses by the proxy", "score", r"(reward)"),
@@ -72,27 +71,19 @@ PANELS = (
     ("Gradient norm before clipping", "norm", r"(grad_norm)"),
     ("Learning rate", "learning rate", r"(learning_rate)"),
 )
-"""Figures of training: caption, axis, and the metrics in it, whose whole names match; the group is the label."""
-PROXY_PANELS = (
-    ("Loss: minus the log-likelihood of the judge's order", "loss", r"(loss)"),
-    ("Pairs in which the better response scores higher", "share", r"(pair_accuracy)"),
-    ("The same by the distance between the ranks", "share", r"pair_accuracy_(gap_\d+)"),
-    ("Mean score by rank", "score", r"v_(.+)"),
-    *PANELS[-2:],
-)
+"""Figures of training: caption, axis, and the metrics in it, whose whole names match; the group is the label.
+
+Each kind of training logs some of them. The score v of a response is that of Eq. 4, or a proxy's own.
+"""
 
 
 def stage_view(folder: Path, name: str, settings: AnyStage, state: StageState) -> StageView:
     """Gather what is known of a stage from its folder; anything may be missing."""
     view = StageView(name, settings.kind, state, dict(state.details))
-    calls = view.facts.pop("calls", None)
-    known = (
-        {engine: as_record(account, CallAccount) for engine, account in calls.items()}
-        if isinstance(calls, dict)
-        else {}
-    )
-    view.calls = {engine: account for engine, account in known.items() if account is not None}
-    failures = view.facts.pop("failures", None)
+    calls, failures = (view.facts.pop(name, None) for name in ("calls", "failures"))
+    for engine, account in calls.items() if isinstance(calls, dict) else ():
+        if (known := as_record(account, CallAccount)) is not None:
+            view.calls[engine] = known
     view.failures = dict(failures) if isinstance(failures, dict) else {}
     if isinstance(settings, Sample):
         _add_samples(view, folder, settings.max_rouge_l)
@@ -100,9 +91,8 @@ def stage_view(folder: Path, name: str, settings: AnyStage, state: StageState) -
         _add_ranks(view, folder)
     elif isinstance(settings, Proxy):
         _add_agreement(view)
-        _add_curves(view, folder, PROXY_PANELS)
-    elif isinstance(settings, Sft | FromLists | Reinforce):
-        _add_curves(view, folder, PANELS)
+    if isinstance(settings, Sft | FromLists | Proxy | Reinforce):
+        _add_curves(view, folder)
     return view
 
 
@@ -117,12 +107,12 @@ def _add_agreement(view: StageView) -> None:
         view.tables.append(held_out_table(view.name, held_out))
 
 
-def _add_curves(view: StageView, folder: Path, panels: Sequence[tuple[str, str, str]]) -> None:
+def _add_curves(view: StageView, folder: Path) -> None:
     metrics: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
     for line in read_records(folder / "metrics.jsonl", TrainingStep):
         for key, value in line.metrics.items():
             metrics[key].append((line.step, value))
-    for caption, axis, pattern in panels:
+    for caption, axis, pattern in PANELS:
         series: dict[str, Points] = {
             found[1].replace("_", " "): points
             for key, points in sorted(metrics.items())
@@ -180,14 +170,7 @@ def _add_ranks(view: StageView, folder: Path) -> None:
         rows.append([str(rank), str(len(responses)), *means])
     if rows:
         names = ["rank", "responses", "mean characters", "mean tokens", "mean score"]
-        view.tables.append(
-            table(
-                f"Responses of {view.name} by rank",
-                [],
-                names,
-                rows,
-            )
-        )
+        view.tables.append(table(f"Responses of {view.name} by rank", [], names, rows))
     tau = known_mean(taus)
     if tau is not None and abs(tau) > LENGTH_BIAS:
         prefers = "longer" if tau > 0 else "shorter"
