@@ -13,14 +13,8 @@ SHAPE = {"results", "group_subtasks", "configs", "versions", "n-shot", "n-sample
 
 
 def results() -> dict[str, Any]:
-    whole = {
-        "score": 12.5,
-        "score_stderr": None,
-        "failed": 1,
-        "score_ci95": [1, 2],
-        "complete": False,
-        "rate": None,
-    }
+    numbers = {"score": 12.5, "score_stderr": None, "failed": 1}
+    whole = numbers | {"score_ci95": [1, 2], "complete": False, "rate": None}
     part = {"score": 10.0, "score_stderr": 0.5}
     tasks = {
         "whole": TaskResult(whole, 1, 10, 4, {"template": "chat"}, ["part"], shots=2),
@@ -34,7 +28,7 @@ def answer(text: str) -> Prediction:
     return Prediction(id="7", benchmark="whole", model="m", instruction="Is it?", prediction=text, **fields)
 
 
-def test_every_metric_has_its_filter_and_its_error_beside_it() -> None:
+def test_every_metric_has_its_filter_and_its_error_and_what_is_no_number_goes_to_the_config() -> None:
     found = for_harness(results(), "m", "model@1", [])
     assert found.keys() >= SHAPE
     assert found["results"] == {
@@ -44,10 +38,7 @@ def test_every_metric_has_its_filter_and_its_error_beside_it() -> None:
     assert found["higher_is_better"] == {"whole": {"score": True}, "part": {"score": True}}
     assert (found["model_name"], found["config"]["model_args"]) == ("m", "model@1")
     assert (found["n-shot"]["whole"], found["n-samples"]["whole"]) == (2, {"original": 10, "effective": 4})
-
-
-def test_what_is_no_number_goes_to_the_config() -> None:
-    configs = for_harness(results(), "m", "model@1", [])["configs"]
+    configs = found["configs"]
     assert configs["whole"]["template"] == "chat"
     assert configs["whole"]["results"] == {"score_ci95": [1, 2], "complete": False, "rate": None}
     assert configs["part"] == {"task": "part"}

@@ -31,7 +31,9 @@ def evaluate(folder: Path, *benchmarks: dict[str, Any], models: dict[str, Any] |
     return dict(json.loads((folder / "results.json").read_text(encoding="utf-8")))
 
 
-def test_totals_stand_beside_the_comparison_and_in_files_of_their_own(tmp_path: Path) -> None:
+def test_totals_stand_beside_the_comparison_and_in_files_and_are_those_of_saved_predictions(
+    tmp_path: Path,
+) -> None:
     results = evaluate(
         tmp_path,
         {"name": "superni", "data": str(superni(tmp_path / "ni")), "encoding": "tk-instruct"},
@@ -48,16 +50,10 @@ def test_totals_stand_beside_the_comparison_and_in_files_of_their_own(tmp_path: 
     assert written["n-samples"]["lmentry"] == {"original": 110703, "effective": 8}
     sample = json.loads((tmp_path / "harness" / "yes" / "samples_superni.jsonl").read_text(encoding="utf-8"))
     assert (sample["target"], sample["resps"], sample["rougeL"]) == ("Yes", [["yes"]], 1.0)
-
-
-def test_saved_predictions_are_scored_again_without_a_model(tmp_path: Path) -> None:
-    lm, ni = lmentry(tmp_path / "lm", "first_letter"), superni(tmp_path / "ni")
-    results = evaluate(tmp_path, {"name": "superni", "data": str(ni)}, {"name": "lmentry", "data": str(lm)})
     saved = tmp_path / "predictions.jsonl"
-    again = score_lmentry(saved, lm, model="a", subset=True)[0]["results"]["lmentry"]
-    assert again == results["models"]["a"]["results"]["lmentry"]["totals"]
-    again = score_superni(saved, model="yes")[0]["results"]["superni"]
-    assert again == results["models"]["yes"]["results"]["superni"]["totals"]
+    again = score_lmentry(saved, tmp_path / "lm", model="a", subset=True)[0]["results"]["lmentry"]
+    assert again == a["lmentry"]["totals"], "saved predictions are scored without a model"
+    assert score_superni(saved, model="yes")[0]["results"]["superni"] == yes["superni"]["totals"]
 
 
 @pytest.fixture
@@ -148,7 +144,7 @@ def test_the_template_belongs_to_the_model_and_a_base_model_gets_the_raw_prompt(
     assert asked["api", "superni"].messages[0].text == "Say yes.\n\nIs it?"
 
 
-def test_the_identity_follows_the_content_of_the_files(tmp_path: Path) -> None:
+def test_the_identity_follows_the_content_of_the_files_and_a_slice_of_rows_is_refused(tmp_path: Path) -> None:
     settings = BenchmarkSettings.model_validate(
         {"name": "lmentry", "data": str(lmentry(tmp_path / "lm", "first_word"))}
     )
@@ -156,12 +152,9 @@ def test_the_identity_follows_the_content_of_the_files(tmp_path: Path) -> None:
     assert settings.identities() == before
     lmentry(tmp_path / "lm", "last_word")
     assert settings.identities() != before
-
-
-def test_a_slice_of_rows_is_refused(tmp_path: Path) -> None:
-    data = {"source": str(superni(tmp_path / "ni")), "rows": ":5"}
+    settings.data.rows = ":5"
     with pytest.raises(DataError, match=r"cannot take a slice of rows \(':5'\)"):
-        open_benchmark(BenchmarkSettings.model_validate({"name": "superni", "data": data}))
+        open_benchmark(settings)
 
 
 def test_rows_are_taken_from_tasks_in_turn() -> None:

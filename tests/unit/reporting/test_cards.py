@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.resolving import resolve
-from tunalm.recipe import Rank, Recipe
+from tunalm.recipe import Recipe
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import (
     Difference,
@@ -24,7 +24,6 @@ from tunalm.records import (
     StageState,
 )
 from tunalm.reporting.cards import card_of, public_rows, write_card
-from tunalm.reporting.cards.public import plain_knobs
 from tunalm.store import folder_identity, write_json, write_rows
 
 ADDRESS = "http://127.0.0.1:8123/v1"
@@ -99,13 +98,10 @@ def test_the_card_of_a_model_says_where_it_comes_from(tmp_path: Path) -> None:
     )
     assert "lora_rank: 8" in card
     assert "Not evaluated in this run." in card
-
-
-def test_a_model_that_imitates_is_not_said_to_be_ranked(tmp_path: Path) -> None:
-    card = card_of(line(tmp_path), "sft", states(), tmp_path)
-    assert "ranking-feedback" not in entries(card)["tags"]
-    assert "imitates responses" in card
-    assert "lists of responses" not in card
+    imitation = card_of(line(tmp_path), "sft", states(), tmp_path)
+    assert "ranking-feedback" not in entries(imitation)["tags"]
+    assert "imitates responses" in imitation
+    assert "lists of responses" not in imitation
 
 
 def test_a_card_says_which_loss_was_used(tmp_path: Path) -> None:
@@ -141,6 +137,8 @@ def test_the_card_of_lists_says_who_wrote_and_who_ranked(tmp_path: Path) -> None
     assert "| of these without a failure | 11 |" in card
     assert "| tied pairs | 0.125 |" in card
     assert "terms of use" in card
+    assert "by: judge" in card
+    assert "responses: teacher" not in card, "settings in a card are numbers and words of their own"
 
 
 @pytest.mark.parametrize("stage", ["sft", "teacher", "judged", "tuna"])
@@ -222,12 +220,6 @@ def test_the_licence_of_a_base_model_is_that_of_its_card(tmp_path: Path) -> None
     assert "`llama` is the licence" in card
     (base / "README.md").write_text("---\n- [broken\n---\n", encoding="utf-8")
     assert "this card names none" in card_of(line(tmp_path, str(base)), "tuna", states(), tmp_path)
-
-
-def test_settings_in_a_card_are_numbers_and_words() -> None:
-    knobs = plain_knobs(Rank.model_validate({"kind": "rank", "by": "verifier", "responses": "a", "verifier": "b.py:c"}))
-    assert knobs["by"] == "verifier"
-    assert not {"kind", "responses", "verifier", "engine"} & knobs.keys()
 
 
 def test_rows_for_everybody_keep_texts_and_lose_places(tmp_path: Path) -> None:
