@@ -206,7 +206,7 @@ class _Planner:
 
         asks_judge, by_likelihood = settings.by == "judge" or settings.fallback is not None, settings.by == "likelihood"
         if settings.by == "simulated":
-            for number, requests in pool_requests(few.rows, settings).items():
+            for number, requests in sorted(pool_requests(few.rows, settings).items()):
                 ask(resolved.pool[number].engine, settings.pool[number].engine, requests, math.inf)
         elif settings.engine is not None and resolved.engine is not None and (asks_judge or by_likelihood):
             guess = _judge_reply(few.rows, settings) if asks_judge else math.inf
