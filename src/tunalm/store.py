@@ -85,12 +85,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        raise StoreError(
-            path,
-            found=f"'{error.strerror or error}' while writing",
-            expected="a writable folder with free space",
-            fix="Free some space or choose another place, then run the same command again: it goes on from here.",
-        ) from error
+        fix = "Free some space or choose another place, then run the same command again: it goes on from here."
+        raise StoreError(path, found=f"'{error.strerror or error}' while writing", fix=fix) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -186,12 +182,9 @@ def iterate_rows(path: Path, kind: type[Row]) -> Iterator[Row]:
                 if line.strip():
                     yield _parse(kind, line, f"{path}:{number}")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            path,
-            found=str(getattr(error, "strerror", None) or error),
-            expected=f"a UTF-8 JSONL file of {kind.__name__} rows",
-            fix="Check the path, or run the stage that writes it.",
-        ) from error
+        found, expected = str(getattr(error, "strerror", None) or error), f"a UTF-8 JSONL file of {kind.__name__} rows"
+        fix = "Check the path, or run the stage that writes it."
+        raise DataError(path, found=found, expected=expected, fix=fix) from error
 
 
 def _parse(kind: type[Row], line: str, where: str) -> Row:
@@ -200,12 +193,9 @@ def _parse(kind: type[Row], line: str, where: str) -> Row:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the line"
-        raise DataError(
-            where,
-            found=f"{place}: {first['msg']}",
-            expected=f"one {kind.__name__} row as JSON",
-            fix="Correct or remove the line.",
-        ) from error
+        expected = f"one {kind.__name__} row as JSON"
+        fix = "Correct or remove the line."
+        raise DataError(where, found=f"{place}: {first['msg']}", expected=expected, fix=fix) from error
 
 
 def canonical(value: Any) -> str:

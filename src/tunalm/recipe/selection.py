@@ -34,9 +34,7 @@ def narrow(tree: Tree, where: str = "recipe") -> Tree:
         return tree
     for name in only:
         if name not in stages:
-            raise RecipeError(
-                f"{where}: only", found=f"'{name}'", expected="a stage", fix=did_you_mean(str(name), stages)
-            )
+            raise RecipeError(f"{where}: only", found=f"no stage '{name}'", fix=did_you_mean(str(name), stages))
     left = {name: _with_wanted_models(stage, only, stages) for name, stage in stages.items()}
     wanted = {name for name, stage in left.items() if name in only or (stage is not None and _is_evaluation(stage))}
     for name in reversed(left):

@@ -86,21 +86,16 @@ def _axes(recipe: Recipe, where: str) -> dict[str, _Axis]:
     for key, values in recipe.sweep.items():
         place = f"{where}: sweep.{key}"
         if not values or len({_plain(value) for value in values}) < len(values):
-            raise RecipeError(
-                place, found=f"{values}", expected="values that differ", fix=f"For instance {key}: [0, 1, 10]."
-            )
+            fix = f"For instance {key}: [0, 1, 10]."
+            raise RecipeError(place, found=f"{values}", expected="values that differ", fix=fix)
         stage, *path = key.split(".")
         if key == SEED:
             axes[SEED] = _Axis(SEED, None, (SEED,), values)
             continue
         if stage not in recipe.stages or isinstance(recipe.stages[stage], Evaluate) or not path:
             known = [name for name, each in recipe.stages.items() if not isinstance(each, Evaluate)]
-            raise RecipeError(
-                place,
-                found=f"'{stage}'",
-                expected="STAGE.KNOB, of a stage that makes something, or seed",
-                fix=did_you_mean(stage, known),
-            )
+            expected = "STAGE.KNOB, of a stage that makes something, or seed"
+            raise RecipeError(place, found=f"'{stage}'", expected=expected, fix=did_you_mean(stage, known))
         twice = any(other.split(".")[-1] == path[-1] for other in recipe.sweep if other != key)
         name = key if twice else path[-1]
         axes[name] = _Axis(name, stage, tuple(path), values)

@@ -107,12 +107,13 @@ def test_a_typo_is_named_with_its_line_and_the_nearest_word(
         ("margin: 0.1", "margin: -1", "greater than or equal to 0"),
         ("margin: 0.1", "margin: many", "number"),
         ("by: likelihood", "by: taste", "likelihood"),
-        ("by: likelihood", "by: judge", "needs an engine"),
+        ("by: likelihood", "by: judge", "ranked: by: judge needs an engine"),
         ("${base}", "${bse}", "Did you mean 'base'?"),
         ("${base}", "${judge}", "Add judge=..."),
         ("    margin: 0.1", "    margin: 0.1\n    margin: 0.2", "a second time (first on line 16)"),
         ("name: tiny", "name: ../up", "pattern"),
         ("name: tiny", "name: [", "expected"),
+        ("name: tiny", "name: !!python/object/apply:os.getcwd []", "plain YAML"),
         ("limit: 8", "limit: 0", "greater than or equal to 1"),
         ("limit: 8", "rows: '1:2:3'", "slice"),
     ],
@@ -147,12 +148,6 @@ def test_a_missing_file_suggests_its_neighbour(recipe: Path) -> None:
         load_recipe(recipe.with_name("tny.yaml"))
 
 
-def test_yaml_cannot_make_objects(recipe: Path) -> None:
-    recipe.write_text("name: !!python/object/apply:os.getcwd []\n", encoding="utf-8")
-    with pytest.raises(RecipeError, match="plain YAML"):
-        load_recipe(recipe)
-
-
 @pytest.mark.parametrize("rows", [":3", "-3:", "1:30", ":"])
 def test_a_slice_can_be_given_as_it_is_written(recipe: Path, rows: str) -> None:
     teacher = load_recipe(recipe, [f"stages.teacher.data.rows={rows}"]).stages["teacher"]
@@ -166,9 +161,3 @@ def test_a_stage_can_be_named_where_null_is_allowed(recipe: Path) -> None:
     recipe.write_text(RECIPE + sft.replace("RESPONSES", "teachr"), encoding="utf-8")
     with pytest.raises(RecipeError, match="'teacher'"):
         load_recipe(recipe)
-
-
-def test_keys_that_do_not_fit_together_are_said_without_all_the_others(recipe: Path) -> None:
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(recipe, ["stages.ranked={kind: rank, by: judge, responses: teacher}"])
-    assert caught.value.found.startswith("by: judge needs an engine")
