@@ -78,7 +78,7 @@ class BatchEngine:
         if replies.is_file():
             with open(replies, "rb") as file:
                 for name, reply in read_replies(file, units):
-                    if reply.executed:
+                    if reply.status:
                         unit = left.pop(name)
                         journal.sending(unit)
                         completions = self._reader.completions(unit, reply.status, reply.body)

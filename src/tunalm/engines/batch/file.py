@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO, Any
 
 from pydantic import BaseModel, ValidationError
 
 from tunalm.engines.base import Request
 from tunalm.engines.endpoint.bodies import Dialect
+from tunalm.engines.endpoint.wire import Answer
 from tunalm.redaction import without_secret_bytes
 from tunalm.store import digest
 
@@ -22,18 +22,8 @@ NOT_EXECUTED = frozenset({"batch_expired", "batch_cancelled"})
 """Codes of requests that were never carried out, and are not charged for."""
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What a file says about one request."""
-
-    status: int
-    """0: it was not carried out."""
-    body: bytes
-
-    @property
-    def executed(self) -> bool:
-        """Whether the request was carried out, well or not."""
-        return self.status > 0
+NOT_SENT = Answer(0, {}, b"")
+"""To a request that was not carried out: the status is 0."""
 
 
 class _Response(BaseModel):
@@ -63,7 +53,7 @@ def request_line(dialect: Dialect, unit: Unit) -> bytes:
     return json.dumps(line).encode() + b"\n"
 
 
-def read_replies(lines: IO[bytes] | Iterable[bytes], wanted: Mapping[str, Unit]) -> Iterator[tuple[str, Reply]]:
+def read_replies(lines: IO[bytes] | Iterable[bytes], wanted: Mapping[str, Unit]) -> Iterator[tuple[str, Answer]]:
     """The replies to `wanted`, each at most once; lines that are damaged or answer something else are left out."""
     seen: set[str] = set()
     for line in lines:
@@ -76,12 +66,13 @@ def read_replies(lines: IO[bytes] | Iterable[bytes], wanted: Mapping[str, Unit])
             yield parsed.custom_id, _reply(parsed)
 
 
-def _reply(line: _Line) -> Reply:
+def _reply(line: _Line) -> Answer:
     error = line.error if isinstance(line.error, dict) else {"message": line.error} if line.error else None
     code = str(error.get("code")) if error else ""
     if line.response is None and (error is None or code in NOT_EXECUTED):
-        return Reply(0, b"")
+        return NOT_SENT
     if line.response is None:
-        return Reply(400, json.dumps({"error": error}).encode())
+        return Answer(400, {}, json.dumps({"error": error}).encode())
     body = line.response.body if line.response.body or not error else {"error": error}
-    return Reply(line.response.status_code, json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    data = json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return Answer(line.response.status_code, {}, data)

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel, TypeAdapter
 
 from tunalm.engines.base import Completion, Journal
-from tunalm.engines.batch.file import Reply, Unit, read_replies, request_line
+from tunalm.engines.batch.file import NOT_SENT, Unit, read_replies, request_line
 from tunalm.engines.batch.server import BatchServer, Status
 from tunalm.engines.endpoint.bodies import Dialect
 from tunalm.engines.endpoint.faults import failed
 from tunalm.engines.endpoint.replies import ReplyReader
 from tunalm.engines.endpoint.retries import may_pass
+from tunalm.engines.endpoint.wire import Answer
 from tunalm.errors import BudgetError, EngineError, TunaError
 from tunalm.progress import console, progress
 from tunalm.recipe import BatchSettings
@@ -82,9 +83,9 @@ class Jobs:
                     if not self._journal.lost(unit, LOST):
                         del left[name]
                         yield failed(unit, LOST, unknown=True)
-                elif not reply.executed or may_pass(reply.status):
-                    if reply.executed:
-                        why[name] = f"http-{reply.status}: {self._reader.explanation(reply.body)}"
+                elif not reply.status or may_pass(reply.status):
+                    if reply.status:
+                        why[name] = self._reader.refusal(reply.status, reply.body)
                     self._journal.refused(unit, why[name])
                 else:
                     del left[name]
@@ -150,7 +151,7 @@ class Jobs:
         self._remember()
         console().print(f"      batch job {job.batch}: {len(job.ids)} requests", markup=False)
 
-    def _replies(self, left: Mapping[str, Unit]) -> Iterator[tuple[str, Reply | None]]:
+    def _replies(self, left: Mapping[str, Unit]) -> Iterator[tuple[str, Answer | None]]:
         """Wait for every job that holds a unit that is left; yield what it says about it, None if nothing."""
         jobs = [job for job in self._jobs if job.batch and not left.keys().isdisjoint(job.ids)]
         done = dict.fromkeys((job.file for job in jobs), 0)
@@ -168,7 +169,7 @@ class Jobs:
                     pause(wait)
                     wait = min(wait * PAUSE_GROWTH, self._settings.poll_seconds)
 
-    def _collect(self, job: Job, status: Status, left: Mapping[str, Unit]) -> Iterator[tuple[str, Reply | None]]:
+    def _collect(self, job: Job, status: Status, left: Mapping[str, Unit]) -> Iterator[tuple[str, Answer | None]]:
         """What a job that has ended says about the units that are left, then forget these."""
         wanted = {name: left[name] for name in job.ids if name in left}
         missing = dict.fromkeys(wanted)
@@ -182,7 +183,7 @@ class Jobs:
                         yield name, reply
         answered = len(wanted) - len(missing)
         console().print(f"      batch job {job.batch} {status.status}: {answered} replies", markup=False)
-        nothing = None if status.may_have_executed(len(missing)) else Reply(0, b"")
+        nothing = None if status.may_have_executed(len(missing)) else NOT_SENT
         yield from ((name, nothing) for name in missing)
         if status.status in ("failed", "cancelled"):
             self._stop = self._stop or self._server.ended(status)

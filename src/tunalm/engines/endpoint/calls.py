@@ -188,7 +188,7 @@ class ServerCalls:
 
         Raises:
             CallError: it did not come to that; the journal has been told.
-            ReplyError: as `Wire.post`.
+            ReplyError: as `read_body`.
         """
         sent_at = asyncio.get_running_loop().time()
         body = self._dialect.body(unit)

@@ -86,7 +86,7 @@ class ReplyReader:
         """
         try:
             if not 200 <= status < 300:
-                return failed(unit, f"http-{status}: {self.explanation(body)}", free=True)
+                return failed(unit, self.refusal(status, body), free=True)
             reply = self._parsed(body)
         except ReplyError as error:
             return failed(unit, str(error))
@@ -130,6 +130,10 @@ class ReplyReader:
             token_logprobs=values,
             **_tokens_used(reply.usage),
         )
+
+    def refusal(self, status: int, body: bytes) -> str:
+        """The failure of the requests that an error status answers."""
+        return f"http-{status}: {self.explanation(body)}"
 
     def explanation(self, body: bytes) -> str:
         """What the body of an error says, on one line."""

@@ -47,7 +47,7 @@ class Stops:
 
     def failure(self, answer: Answer) -> str:
         """The failure of the requests that an error status answers."""
-        return f"http-{answer.status}: {self._reader.explanation(answer.body)}"
+        return self._reader.refusal(answer.status, answer.body)
 
     def unreachable(self, reason: str) -> EngineError:
         """Nobody answers."""

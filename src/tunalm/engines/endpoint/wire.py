@@ -98,23 +98,15 @@ class Wire:
         ) as self._session:
             yield
 
-    async def post(self, path: str, body: bytes, limit: int) -> Answer:
-        """Send `body` and return the answer, whatever its status.
+    async def exchange(
+        self, method: str, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[bytes]], **options: Any
+    ) -> Answer:
+        """Send a request, with further options of `aiohttp`, and return the answer, whatever its status.
 
         Raises:
             NotSentError: there was no connection.
             LostError: no whole answer came back in time.
-            ReplyError: its body is larger than `limit` bytes when unpacked, or cannot be unpacked.
-        """
-        return await self.exchange("POST", path, partial(read_body, limit=limit), data=body)
-
-    async def exchange(
-        self, method: str, path: str, read: Callable[[aiohttp.ClientResponse], Awaitable[bytes]], **options: Any
-    ) -> Answer:
-        """Send a request of any kind, with further options of `aiohttp`; `read` reads the body of the answer.
-
-        Raises:
-            NotSentError, LostError: as `post`; and what `read` raises.
+            ReplyError: as `read`, which reads the body of the answer (see `read_body`).
         """
         assert self._session is not None, "only inside connected()"
         begun = False
@@ -157,28 +149,31 @@ class Fleet:
             yield
 
     async def post(self, request: Request, path: str, body: bytes, limit: int) -> Answer:
-        """As `Wire.post`, to the address of the request's prompt or, if that is down, to the next that is not."""
+        """As `Wire.exchange`, with the address of the request's prompt or, if that is down, the next that is not."""
+        read = partial(read_body, limit=limit)
         now = asyncio.get_running_loop().time()
         first = _place(request, len(self._wires))
         order = [(first + step) % len(self._wires) for step in range(len(self._wires))]
         order.sort(key=lambda place: self._rests_until[place] > now)
         for place in order[:-1]:
             try:
-                return await self._wires[place].post(path, body, limit)
+                return await self._wires[place].exchange("POST", path, read, data=body)
             except NotSentError:
                 self._rests_until[place] = now + REST
-        return await self._wires[order[-1]].post(path, body, limit)
+        return await self._wires[order[-1]].exchange("POST", path, read, data=body)
 
 
 def _place(request: Request, count: int) -> int:
-    if count == 1:
-        return 0
     text = "\0".join(f"{message.role}\0{message.text}" for message in request.prompt)
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:8]) % count
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Body of a response, unpacked, at most `limit` bytes."""
+    """Body of a response, unpacked.
+
+    Raises:
+        ReplyError: it is larger than `limit` bytes, or cannot be unpacked.
+    """
     body = bytearray()
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity", "gzip", "deflate"):
