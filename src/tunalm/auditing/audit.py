@@ -15,7 +15,7 @@ from tunalm.auditing.people import people
 from tunalm.auditing.positions import positions
 from tunalm.auditing.preferences import models, self_preference
 from tunalm.errors import DataError, did_you_mean
-from tunalm.progress import progress
+from tunalm.progress import tracked
 from tunalm.records import Ranking
 
 SCHEMA_VERSION = 2
@@ -64,10 +64,8 @@ def audit(rows: list[Ranking], matching: Matching | None = None, own: tuple[str,
         "agreement": lambda: None if matching is None else _matched(matching) | agreement(matching.lists),
     }
     found: Audit = {"settings": {"bootstrap_samples": SAMPLES, "seed": SEED}, "lists": _counts(rows, ranked)}
-    with progress("auditing", len(parts)) as advance:
-        for name, part in parts.items():
-            found[name] = part()
-            advance(1)
+    for name in tracked(list(parts), "auditing"):
+        found[name] = parts[name]()
     return found
 
 

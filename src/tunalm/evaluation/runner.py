@@ -18,7 +18,7 @@ from tunalm.errors import EngineError
 from tunalm.evaluation.base import Benchmark, Comparing, Question, WithTotals, open_benchmark
 from tunalm.evaluation.harness import for_harness, sample, write_jsonl
 from tunalm.evaluation.results import Answers, summarise
-from tunalm.progress import progress
+from tunalm.progress import tracked
 from tunalm.recipe import EngineSettings, Evaluate
 from tunalm.records import EvaluationResults, Instruction, Message, Prediction, Verdict
 from tunalm.store import Summary, digest, write_json, write_rows
@@ -191,23 +191,19 @@ def score(predictions: Sequence[Prediction], benchmarks: Benchmarks, calls: Call
 
 
 def _score_each(predictions: Sequence[Prediction], benchmark: Benchmark) -> list[Verdict]:
-    verdicts = []
-    with progress("scoring", len(predictions)) as advance:
-        for prediction in predictions:
-            verdicts.append(
-                Verdict(
-                    id=prediction.id,
-                    benchmark=prediction.benchmark,
-                    model=prediction.model,
-                    metric=benchmark.metric,
-                    score=benchmark.score(prediction) if prediction.failure is None else None,
-                    weight=prediction.weight,
-                    task=prediction.task,
-                    failure=prediction.failure,
-                )
-            )
-            advance(1)
-    return verdicts
+    return [
+        Verdict(
+            id=prediction.id,
+            benchmark=prediction.benchmark,
+            model=prediction.model,
+            metric=benchmark.metric,
+            score=benchmark.score(prediction) if prediction.failure is None else None,
+            weight=prediction.weight,
+            task=prediction.task,
+            failure=prediction.failure,
+        )
+        for prediction in tracked(predictions, "scoring")
+    ]
 
 
 def _add_totals(results: EvaluationResults, answers: Answers, benchmarks: Benchmarks, folder: Path | None) -> None:

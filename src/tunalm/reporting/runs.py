@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from tunalm.calls.budget import dollars
-from tunalm.progress import progress
+from tunalm.progress import tracked
 from tunalm.recipe import Recipe, sources_in
 from tunalm.records import Manifest, StageState, StudyScores
 from tunalm.reporting.files import read_record
@@ -53,11 +53,10 @@ class RunView:
 
 def run_view(name: str, run: Run) -> RunView:
     """Gather what is known of a run; anything may be missing."""
-    views: list[StageView] = []
-    with progress(f"reading {name}", len(run.recipe.stages)) as advance:
-        for stage, settings in run.recipe.stages.items():
-            views.append(stage_view(run.path / stage, stage, settings, run.states.get(stage, StageState())))
-            advance(1)
+    views = [
+        stage_view(run.path / stage, stage, settings, run.states.get(stage, StageState()))
+        for stage, settings in tracked(list(run.recipe.stages.items()), f"reading {name}")
+    ]
     manifest = read_record(run.path / "manifest.json", Manifest)
     recipe = run.recipe.model_dump(mode="json")
     return RunView(

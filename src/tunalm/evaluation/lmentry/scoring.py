@@ -23,7 +23,7 @@ from tunalm.evaluation.lmentry.totals import (
     totals,
 )
 from tunalm.evaluation.predictions import read_predictions, require_distinct, text
-from tunalm.progress import progress
+from tunalm.progress import tracked
 
 VERSION = 1
 """Raised when the same predictions would get other scores."""
@@ -90,12 +90,10 @@ def score_file(
     places = {row.where: _place(row, questions, data) for row in rows}
     require_distinct(rows, lambda row: "/".join(places[row.where]))
     scored: list[Scored] = []
-    with progress("scoring", len(rows)) as advance:
-        for row in rows:
-            name, number = places[row.where]
-            said = row.value["prediction"]
-            scored.append(score_answer(questions[name], number, said, truncate=truncate, strict=strict))
-            advance(1)
+    for row in tracked(rows, "scoring"):
+        name, number = places[row.where]
+        said = row.value["prediction"]
+        scored.append(score_answer(questions[name], number, said, truncate=truncate, strict=strict))
     config = {"mode": "strict" if strict else "published", "truncate": truncate, "subset": subset}
     lines = [
         {"task": each.questions.name, "id": row.value["id"], "score": each.score, "certainty": each.certainty}

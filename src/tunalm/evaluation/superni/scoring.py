@@ -15,7 +15,7 @@ from tunalm.evaluation.predictions import read_predictions, refuse, require_dist
 from tunalm.evaluation.superni.data import BY_EXACT_MATCH, CATEGORIES, NUM_INSTANCES, TestTask, coverage
 from tunalm.evaluation.superni.metrics import RowScore, mean_score, score_row
 from tunalm.measures.means import standard_error
-from tunalm.progress import progress
+from tunalm.progress import tracked
 
 VERSION = 1
 """Raised when the same predictions would get other scores."""
@@ -70,11 +70,7 @@ def score_rows(
     wanted: Sequence[tuple[Any, str, str, list[str]]], config: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Score rows of id, task, prediction and references; returns as `score_file`."""
-    scores = []
-    with progress("scoring", len(wanted)) as advance:
-        for _, _, prediction, references in wanted:
-            scores.append(score_row(prediction, references))
-            advance(1)
+    scores = [score_row(prediction, references) for _, _, prediction, references in tracked(wanted, "scoring")]
     tasks = [task for _, task, _, _ in wanted]
     lines = [
         {"id": number, "task_id": task, **score._asdict()}

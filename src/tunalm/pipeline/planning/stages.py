@@ -35,7 +35,7 @@ from tunalm.pipeline.planning.rows import PlannedLists, characters, lists_of, sa
 from tunalm.pipeline.planning.tokens import TokenCounter, counter_of
 from tunalm.pipeline.products import MADE
 from tunalm.pipeline.resolving import ResolvedStage
-from tunalm.progress import progress
+from tunalm.progress import tracked
 from tunalm.ranking import requests as rank_requests
 from tunalm.ranking.judge.prompts import EVIDENCE_WORDS
 from tunalm.ranking.simulated import requests as pool_requests
@@ -86,12 +86,7 @@ def estimate(recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, pri
         DataError: data that a stage reads is wrong.
     """
     planner = _Planner(recipe, run, prices)
-    with progress("estimating", len(steps)) as advance:
-        stages = []
-        for step in steps:
-            stages.append(planner.stage(step))
-            advance(1)
-    return RecipePlan(stages)
+    return RecipePlan([planner.stage(step) for step in tracked(steps, "estimating")])
 
 
 class _Planner:
