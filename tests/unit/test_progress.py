@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from tunalm import progress as module
-from tunalm.progress import console, progress
+from tunalm.progress import console, progress, tracked
 
 
 @pytest.fixture
@@ -38,6 +38,10 @@ def test_an_error_within_leaves_no_bar_behind(terminal: io.StringIO) -> None:
     with pytest.raises(ValueError, match="broken"), progress("outer", 1), progress("inner", 1):
         raise ValueError("broken")
     assert module._shown is None
+    with pytest.raises(ValueError, match="invalid literal") as kept:
+        assert [int(word) for word in tracked(["1", "x"], "words")]
+    assert module._shown is None, "also while somebody holds the traceback"
+    assert kept.tb is not None
 
 
 def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
