@@ -88,7 +88,7 @@ def stream_raw(source: Path | str, *, lenient: bool = False) -> Iterator[RawRow]
         rows = _rows(path)
         first = next(rows, None)
         if first is None:
-            raise DataError(path, found="no rows", expected="at least one", fix="Check the file.")
+            raise DataError(path, found="no rows", fix="Check the file.")
         for row in chain([first], rows):
             if isinstance(row.value, DataError) and not lenient:
                 raise row.value

@@ -230,7 +230,6 @@ class PromptEncoder:
             raise ModelError(
                 self.where,
                 found="a tokenizer without an EOS token, and a template that ends no turn",
-                expected="a token that ends a response",
                 fix="Set eos_token in the model's tokenizer_config.json.",
             )
         return stops
@@ -247,7 +246,6 @@ class PromptEncoder:
                 self.where,
                 found=f"a conversation ({', '.join(turn.role for turn in messages)}) that cannot be put into"
                 f" the chat template ({error})",
-                expected="one that the template takes",
                 fix="Change the conversation (many models take no system message), or set template: alpaca.",
             ) from error
 
@@ -255,10 +253,7 @@ class PromptEncoder:
 def no_chat_template(where: str) -> ModelError:
     """The error about a model that must be told how it is asked."""
     return ModelError(
-        where,
-        found="a model without a chat template",
-        expected="`template`, which says how it is asked",
-        fix="Set template: alpaca, or template: raw for a base model.",
+        where, found="a model without a chat template", fix="Set template: alpaca, or template: raw for a base model."
     )
 
 
@@ -286,10 +281,7 @@ def require_arguments(template: str, arguments: Mapping[str, Any], where: str) -
     for name in arguments:
         if not re.search(rf"\b{re.escape(name)}\b", template):
             raise ModelError(
-                where,
-                found=f"a chat template that does not read '{name}'",
-                expected="template_args that it reads",
-                fix="Remove or rename the argument.",
+                where, found=f"a chat template that does not read '{name}'", fix="Remove or rename the argument."
             )
 
 

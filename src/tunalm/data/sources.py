@@ -29,10 +29,7 @@ def load(settings: Data) -> list[Instruction]:
     selected = rows[settings.select()][: settings.limit]
     if not selected:
         raise DataError(
-            settings.source,
-            found=f"no row in the slice '{settings.rows}' of {len(rows)} rows",
-            expected="at least one instruction",
-            fix="Change `rows`.",
+            settings.source, found=f"no row in the slice '{settings.rows}' of {len(rows)} rows", fix="Change `rows`."
         )
     return selected
 
@@ -59,7 +56,6 @@ def require_references(rows: Sequence[Instruction], where: object) -> None:
             where,
             found=f"{len(missing)} of {len(rows)} rows without a reference (ids {', '.join(missing[:3])}"
             f"{', ...' if len(missing) > 3 else ''})",
-            expected="a reference response in every row",
             fix="Add the responses (`output`, a final assistant turn, or `reference`), or leave these rows out.",
         )
 
@@ -106,7 +102,7 @@ def _hub_rows(source: str, split: str) -> list[RawRow]:
             fix="Check the name, the split and the connection.",
         ) from error
     if not values:
-        raise DataError(source, found="no rows", expected="at least one instruction", fix="Check `split`.")
+        raise DataError(source, found="no rows", fix="Check `split`.")
     return [RawRow(f"{source}[{split}], row {number}", value) for number, value in enumerate(values, start=1)]
 
 

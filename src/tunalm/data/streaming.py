@@ -35,10 +35,7 @@ def write_stream(path: Path, rows: Iterable[Row]) -> None:
     write = writers.get(path.suffix)
     if write is None:
         raise DataError(
-            path,
-            found=f"a file name that ends in '{path.suffix}'",
-            expected="one that ends in .jsonl, .json or .parquet",
-            fix="Choose another name: its ending is the format.",
+            path, found=f"a file name that ends in '{path.suffix}'", fix="Let it end in .jsonl, .json or .parquet."
         )
     with replacing(path) as temporary:
         try:
@@ -47,7 +44,6 @@ def write_stream(path: Path, rows: Iterable[Row]) -> None:
             raise DataError(
                 path,
                 found=f"half a surrogate pair in a text ({error.object[error.start : error.end]!r})",
-                expected="text that can be written as UTF-8",
                 fix="Correct or remove the row in the source.",
             ) from error
 
@@ -82,7 +78,6 @@ def _write_parquet(path: Path, rows: Iterable[Row]) -> None:
         raise DataError(
             path,
             found=f"rows that Parquet cannot hold together ({str(error).splitlines()[0]})",
-            expected="rows with the same fields",
             fix="Write .jsonl instead.",
         ) from error
 

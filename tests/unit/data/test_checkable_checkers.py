@@ -212,5 +212,5 @@ def test_a_name_that_is_no_text_is_an_error(name: object) -> None:
     ],
 )
 def test_wrong_parameters_are_an_error(checker: dict[str, Any], where: str) -> None:
-    with pytest.raises(DataError, match=f"checker '{checker['name']}': found {where}"):
+    with pytest.raises(DataError, match=f"checker '{checker['name']}': {where}"):
         check(checker, "A lamp.")

@@ -104,7 +104,7 @@ def test_parquet_keeps_nulls_and_nesting(tmp_path: Path) -> None:
     "content", [b"", b"\n \r\n\n", b"\xef\xbb\xbf", b"[]", b"[\n]", gzip.compress(b"", mtime=0), parquet([])]
 )
 def test_a_file_without_rows_is_refused(tmp_path: Path, content: bytes) -> None:
-    assert refusal(tmp_path, content).startswith("rows.jsonl: found no rows;")
+    assert refusal(tmp_path, content).startswith("rows.jsonl: no rows.")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_what_is_no_slice_is_refused(rows: str) -> None:
 
 
 def test_an_empty_selection_is_refused(alpaca: Path) -> None:
-    with pytest.raises(DataError, match=r"alpaca\.jsonl: found no row in the slice '9:' of 6 rows"):
+    with pytest.raises(DataError, match=r"alpaca\.jsonl: no row in the slice '9:' of 6 rows"):
         load(Data(source=str(alpaca), rows="9:"))
 
 
@@ -102,7 +102,7 @@ def test_a_hub_dataset_is_read(hub: dict[tuple[str, str], list[dict[str, Any]]])
     ("rows", "said"),
     [
         ([ALPACA[0], {**ALPACA[1], "output": 1}], r"owner/name\[train\], row 2: found output"),
-        ([], "owner/name: found no rows"),
+        ([], "owner/name: no rows"),
         (None, "^owner/name: found no file of that name, and no hub dataset .*FileNotFound"),
     ],
 )
@@ -159,7 +159,7 @@ def test_the_identity_is_what_the_source_holds(tmp_path: Path, alpaca: Path) -> 
 def test_rows_without_a_reference_are_named() -> None:
     rows = [Instruction(id=f"r{n}", instruction="Add.", reference=None if n else "3") for n in range(6)]
     with pytest.raises(
-        DataError, match=r"^some file: found 5 of 6 rows without a reference \(ids r1, r2, r3, \.\.\.\)"
+        DataError, match=r"^some file: 5 of 6 rows without a reference \(ids r1, r2, r3, \.\.\.\)"
     ):
         require_references(rows, "some file")
     require_references(rows[:1], "some file")

@@ -286,6 +286,5 @@ def check(checker: Mapping[str, Any], response: str) -> float:
         raise DataError(
             f"checker '{name}'",
             found=f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
-            expected="the parameters that this checker takes",
             fix="Correct the `checker` of the row.",
         ) from error
