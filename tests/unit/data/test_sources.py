@@ -158,8 +158,6 @@ def test_the_identity_is_what_the_source_holds(tmp_path: Path, alpaca: Path) -> 
 
 def test_rows_without_a_reference_are_named() -> None:
     rows = [Instruction(id=f"r{n}", instruction="Add.", reference=None if n else "3") for n in range(6)]
-    with pytest.raises(
-        DataError, match=r"^some file: 5 of 6 rows without a reference \(ids r1, r2, r3, \.\.\.\)"
-    ):
+    with pytest.raises(DataError, match=r"^some file: 5 of 6 rows without a reference \(ids r1, r2, r3, \.\.\.\)"):
         require_references(rows, "some file")
     require_references(rows[:1], "some file")
