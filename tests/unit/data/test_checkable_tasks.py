@@ -11,7 +11,7 @@ import pytest
 from tunalm.data.checkable import FAMILIES, VERSION, check, generate
 from tunalm.data.checkable.checkers import CHECKERS, words_of
 from tunalm.data.checkable.families import ROWS_PER_FAMILY, Split
-from tunalm.data.checkable.words import HELDOUT, KINDS, TRAIN, Material
+from tunalm.data.checkable.words import HELDOUT, KINDS, TRAIN
 from tunalm.records import Instruction
 
 ROWS: dict[Split, list[Instruction]] = {"train": generate("train"), "heldout": generate("heldout")}
@@ -66,17 +66,6 @@ def test_no_word_or_number_of_a_family_is_in_both_splits(family: str) -> None:
     assert train
     assert heldout
     assert not train & heldout
-
-
-def test_the_material_of_the_splits_is_disjoint() -> None:
-    def words(material: Material) -> set[str]:
-        names = [name for kind in material.kinds for name in KINDS[kind]]
-        opposites = [word for asked, accepted in material.opposites for word in (asked, *accepted)]
-        taboos = [word for topic, taboo, _ in material.taboos for word in (topic, taboo)]
-        numbers = map(str, material.numbers)
-        return {*material.objects, *material.adjectives, *material.kinds, *names, *opposites, *taboos, *numbers}
-
-    assert not words(TRAIN) & words(HELDOUT)
 
 
 def test_no_object_is_a_name_of_a_kind() -> None:

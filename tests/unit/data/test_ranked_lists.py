@@ -135,19 +135,6 @@ def test_lists_as_the_authors_train_on_them_are_ranked_by_score(tmp_path: Path) 
     assert ranks(row) == [1, 0, 1]
 
 
-def test_a_file_of_the_authors_is_one_array(tmp_path: Path) -> None:
-    path = tmp_path / "gpt-4-ranking.json"
-    path.write_text(json.dumps([JUDGED, JUDGED | {"id": 8}], indent=4), encoding="utf-8")
-    assert [row.id for row in stream_lists(path)] == ["7", "8"]
-
-
-def test_our_own_lists_are_read_as_they_are(tmp_path: Path) -> None:
-    row = Ranking(id="a", instruction="Go.", responses=[Response(text="x", rank=0, note="kept")], task="t", mine=1)
-    path = tmp_path / "lists.jsonl.gz"
-    path.write_bytes(gzip.compress(row.model_dump_json().encode()))
-    assert list(stream_lists(path)) == [row]
-
-
 @pytest.mark.parametrize(
     ("row", "source", "found"),
     [
@@ -163,19 +150,16 @@ def test_our_own_lists_are_read_as_they_are(tmp_path: Path) -> None:
         (TRAINING | {"score": [1.0]}, None, "not of one length"),
         (JUDGED | {"rank": ["0"]}, None, "rank.0"),
         ({"id": "a", "responses": []}, None, "no 'instruction' among"),
+        (JUDGED, None, "id '7' for the second time"),
     ],
     ids=str,
 )
 def test_a_wrong_row_is_one_line_that_names_it(tmp_path: Path, row: Any, source: Source | None, found: str) -> None:
+    right = NECTAR if source == "nectar" else JUDGED
     with pytest.raises(DataError) as caught:
-        read(tmp_path, [row], source)
-    assert str(caught.value).startswith(f"{tmp_path}/lists.jsonl:1: ")
+        read(tmp_path, [right, row], source)
+    assert str(caught.value).startswith(f"{tmp_path}/lists.jsonl:2: ")
     assert found in str(caught.value)
-
-
-def test_an_id_comes_once(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"lists\.jsonl:2: id '7' for the second time"):
-        read(tmp_path, [JUDGED, JUDGED])
 
 
 @given(st.lists(st.none() | st.integers(-3, 3).map(float), max_size=8))
@@ -262,7 +246,8 @@ def test_ranks_are_made_dense_and_empty_texts_have_none(tmp_path: Path) -> None:
     assert ranks(feedback) == [None]
 
 
-OURS = [{"id": 7, "instruction": "Schön?", "responses": [{"text": "好", "rank": 0}, {"text": "لا", "rank": 1}]}]
+RESPONSES = [{"text": text, "rank": rank, "note": "kept"} for rank, text in enumerate(["好", "لا"])]
+OURS = [{"id": 7, "instruction": "Schön?", "responses": RESPONSES, "mine": 1}]
 LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in OURS).encode()
 
 
@@ -283,6 +268,8 @@ def test_stages_read_lists_in_every_format(tmp_path: Path, name: str, content: b
         path.write_bytes(content)
     (row,) = load_lists(path)
     assert (row.id, row.instruction, [each.text for each in row.responses]) == ("7", "Schön?", ["好", "لا"])
+    assert (extra(row), extra(row.responses[0])) == ({"mine": 1}, {"note": "kept"})
+    assert list(stream_lists(path)) == [row]
 
 
 def test_rows_of_others_are_not_trained_on_as_they_are(tmp_path: Path) -> None:

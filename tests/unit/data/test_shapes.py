@@ -130,11 +130,6 @@ def test_an_id_that_is_used_twice_is_refused(first: object, second: object) -> N
     assert "(first at file:1)" in line
 
 
-def test_a_duplicate_is_found_where_places_are_the_same() -> None:
-    with pytest.raises(DataError, match="second time"):
-        to_instructions([RawRow("same", {**ALPACA, "id": 1})] * 2, "file")
-
-
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

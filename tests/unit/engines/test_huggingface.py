@@ -194,11 +194,8 @@ def test_a_score_is_the_log_probability_under_the_model(engine: HuggingFaceEngin
 def test_a_text_that_was_cut_has_no_end(engine: HuggingFaceEngine, ended: bool, lengths: list[int]) -> None:
     found = answers(engine, [given_text("Hi", "x" * n, ended=ended) for n in (0, 2, 5)]).values()
     assert sorted(each.num_tokens or 0 for each in found) == lengths
-
-
-def test_special_tokens_in_a_given_text_are_plain_characters(engine: HuggingFaceEngine) -> None:
-    (scored,) = answers(engine, [given_text("Hi", END)]).values()
-    assert scored.num_tokens == len(END) + 1
+    (marks,) = answers(engine, [given_text("Hi", END, ended=ended)]).values()
+    assert marks.num_tokens == len(END) + ended, "an end token in a text is plain characters"
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 2 * POSITIONS)), max_size=20), st.integers(1, 8))
@@ -215,6 +212,10 @@ def test_texts_are_split_once_each_and_into_what_fits(lengths: list[tuple[int, i
 def test_keys_and_values_are_those_of_a_cache_that_copies() -> None:
     torch.manual_seed(0)
     ours, theirs = RoomyLayer(), None
+    first, _ = ours.update(torch.zeros(4, 2, 5, 8), torch.zeros(4, 2, 5, 8))
+    second, _ = ours.update(torch.ones(4, 2, 1, 8), torch.ones(4, 2, 1, 8))
+    assert first.data_ptr() == second.data_ptr(), "a token is written without copying the others"
+    ours = RoomyLayer()
     for length in (3, 1, 70, 1, 1, 65):
         new = torch.randn(4, 2, length, 8)
         theirs = new if theirs is None else torch.cat([theirs, new], dim=-2)
@@ -224,13 +225,6 @@ def test_keys_and_values_are_those_of_a_cache_that_copies() -> None:
         rows = torch.randperm(4)
         ours.batch_select_indices(rows)
         theirs = theirs[rows]
-
-
-def test_a_token_is_written_without_copying_the_others() -> None:
-    layer = RoomyLayer()
-    first, _ = layer.update(torch.zeros(1, 1, 5, 4), torch.zeros(1, 1, 5, 4))
-    second, _ = layer.update(torch.ones(1, 1, 1, 4), torch.ones(1, 1, 1, 4))
-    assert first.data_ptr() == second.data_ptr()
 
 
 def test_layers_that_forget_keep_their_own_cache(folder: Path) -> None:
