@@ -154,6 +154,14 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n")
 
 
+def read_record(path: Path, kind: type[Row]) -> Row | None:
+    """The record that a JSON file holds; None if it is missing or holds another."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:
     """Write records as JSONL, atomically, leaving out fields that are None; returns how many."""
     lines = [row.model_dump_json(exclude_none=True) for row in rows]

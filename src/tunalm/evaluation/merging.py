@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -102,15 +101,15 @@ def _pairs(plain: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield from ((model, old) for old in names[:place] if old == first or plain[old] == plain[model])
 
 
-def _points(evaluated: Evaluated, names: Mapping[str, str], benchmarks: Mapping[str, str]) -> Points:
-    found: defaultdict[tuple[str, str], dict[str, float | None]] = defaultdict(dict)
+def _points(evaluated: Evaluated, names: Mapping[str, str], benchmarks: Iterable[str]) -> Points:
+    found: Points = {(name, benchmark): {} for benchmark in benchmarks for name in names.values()}
     predictions = iterate_rows(evaluated.folder / "predictions.jsonl", Prediction)
     verdicts = iterate_rows(evaluated.folder / "rows.jsonl", Verdict)
     for prediction, verdict in zip_longest(predictions, verdicts):
         if prediction is None or verdict is None or prediction.id != verdict.id:
             said = "rows.jsonl and predictions.jsonl do not belong together"
             raise DataError(evaluated.folder, found=said, fix="Run the evaluation of that run again.")
-        if verdict.model in names and verdict.benchmark in benchmarks:
-            row = found[names[verdict.model], verdict.benchmark]
-            row[verdict.id] = counted(prediction, verdict)
-    return {(name, benchmark): found[name, benchmark] for benchmark in benchmarks for name in names.values()}
+        place = names.get(verdict.model, ""), verdict.benchmark
+        if place in found:
+            found[place][verdict.id] = counted(prediction, verdict)
+    return found

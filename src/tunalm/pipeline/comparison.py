@@ -16,9 +16,8 @@ from tunalm.recipe.sweeps import SEED, label
 from tunalm.records import EvaluationResults
 from tunalm.reporting import Run, write_comparison
 from tunalm.reporting.changes import Answers
-from tunalm.reporting.files import read_record
 from tunalm.reporting.published import Published
-from tunalm.store import write_json
+from tunalm.store import read_record, write_json
 
 
 def compare_runs(folders: Sequence[Path], out: Path, published: Sequence[Published] = ()) -> EvaluationResults:

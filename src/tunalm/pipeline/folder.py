@@ -10,19 +10,14 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from tunalm.errors import StoreError
 from tunalm.pipeline.products import Condition, content_of, examine, products_of
 from tunalm.records import StageState
-from tunalm.store import Summary, allow_as_usual, locked, write_json, write_text
+from tunalm.store import Summary, allow_as_usual, locked, read_record, write_json, write_text
 
 
 def _state(folder: Path) -> StageState:
-    try:
-        return StageState.model_validate_json((folder / "stage.json").read_bytes())
-    except (OSError, ValidationError):
-        return StageState()
+    return read_record(folder / "stage.json", StageState) or StageState()
 
 
 class RunFolder:

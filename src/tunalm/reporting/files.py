@@ -10,16 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from tunalm.errors import DataError
 from tunalm.records import EvaluationResults
+from tunalm.store import read_record
 
 Row = TypeVar("Row", bound=BaseModel)
-
-
-def read_record(path: Path, kind: type[Row]) -> Row | None:
-    """The record that a JSON file holds, or None."""
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
 
 
 def read_results(path: Path) -> EvaluationResults:

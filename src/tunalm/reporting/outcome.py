@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tunalm.records import Difference, EvaluationResults, Interval, Result
 from tunalm.reporting.changes import Answers, Change, largest_changes
@@ -14,7 +14,7 @@ from tunalm.reporting.svg import Svg, to_svg
 from tunalm.reporting.tables import Table
 
 
-@dataclass
+@dataclass(frozen=True)
 class BenchmarkView:
     """What the report shows of one benchmark."""
 
@@ -28,7 +28,7 @@ class BenchmarkView:
     totals: Table
     pairs: Table
     tasks: Table
-    changes: list[Change] = field(default_factory=list)
+    changes: list[Change]
     """Between the first model and the last."""
 
 
@@ -39,14 +39,11 @@ def benchmark_views(results: EvaluationResults, sources: Sequence[Answers]) -> l
         results: the content of results.json.
         sources: where the answers of its models are.
     """
-    views = [_view(name, results) for name in results.benchmarks]
     changes = largest_changes(sources, list(results.models)[-1], results.baseline)
-    for view in views:
-        view.changes = changes.get(view.name, [])
-    return views
+    return [_view(name, results, changes.get(name, [])) for name in results.benchmarks]
 
 
-def _view(benchmark: str, results: EvaluationResults) -> BenchmarkView:
+def _view(benchmark: str, results: EvaluationResults, changes: list[Change]) -> BenchmarkView:
     by_model = results.on(benchmark)
     comparisons = [each for each in results.comparisons if each.benchmark == benchmark]
     against_first = {each.model: each for each in comparisons if each.against == results.baseline}
@@ -63,6 +60,7 @@ def _view(benchmark: str, results: EvaluationResults) -> BenchmarkView:
         totals=totals_table(benchmark, by_model),
         pairs=pairs_table(benchmark, comparisons),
         tasks=tasks_table(benchmark, by_model),
+        changes=changes,
     )
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from tunalm.recipe import Evaluate
 from tunalm.records import EvaluationResults
 from tunalm.reporting.changes import NUM_CHANGES, Answers
-from tunalm.reporting.files import read_record
 from tunalm.reporting.judges import study_table
 from tunalm.reporting.numbers import headline
 from tunalm.reporting.outcome import BenchmarkView, benchmark_views
@@ -26,7 +25,7 @@ from tunalm.reporting.runs import Run, differences, run_view
 from tunalm.reporting.stages import ranked_responses
 from tunalm.reporting.tables import Table
 from tunalm.reporting.variants import Sweep, sweep
-from tunalm.store import write_text
+from tunalm.store import read_record, write_text
 
 
 @dataclass(frozen=True)

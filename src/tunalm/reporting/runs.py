@@ -13,10 +13,10 @@ from tunalm.calls.budget import dollars
 from tunalm.progress import tracked
 from tunalm.recipe import Recipe, sources_in
 from tunalm.records import Manifest, StageState, StudyScores
-from tunalm.reporting.files import read_record
 from tunalm.reporting.formats import duration, plain
 from tunalm.reporting.stages import StageView, stage_view
 from tunalm.reporting.tables import Cell, Column, Table, table
+from tunalm.store import read_record
 
 States = Mapping[str, StageState]
 """What stage.json says, by stage."""

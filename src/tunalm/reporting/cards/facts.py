@@ -26,7 +26,7 @@ from tunalm.recipe import (
 )
 from tunalm.records import EvaluationResults, Interval, Result, StageState
 from tunalm.reporting.cards import public
-from tunalm.reporting.files import read_record
+from tunalm.store import read_record
 
 Trained = Sft | FromLists | Reinforce
 """Stages that make a model."""
