@@ -74,48 +74,42 @@ def test_a_ranking_by_length_has_a_tau_of_one() -> None:
     assert found["tokens"]["by_rank"][0]["value"] == 15
 
 
-def test_tokens_are_left_out_where_nobody_counted_them() -> None:
-    row = Ranking(id="a", instruction="Go.", responses=[Response(text="a", rank=0), Response(text="bb", rank=1)])
-    assert list(lengths([row])) == ["characters"]
-    assert lengths([row])["characters"]["tau"]["value"] == -1
-
-
-def test_a_list_with_an_unknown_length_counts_for_the_means_alone() -> None:
+def test_a_length_that_nobody_counted_is_left_out_and_its_list_counts_for_the_means_alone() -> None:
     row = make_list("a", ("xxxx", 0), ("xx", 1))
     row.responses[1].num_tokens = None
     found = lengths([row])["tokens"]
     assert [each["rank"] for each in found["by_rank"]] == [0]
     assert found["tau"]["lists"] == 0
+    row.responses[0].num_tokens = None
+    assert list(lengths([row])) == ["characters"]
+
+
+def found_in(*rows: Ranking) -> dict[str, Any]:
+    found = positions(rows)
+    assert found is not None
+    return found
 
 
 def test_a_judge_that_prefers_the_first_is_found_out() -> None:
-    rows = [
-        make_list(str(n), ("x", 0), ("y", 0), judgement=shown(([0, 1], [5, 3]), ([1, 0], [5, 3]))) for n in range(4)
-    ]
-    found = positions(rows)
-    assert found is not None
-    assert found["earlier_wins"]["value"] == 1
-    assert found["survival"]["value"] == 0
-    assert found["flipped"]["value"] == 1
-    assert found["concordance"]["value"] == 0
+    judgement = shown(([0, 1], [5, 3]), ([1, 0], [5, 3]))
+    found = found_in(*(make_list(str(n), ("x", 0), ("y", 0), judgement=judgement) for n in range(4)))
+    values = {name: found[name]["value"] for name in ("earlier_wins", "survival", "flipped", "concordance")}
+    assert values == {"earlier_wins": 1, "survival": 0, "flipped": 1, "concordance": 0}
     assert [each["value"] for each in found["score_by_place"]] == [5, 3]
 
 
 def test_a_tie_that_becomes_a_verdict_does_not_survive_and_is_not_turned_round() -> None:
     steady = make_list("a", ("x", 0), ("y", 1), judgement=shown(([0, 1], [5, 3]), ([1, 0], [2, 4])))
     wavering = make_list("b", ("x", 0), ("y", 1), judgement=shown(([0, 1], [5, 5]), ([1, 0], [2, 4])))
-    found = positions([steady, wavering])
-    assert found is not None
-    assert found["survival"]["value"] == 0.5
-    assert found["flipped"]["value"] == 0
+    found = found_in(steady, wavering)
+    assert (found["survival"]["value"], found["flipped"]["value"]) == (0.5, 0)
 
 
 def test_marks_of_every_response_are_added_up() -> None:
     marks = [{"accuracy": 3, "detail": 2}, None, {"accuracy": 1, "detail": 0}]
     orders = [{"shown": [2, 0], "marks": marks}, {"shown": [0, 2], "failure": "no JSON"}]
     row = make_list("a", ("x", 0), ("x", 0), ("y", 1), judgement={"orders": orders})
-    found = positions([row])
-    assert found is not None
+    found = found_in(row)
     assert (found["orders"], found["lists_in_several_orders"], found["survival"]["value"]) == (1, 0, None)
     assert found["earlier_wins"]["value"] == 0
     assert [each["value"] for each in found["score_by_place"]] == [1, 5]
@@ -124,12 +118,7 @@ def test_marks_of_every_response_are_added_up() -> None:
 def test_one_order_is_read_from_the_scores_of_the_responses() -> None:
     row = make_list("a", ("x", 0), ("y", 1), judgement={"shown": [1, 0]})
     row.responses[0].score, row.responses[1].score = 9.0, 4.0
-    found = positions([row])
-    assert found is not None
-    assert found["earlier_wins"]["value"] == 0
-
-
-def test_lists_without_a_judge_have_no_places() -> None:
+    assert found_in(row)["earlier_wins"]["value"] == 0
     assert positions([make_list("a", ("x", 0), ("y", 1), judgement={"confidence": 0.7})]) is None
 
 
@@ -150,27 +139,29 @@ def test_models_are_held_against_the_others_in_the_same_list() -> None:
     assert models([by_models("a", {"m": 0})]) == []
 
 
-def test_a_judges_own_are_those_of_its_family() -> None:
-    rows = [by_models("a", {"acme/judgy-7b": 0, "Judgy2": 1, "other": 2, "judge": 3})]
-    found = self_preference(rows)
+@pytest.mark.parametrize(
+    ("ranks", "ranked_by", "named", "own", "wins"),
+    [
+        (
+            {"acme/judgy-7b": 0, "Judgy2": 1, "other": 2, "judge": 3},
+            "judge acme/judgy-7b",
+            (),
+            ["Judgy2", "acme/judgy-7b"],
+            1,
+        ),
+        ({"judgy": 0, "other": 1}, "judge judgy-7b, veto verifier", (), ["judgy"], 1),
+        ({"m": 1, "n": 0}, "likelihood", ("m",), ["m"], 0),
+    ],
+    ids=["family", "combined judge", "named"],
+)
+def test_a_judges_own_are_those_of_its_family_or_those_that_are_named(
+    ranks: dict[str, int], ranked_by: str, named: tuple[str, ...], own: list[str], wins: int
+) -> None:
+    found = self_preference([by_models("a", ranks, ranked_by)], own=named)
     assert found is not None
-    assert found["own"] == ["Judgy2", "acme/judgy-7b"]
-    assert found["wins"]["value"] == 1
-    assert found["difference"] is None
+    assert (found["own"], found["wins"]["value"], found["difference"]) == (own, wins, None)
 
 
 @pytest.mark.parametrize("ranked_by", ["likelihood", "verifier", "judge elsewhere-7b"])
 def test_without_responses_of_its_own_nobody_prefers_himself(ranked_by: str) -> None:
     assert self_preference([by_models("a", {"judgy": 0, "other": 1}, ranked_by)]) is None
-
-
-def test_the_name_of_a_combined_judge_is_its_own() -> None:
-    found = self_preference([by_models("a", {"judgy": 0, "other": 1}, "judge judgy-7b, veto verifier")])
-    assert found is not None
-    assert found["own"] == ["judgy"]
-
-
-def test_own_models_can_be_named() -> None:
-    found = self_preference([by_models("a", {"m": 1, "n": 0}, "likelihood")], own=["m"])
-    assert found is not None
-    assert (found["own"], found["wins"]["value"]) == (["m"], 0)

@@ -88,6 +88,7 @@ CASES: list[tuple[str, dict[str, Any], str, tuple[int, int]]] = [
     ("rhyming_word", RHYME, "dog", SURELY_WRONG),
     ("homophones", SOUND, "Sea sounds like see., but not like dog", SURE),
     ("homophones", SOUND, "see is a homophone of sea", SURE),
+    ("homophones", SOUND, "see \u017founds like sea", SURE),  # a long s is an s where case is ignored
     ("homophones", SOUND, "Well, see is a homophone of sea", WRONG),
     ("homophones", SOUND, "dog", SURELY_WRONG),
     # Association and categories.
@@ -198,12 +199,7 @@ def test_an_answer_without_a_word_is_right_in_nine_tasks_unless_scored_strictly(
     russian = "\u0441\u043b\u043e\u0432\u043e"
     assert judge(task, russian, example(BY_TASK[task]))[0] == (task in WORDLESS)
     assert judge(task, russian, example(BY_TASK[task]), strict=True)[0] == 0
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_silence_is_never_right(task: str) -> None:
-    assert judge(task, "", example(BY_TASK[task]))[0] == 0
-    assert judge(task, " ... ", example(BY_TASK[task]))[0] == 0
+    assert [judge(task, silence, example(BY_TASK[task]))[0] for silence in ("", " ... ")] == [0, 0]
 
 
 def test_a_model_that_does_not_stop_is_cut_at_its_first_sentence() -> None:
@@ -218,10 +214,6 @@ def test_odd_characters_do_not_change_the_rest(odd: str) -> None:
     assert judge("more_letters", f"{odd} garden", example(LETTERS)) == SURE
     assert judge("bigger_number", f"342 is bigger {odd}", example(NUMBERS)) == UNSURE
     assert judge("most_associated_word", f"plum relates to fruit the most {odd}", example(TOOLS)) == UNSURE
-
-
-def test_a_long_s_is_an_s_where_case_is_ignored() -> None:
-    assert judge("homophones", "see \u017founds like sea", example(SOUND)) == SURE
 
 
 PIECES = ["the", "answer", "is", "garden", "sea", "more", "fewer", "letters", "has", "longer", "than", "by", "3", "two"]

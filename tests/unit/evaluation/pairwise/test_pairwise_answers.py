@@ -37,9 +37,11 @@ def test_every_shape_is_read(tmp_path: Path, row: dict[str, Any]) -> None:
     assert {name: (answer.model, answer.prediction) for name, answer in answers.items()} == {"7": ("tuna", "yes")}
 
 
-def test_answers_without_ids_go_by_their_place(tmp_path: Path) -> None:
+def test_answers_without_ids_go_by_their_place_and_a_model_is_named_behind_the_file(tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", {"instruction": "x", "output": "1"}, {"instruction": "y", "output": "2"})
     assert {name: answer.prediction for name, answer in read_answers(path).items()} == {"0": "1", "1": "2"}
+    assert split_name(f"{path}#alpaca-13b") == (str(path), "alpaca-13b")
+    assert split_name(str(path)) == (str(path), None)
 
 
 def test_the_file_of_an_evaluation_has_other_models_and_benchmarks(tmp_path: Path) -> None:
@@ -70,11 +72,6 @@ def test_a_wrong_row_is_named(tmp_path: Path, rows: list[Any], found: str) -> No
     assert "a.jsonl:" in str(error.value)
 
 
-def test_a_model_is_named_behind_the_file() -> None:
-    assert split_name("answers.jsonl#alpaca-13b") == ("answers.jsonl", "alpaca-13b")
-    assert split_name("answers.jsonl") == ("answers.jsonl", None)
-
-
 def test_questions_of_vicuna_and_mt_bench(tmp_path: Path) -> None:
     old = {"question_id": 3, "text": "Why?", "category": "generic"}
     new = {"question_id": 81, "turns": ["Write.", "Again."], "category": "writing", "reference": ["So.", "And so."]}
@@ -93,22 +90,18 @@ def test_a_limit_takes_all_categories_in_turn_and_right_answers_are_put_beside(t
     assert [(row.id, row.reference) for row in asked] == [("1", None), ("3", "three")]
 
 
-def test_reviews_of_several_files_are_kept_apart(tmp_path: Path) -> None:
+def test_reviews_of_several_files_are_kept_apart_and_have_one_order_or_both(tmp_path: Path) -> None:
     rows = [
         {"review_file": "a/review_x_y.jsonl", "question_id": 1, "text": "8 9\nso"},
         {"review_file": "a/review_x_z.jsonl", "question_id": 1, "text": "Step 1.\n(9, 2)"},
+        {"index": 0, "review": "4 2\nso", "review_reverse": "2 5\nso", "dataset": "koala"},
     ]
     groups = load_reviews(jsonl(tmp_path / "r.jsonl", *rows), {"1": "math"}, "vicuna")
-    assert {name: [row.outcome for row in found] for name, found in groups.items()} == {
-        "review_x_y": ["win"],
-        "review_x_z": ["loss"],
+    assert {name: [(row.orders, row.outcome) for row in found] for name, found in groups.items()} == {
+        "review_x_y": [(["win"], "win")],
+        "review_x_z": [(["loss"], "loss")],
+        "koala": [(["loss", "loss"], "loss")],
     }
-
-
-def test_reviews_of_both_orders(tmp_path: Path) -> None:
-    row = {"index": 0, "review": "4 2\nso", "review_reverse": "2 5\nso", "dataset": "koala"}
-    found = load_reviews(jsonl(tmp_path / "r.jsonl", row), {}, "pairwise")[""][0]
-    assert (found.orders, found.outcome) == (["loss", "loss"], "loss")
 
 
 def test_a_review_of_an_unknown_question_is_refused(tmp_path: Path) -> None:

@@ -118,12 +118,14 @@ def test_stored_answers_are_an_opponent(tmp_path: Path, context: StageContext, a
     assert models["base"]["results"]["vicuna"]["totals"]["loss"] == pytest.approx(100 * 11 / 12, abs=1e-4)
 
 
-def test_stored_answers_must_be_to_these_questions(tmp_path: Path, context: StageContext, asked: list[Request]) -> None:
+def test_stored_answers_must_be_to_these_questions(tmp_path: Path) -> None:
+    """It is found before any model is asked."""
     rows = [{"id": str(row["question_id"]), "instruction": "Another?", "output": "x"} for row in QUESTIONS]
     with pytest.raises(DataError, match="an answer to another question"):
-        run(evaluation(tmp_path, "base", against=jsonl(tmp_path / "alpaca.jsonl", rows)), context)
+        check(evaluation(tmp_path, "base", against=jsonl(tmp_path / "alpaca.jsonl", rows)))
     with pytest.raises(DataError, match="no answer to 11 of 12 questions"):
-        run(evaluation(tmp_path, "base", against=jsonl(tmp_path / "one.jsonl", rows[:1])), context)
+        check(evaluation(tmp_path, "base", against=jsonl(tmp_path / "one.jsonl", rows[:1])))
+    check(evaluation(tmp_path, "base", "tuna", against="tuna"))
 
 
 def test_an_answer_that_failed_weighs_as_lost(tmp_path: Path, context: StageContext, asked: list[Request]) -> None:
@@ -140,20 +142,20 @@ def test_right_answers_reach_the_judge(tmp_path: Path, context: StageContext, as
     assert sum("the right one" in request.messages[-1].content for request in asked) == 2
 
 
-def test_a_comparison_without_a_judge_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="vicuna needs a judge"):
-        evaluation(tmp_path, "base", judge=None)
-
-
-def test_an_opponent_must_be_a_model_or_a_file(tmp_path: Path) -> None:
-    with pytest.raises(ValidationError, match="against must be one of base, tuna, or a file"):
-        evaluation(tmp_path, "base", "tuna", against="alpca")
-
-
-@pytest.mark.parametrize("against", [None, "base"])
-def test_a_model_is_not_compared_with_itself_alone(tmp_path: Path, against: str | None) -> None:
-    with pytest.raises(ValidationError, match="vicuna would compare the only model with itself: set its against"):
-        evaluation(tmp_path, "base", against=against)
+@pytest.mark.parametrize(
+    ("models", "knobs", "complaint"),
+    [
+        (["base"], {"judge": None}, "vicuna needs a judge"),
+        (["base", "tuna"], {"against": "alpca"}, "against must be one of base, tuna, or a file"),
+        (["base"], {"against": None}, "vicuna would compare the only model with itself: set its against"),
+        (["base"], {"against": "base"}, "vicuna would compare the only model with itself: set its against"),
+    ],
+)
+def test_a_comparison_needs_a_judge_and_somebody_else(
+    tmp_path: Path, models: list[str], knobs: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        evaluation(tmp_path, *models, **knobs)
 
 
 def scored(tmp_path: Path, *options: str) -> tuple[int, str, dict[str, Any]]:
@@ -205,10 +207,3 @@ def test_reviews_without_scores_are_counted_and_end_with_their_exit_code(tmp_pat
     code, output, results = scored(tmp_path, "--reviews", jsonl(tmp_path / "reviews.jsonl", reviews))
     assert (code, results["vicuna"]["unjudged"], results["vicuna"]["win"]) == (EXIT_FAILED_ROWS, 50.0, 50.0)
     assert "1 of 2 without a verdict; the first: the review has no two scores on its first line" in output
-
-
-def test_stored_answers_that_do_not_fit_are_found_before_any_model_is_asked(tmp_path: Path) -> None:
-    rows = [{"id": "1", "output": "x"}]
-    with pytest.raises(DataError, match=r"no answer to \d+ of \d+ questions"):
-        check(evaluation(tmp_path, "base", against=jsonl(tmp_path / "one.jsonl", rows)))
-    check(evaluation(tmp_path, "base", "tuna", against="tuna"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tunalm.evaluation.pairwise.comparisons import METRIC, POINTS, Outcome, PairVerdict
-from tunalm.evaluation.pairwise.winrates import by_category, results, win_rates
+from tunalm.evaluation.pairwise.winrates import results, win_rates
 
 
 def comparison(outcome: Outcome | None, orders: list[Outcome | None] | None = None, **fields: object) -> PairVerdict:
@@ -59,12 +59,6 @@ def test_a_clear_winner_is_significant_and_an_even_one_is_not() -> None:
     assert even["adjusted_win_rate_p_value"] > 0.5
 
 
-def test_categories_have_rates_of_their_own() -> None:
-    rows = [comparison("win", task="math"), comparison("loss", task="math"), comparison("win", task="coding")]
-    found = by_category(rows)
-    assert {name: row["adjusted_win_rate"] for name, row in found.items()} == {"math": 50.0, "coding": 100.0}
-
-
 def test_the_results_file_has_the_harness_shape_and_corrects_for_several_groups() -> None:
     groups = {
         "one": [comparison("win", task="math")] * 12,
@@ -73,6 +67,7 @@ def test_the_results_file_has_the_harness_shape_and_corrects_for_several_groups(
     found = results("vicuna", groups, {"mode": "sound"}, samples=200)
     assert set(found) >= {"results", "configs", "versions", "n-shot", "n-samples", "group_subtasks"}
     assert found["group_subtasks"]["vicuna_one"] == ["vicuna_one_math"]
+    assert found["results"]["vicuna_two_math"]["adjusted_win_rate"] == 50.0
     one = found["results"]["vicuna_one"]
     assert one["adjusted_win_rate_p_holm"] == pytest.approx(2 * one["adjusted_win_rate_p_value"])
     assert one["complete"] is False
