@@ -87,7 +87,9 @@ def test_verdicts_of_stored_reviews_in_both_orders_survive_the_swap() -> None:
 
 
 def test_people_and_stored_reviews_of_the_same_answers() -> None:
-    people: dict[str, Choice] = {pair.question.id: pair.label for pair in load_pairs(SHARED / "faireval")}
+    people: dict[str, Choice] = {
+        pair.question.id: pair.label for pair in load_pairs(SHARED / "faireval" / "faireval.jsonl.gz")
+    }
     groups = load_reviews(SHARED / "vicuna" / "gpt4_reviews.jsonl.gz", vicuna_categories(), "vicuna")
     reviews: list[PairVerdict] = groups["review_gpt35_vicuna-13b"]
     verdicts = [{"win": "second", "loss": "first", "tie": "tie"}[row.outcome or "tie"] for row in reviews]
@@ -102,7 +104,9 @@ def test_figures_of_gpt4_on_llmbar_are_the_published_ones(prompt: str) -> None:
     published = json.loads((SHARED / "llmbar" / "gpt4_statistics.json").read_text(encoding="utf-8"))
     choices: dict[str, Choice] = {"1": "first", "2": "second"}
     judged = defaultdict(list)
-    for pair, row in zip(load_pairs(SHARED / "llmbar"), lines("llmbar/llmbar.jsonl.gz"), strict=True):
+    for pair, row in zip(
+        load_pairs(SHARED / "llmbar" / "llmbar.jsonl.gz"), lines("llmbar/llmbar.jsonl.gz"), strict=True
+    ):
         if row["subset"] in ("natural", "adv_neighbor", "adv_gptinst", "adv_gptout", "adv_manual"):
             given, swapped = row["gpt4_winner_by_prompt"][prompt]
             judged[row["subset"]].append(JudgedPair(pair, (choices.get(given), choices.get(swapped))))

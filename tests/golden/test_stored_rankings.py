@@ -64,7 +64,7 @@ def test_people_agree_with_stored_reviews_as_published(tmp_path: Path) -> None:
         for row in lines("vicuna/gpt4_reviews.jsonl.gz")
         if Path(row["review_file"]).stem == "review_gpt35_vicuna-13b"
     }
-    pairs = load_pairs(SHARED / "faireval")
+    pairs = load_pairs(SHARED / "faireval" / "faireval.jsonl.gz")
     rows = [
         Ranking(
             id=pair.question.id,

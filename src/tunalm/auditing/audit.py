@@ -61,7 +61,7 @@ def audit(rows: list[Ranking], matching: Matching | None = None, own: tuple[str,
         "models": lambda: models(ranked),
         "self_preference": lambda: self_preference(ranked, matched, own),
         "people": lambda: people(matched),
-        "agreement": lambda: None if matching is None else _matched(matching) | agreement(matching.lists),
+        "agreement": lambda: None if matching is None else _beside(matching),
     }
     found: Audit = {"settings": {"bootstrap_samples": SAMPLES, "seed": SEED}, "lists": _counts(rows, ranked)}
     for name in tracked(list(parts), "auditing"):
@@ -86,9 +86,6 @@ def _counts(rows: list[Ranking], ranked: list[Ranking]) -> dict[str, Any]:
     }
 
 
-def _matched(matching: Matching) -> dict[str, int]:
-    return {
-        "lists": len(matching.lists),
-        "lists_alone": matching.lists_alone,
-        "responses_alone": matching.responses_alone,
-    }
+def _beside(matching: Matching) -> dict[str, Any]:
+    alone = {"lists_alone": matching.lists_alone, "responses_alone": matching.responses_alone}
+    return {"lists": len(matching.lists), **alone, **agreement(matching.lists)}

@@ -88,43 +88,34 @@ def positions(rows: Sequence[Ranking]) -> dict[str, Any] | None:
     judged = [found for row in rows if (found := showings(row))]
     if not judged:
         return None
-    several = [_Repeated.of(found) for found in judged if len({each.shown for each in found}) > 1]
-    repeated = [each for each in several if each.places]
+    several = [_scores_of_all(found) for found in judged if len({each.shown for each in found}) > 1]
+    repeated = [scores for scores in several if scores]
+    pairs = [_verdicts(scores) for scores in repeated]
     return {
         "lists": len(judged),
         "orders": sum(map(len, judged)),
         "earlier_wins": ratio([_earlier(found) for found in judged]),
         "score_by_place": _by_place(judged),
         "lists_in_several_orders": len(repeated),
-        "survival": mean([all(each.same) for each in repeated]),
-        "same_verdicts": ratio([(sum(each.same), len(each.same)) for each in repeated]),
-        "flipped": ratio([(sum(each.flipped), len(each.flipped)) for each in repeated]),
-        "concordance": mean([kendall_w(each.scores) for each in repeated]),
+        "survival": mean([all(len(each) == 1 for each in verdicts) for verdicts in pairs]),
+        "same_verdicts": ratio([(sum(len(each) == 1 for each in verdicts), len(verdicts)) for verdicts in pairs]),
+        "flipped": ratio([(sum({1, -1} <= each for each in verdicts), len(verdicts)) for verdicts in pairs]),
+        "concordance": mean([kendall_w(scores) for scores in repeated]),
     }
 
 
-@dataclass(frozen=True)
-class _Repeated:
-    """A list in several orders; what all of them scored."""
+def _scores_of_all(found: Sequence[Showing]) -> list[list[float]]:
+    """Scores of the responses that every judgement scores, [judgements, responses]; none for fewer than two."""
+    common = sorted(set.intersection(*(set(each.places) for each in found)))
+    return [[each.scores[place] for place in common] for each in found] if len(common) > 1 else []
 
-    places: list[int]
-    scores: list[list[float]]
-    """[orders, places]."""
-    same: list[bool]
-    """One per pair."""
-    flipped: list[bool]
 
-    @classmethod
-    def of(cls, found: Sequence[Showing]) -> _Repeated:
-        common = set.intersection(*(set(each.places) for each in found))
-        places = sorted(common) if len(common) > 1 else []
-        scores = [[each.scores[place] for place in places] for each in found]
-        verdicts = [
-            {_verdict(order[one], order[other]) for order in scores}
-            for one, other in combinations(range(len(places)), 2)
-        ]
-        same = [len(each) == 1 for each in verdicts]
-        return cls(places, scores, same, [{1, -1} <= each for each in verdicts])
+def _verdicts(scores: Sequence[Sequence[float]]) -> list[set[int]]:
+    """The verdicts that there are on each pair of responses."""
+    return [
+        {_verdict(*both) for both in zip(one, other, strict=True)}
+        for one, other in combinations(zip(*scores, strict=True), 2)
+    ]
 
 
 def _verdict(one: float, other: float) -> int:

@@ -71,9 +71,9 @@ def _ties(found: Mapping[str, Estimate]) -> Section:
 
 def _lengths(unit: str, found: Mapping[str, Any]) -> Section:
     by_rank = [(f"rank {each['rank']}", each) for each in found["by_rank"]]
-    lines = [_amount(label, each) for label, each in by_rank]
+    lines = [_figure(label, each, 1) for label, each in by_rank]
     lines += [
-        _coefficient("Kendall's tau of rank and length", found["tau"]),
+        _figure("Kendall's tau of rank and length", found["tau"]),
         _share(f"best is the longest (by chance {percent(found['by_chance'])})", found["best_is_longest"]),
     ]
     note = "Mean length at each rank, 0 the best. A tau of 1: the longer one is always the better one; of 0: no bias."
@@ -85,14 +85,14 @@ def _positions(found: Mapping[str, Any]) -> Section:
     lines = [
         FigureLine("judgements", plain(found["orders"]), of=plain(found["lists"])),
         _share("pairs that the earlier one wins", found["earlier_wins"]),
-        *(_coefficient(f"mean score {label}", each) for label, each in by_place),
+        *(_figure(f"mean score {label}", each) for label, each in by_place),
     ]
     if found["lists_in_several_orders"]:
         lines += [
             _share("lists with the same order every time", found["survival"]),
             _share("pairs with the same verdict every time", found["same_verdicts"]),
             _share("pairs turned round", found["flipped"]),
-            _coefficient("Kendall's W of the judgements", found["concordance"]),
+            _figure("Kendall's W of the judgements", found["concordance"]),
         ]
     note = "What the place in the prompt does. Without an effect the earlier one wins 50 %."
     return Section("position", "Place in the prompt", note, lines, _plot(by_place), "mean score")
@@ -129,10 +129,10 @@ def _agreement(found: Mapping[str, Any]) -> Section:
         FigureLine("lists in both files", plain(found["lists"])),
         FigureLine("ranked lists in the first one alone", plain(found["lists_alone"])),
         FigureLine("responses in the first one alone", plain(found["responses_alone"])),
-        _coefficient("Kendall's tau-b", found["kendall_tau"]),
-        _coefficient("weighted tau", found["weighted_tau"]),
+        _figure("Kendall's tau-b", found["kendall_tau"]),
+        _figure("weighted tau", found["weighted_tau"]),
         *(_share(label, each) for label, each in shares),
-        _coefficient("Cohen's kappa of the verdicts", found["kappa"]),
+        _figure("Cohen's kappa of the verdicts", found["kappa"]),
     ]
     note = (
         f"Of {plain(found['pairs'])} pairs the other file decides {plain(found['decided_pairs'])}. The verdicts on "
@@ -145,15 +145,15 @@ def _people(found: Mapping[str, Any]) -> Section:
     lines = [FigureLine(f"lists ranked by {name}", plain(count)) for name, count in found["raters"].items()]
     for name, figures in found["comparisons"].items():
         lines += [
-            _coefficient(f"{name}: Kendall's tau-b", figures["kendall_tau"]),
-            _coefficient("Spearman's rho", figures["spearman_rho"]),
+            _figure(f"{name}: Kendall's tau-b", figures["kendall_tau"]),
+            _figure("Spearman's rho", figures["spearman_rho"]),
             _share("same best response", figures["top1"]),
             _share("decided pairs alike", figures["pair_accuracy"]),
-            _coefficient("tau-b of all pairs together", figures["pooled_tau"]),
-            _coefficient("the same without the influence of length", figures["tau_without_length"]),
+            _figure("tau-b of all pairs together", figures["pooled_tau"]),
+            _figure("the same without the influence of length", figures["tau_without_length"]),
         ]
     for task, ways in found["categories"].items():
-        lines += [_coefficient(f"{task}: {name}, tau-b", figures["kendall_tau"]) for name, figures in ways.items()]
+        lines += [_figure(f"{task}: {name}, tau-b", figures["kendall_tau"]) for name, figures in ways.items()]
     plotted = [(name, figures["kendall_tau"]) for name, figures in found["comparisons"].items()]
     note = "How far raters agree with each other is the most that can be asked of a judge."
     return Section("people", "Several raters", note, lines, _plot(plotted), "Kendall's tau-b")
@@ -164,14 +164,8 @@ def _share(label: str, found: Estimate) -> FigureLine:
     return FigureLine(label, percent(found["value"]), interval(ends), plain(found["lists"]))
 
 
-def _amount(label: str, found: Estimate) -> FigureLine:
-    return FigureLine(label, number(found["value"]), interval(found["ci95"]), plain(found["lists"]))
-
-
-def _coefficient(label: str, found: Estimate) -> FigureLine:
-    ends = found["ci95"]
-    text = "-" if ends is None else f"{number(ends[0], 2)} to {number(ends[1], 2)}"
-    return FigureLine(label, number(found["value"], 2), text, plain(found["lists"]))
+def _figure(label: str, found: Estimate, digits: int = 2) -> FigureLine:
+    return FigureLine(label, number(found["value"], digits), interval(found["ci95"], digits), plain(found["lists"]))
 
 
 def _plot(estimates: list[tuple[str, Estimate]], factor: float = 1) -> Rows:

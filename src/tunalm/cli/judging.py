@@ -82,7 +82,7 @@ def score_pairs(
 
 def evaluate_judge(
     data: Annotated[
-        Path, typer.Option("--data", help="LLMBar or FairEval (folder or file), or a file of pairs with labels.")
+        Path, typer.Option("--data", help="A clone of LLMBar, or a file of pairs: FairEval's, or your own.")
     ],
     judge: Annotated[list[str], typer.Option("--judge", help=f"A setting of its engine; repeated: {EXAMPLE}")],
     output: Output,

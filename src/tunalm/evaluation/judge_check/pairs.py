@@ -21,7 +21,6 @@ LABELS: dict[str, Choice] = {"1": "first", "2": "second", "tie": "tie"}
 FAIREVAL_LABEL = "human_gpt35_vs_vicuna13b"
 FAIREVAL_MODELS = ("gpt35", "vicuna-13b")
 FAIREVAL_LABELS: dict[str, Choice] = {"CHATGPT": "first", "VICUNA13B": "second", "TIE": "tie"}
-FILES = ("llmbar.jsonl.gz", "llmbar.jsonl", "faireval.jsonl.gz", "faireval.jsonl")
 LLMBAR = ("natural", "neighbor", "gptinst", "gptout", "manual")
 """How the subsets that LLMBar is made of end; its other four are taken from elsewhere."""
 PATTERN = "a pair {input, output_1, output_2, label}, label 1, 2 or tie, or a row of FairEval"
@@ -39,7 +38,7 @@ class KnownPair:
 
 
 def load_pairs(source: Path) -> list[KnownPair]:
-    """Read pairs from a file, or from a folder with the files of LLMBar or FairEval.
+    """Read pairs from a file, or from a clone of LLMBar.
 
     Raises:
         DataError: there is no such file, or a row is wrong or has the id of another; it is named.
@@ -66,13 +65,11 @@ def _files(source: Path) -> list[tuple[Path, str]]:
     source = source.expanduser()
     if not source.is_dir():
         return [(existing_file(source), "")]
-    for name in FILES:
-        if (source / name).is_file():
-            return [(source / name, "")]
     found = sorted(source.rglob("dataset.json"))
     if not found:
-        said = f"none of {', '.join(FILES)} in it, and no dataset.json in any folder"
-        raise DataError(source, found=said, fix="Give a clone of LLMBar, or a file of pairs, as --data.")
+        raise DataError(
+            source, found="no dataset.json in any folder", fix="Give a clone of LLMBar, or a file of pairs, as --data."
+        )
     return [(path, path.parent.relative_to(source).as_posix()) for path in found]
 
 

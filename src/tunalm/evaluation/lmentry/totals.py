@@ -6,7 +6,7 @@ made of them, and the robustness one before it is multiplied.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from tunalm.evaluation.lmentry.data import CONTENT
 from tunalm.evaluation.lmentry.tasks import TASKS
+from tunalm.measures.means import known_mean
 
 ORDERED = (
     "more_letters",
@@ -76,19 +77,23 @@ def totals(table: Strata) -> dict[str, Any]:
     """
     accuracies = {name: task_accuracy(cells) for name, cells in table.items()}
     core = [accuracies[task] for task in TASKS if task in accuracies]
-    accuracy = float(np.mean(core)) if core else None
+    accuracy = known_mean(core)
     parts: dict[str, float | None] = {
-        "argument_order": _mean(_order_robustness(table[task]) for task in ORDERED if task in table),
-        "argument_content": _mean(
-            _robustness([accuracies[f"{task}_{kind}"] for kind in kinds])
-            for task, kinds in CONTENT.items()
-            if all(f"{task}_{kind}" in accuracies for kind in kinds)
+        "argument_order": known_mean([_order_robustness(table[task]) for task in ORDERED if task in table]),
+        "argument_content": known_mean(
+            [
+                _robustness([accuracies[f"{task}_{kind}"] for kind in kinds])
+                for task, kinds in CONTENT.items()
+                if all(f"{task}_{kind}" in accuracies for kind in kinds)
+            ]
         ),
-        "template": _mean(_robustness(template_accuracies(table[task])) for task in TASKS if task in table),
-        "adjacent_tasks": _mean(
-            _robustness([accuracies[task] for task in pair])
-            for pair in ADJACENT
-            if all(task in accuracies for task in pair)
+        "template": known_mean([_robustness(template_accuracies(table[task])) for task in TASKS if task in table]),
+        "adjacent_tasks": known_mean(
+            [
+                _robustness([accuracies[task] for task in pair])
+                for pair in ADJACENT
+                if all(task in accuracies for task in pair)
+            ]
         ),
     }
     known = [part for part in parts.values() if part is not None]
@@ -147,8 +152,3 @@ def _order_robustness(cells: Sequence[Stratum]) -> float:
 def _robustness(accuracies: Sequence[float]) -> float:
     """100 less the largest gap between accuracies that should be equal."""
     return 100 - max(abs(one - other) for one in accuracies for other in accuracies)
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return float(np.mean(known)) if known else None

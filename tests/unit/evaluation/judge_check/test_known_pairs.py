@@ -17,7 +17,7 @@ from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import EXIT_FAILED_ROWS, DataError, RecipeError
 from tunalm.evaluation.judge_check.check import check_judge
 from tunalm.evaluation.judge_check.figures import JudgedPair, figures
-from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, is_of_llmbar, load_pairs
+from tunalm.evaluation.judge_check.pairs import Choice, KnownPair, load_pairs
 from tunalm.recipe import ScriptedSettings
 from tunalm.records import Instruction
 
@@ -58,14 +58,6 @@ def test_a_clone_of_llmbar_names_its_subsets(tmp_path: Path) -> None:
         row = {"input": "?", "output_1": "a", "output_2": "b", "label": 1}
         (tmp_path / subset / "dataset.json").write_text(json.dumps([row]), encoding="utf-8")
     assert [each.subset for each in load_pairs(tmp_path)] == ["Adversarial/Manual", "Natural"]
-
-
-@pytest.mark.parametrize(
-    ("subset", "own"),
-    [("natural", True), ("adv_gptout", True), ("LLMBar/Adversarial/Neighbor", True), ("Processed/MTBench", False)],
-)
-def test_the_subsets_that_llmbar_is_made_of(subset: str, own: bool) -> None:
-    assert is_of_llmbar(subset) is own
 
 
 @pytest.mark.parametrize("change", [{"label": 3}, {"label": None}, {"output_2": None}, {"label": [1]}])
@@ -165,10 +157,10 @@ def test_verdicts_are_mapped_back_from_both_orders_and_nobody_is_asked_twice(tmp
 
 def test_llmbar_stands_apart_from_what_it_took_from_elsewhere(tmp_path: Path, judge: Scripted) -> None:
     judge(finds_gold)
-    pairs = [pair("first", "gold", "brass", name) for name in ("natural", "adv_manual")]
+    pairs = [pair("first", "gold", "brass", name) for name in ("natural", "LLMBar/Adversarial/Manual")]
     wrong = pair("second", "gold", "brass", "mtbench")
     found = check_judge([*pairs, wrong], ScriptedSettings(), context(tmp_path), samples=200)[0]["results"]
-    assert list(found) == ["judge", "judge_llmbar", "judge_natural", "judge_adv_manual", "judge_mtbench"]
+    assert list(found) == ["judge", "judge_llmbar", "judge_natural", "judge_LLMBar/Adversarial/Manual", "judge_mtbench"]
     assert (found["judge_llmbar"]["pairs"], found["judge_llmbar"]["accuracy"]) == (2, 100.0)
     assert found["judge"]["accuracy"] == pytest.approx(66.6667)
     alone = check_judge(pairs, ScriptedSettings(), context(tmp_path), samples=200)[0]["results"]
