@@ -21,7 +21,7 @@ from tunalm.evaluation.pairwise.parsing import scores
 from tunalm.evaluation.pairwise.prompts import kind_of, paper_prompt
 from tunalm.evaluation.pairwise.reviews import load_reviews
 from tunalm.evaluation.pairwise.winrates import win_rates
-from tunalm.measures.agreement import agreement, cohen_kappa
+from tunalm.measures.agreement import cohen_kappa
 from tunalm.recipe import Data
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -95,7 +95,7 @@ def test_people_and_stored_reviews_of_the_same_answers() -> None:
     verdicts = [{"win": "second", "loss": "first", "tie": "tie"}[row.outcome or "tie"] for row in reviews]
     labels = [people[row.id] for row in reviews]
     assert Counter(labels) == {"first": 41, "second": 25, "tie": 14}
-    assert agreement(labels, verdicts) == 0.525
+    assert sum(map(str.__eq__, labels, verdicts)) / len(labels) == 0.525
     assert cohen_kappa(labels, verdicts) == pytest.approx(0.23, abs=0.005)
 
 

@@ -13,11 +13,6 @@ CountTable = NDArray[np.float64]
 """[categories, categories], how often the first rater says the one and the second the other."""
 
 
-def agreement(one: Sequence[Hashable], other: Sequence[Hashable]) -> float:
-    """Share (0-1) of items on which two raters say the same; at least one item."""
-    return sum(a == b for a, b in zip(one, other, strict=True)) / len(one)
-
-
 def cohen_kappa(one: Sequence[Hashable], other: Sequence[Hashable]) -> float | None:
     """Cohen's kappa (1960), unweighted: 1 is full agreement, 0 what the two raters' habits give by chance.
 

@@ -49,7 +49,6 @@ ADJACENT = (
 """Pairs of tasks that are alike: by definition (5), negation (2), words and letters (6), first and last (4)."""
 
 RESAMPLES = 200
-PARTS = ("argument_order", "argument_content", "template", "adjacent_tasks")
 
 
 @dataclass(frozen=True)

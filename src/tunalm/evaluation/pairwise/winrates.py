@@ -91,16 +91,12 @@ def win_rates(comparisons: Sequence[PairVerdict], samples: int, seed: int) -> di
 def by_category(comparisons: Sequence[PairVerdict]) -> dict[str, dict[str, Any]]:
     """Adjusted win rate of every category that questions name, in the order of the questions."""
     categories = dict.fromkeys(each.task for each in comparisons if each.task is not None)
-    return {name: _category([each for each in comparisons if each.task == name]) for name in categories}
-
-
-def _category(comparisons: Sequence[PairVerdict]) -> dict[str, Any]:
-    values = [100 * POINTS[each.outcome] for each in comparisons if each.outcome is not None]
-    return {
-        **_rate(values),
-        "judged": len(values),
-        "unjudged": len(comparisons) - len(values),
-    }
+    rows = {}
+    for name in categories:
+        outcomes = [each.outcome for each in comparisons if each.task == name]
+        values = [100 * POINTS[outcome] for outcome in outcomes if outcome is not None]
+        rows[name] = {**_rate(values), "judged": len(values), "unjudged": len(outcomes) - len(values)}
+    return rows
 
 
 def _rate(values: Sequence[float]) -> dict[str, float | None]:
