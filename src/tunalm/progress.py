@@ -33,7 +33,11 @@ def console() -> Console:
 
 
 def tracked(items: Sequence[Item], description: str) -> Iterator[Item]:
-    """The items one by one, and how far they have come; each is done when the next is taken."""
+    """The items one by one, and how far they have come; each is done when the next is taken.
+
+    It is for a `for` statement, which lets go of it when an error ends the loop. A comprehension does not, as long as
+    somebody holds the traceback, and the bar would stay.
+    """
     with progress(description, len(items)) as advance:
         for item in items:
             yield item

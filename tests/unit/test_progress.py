@@ -38,10 +38,15 @@ def test_an_error_within_leaves_no_bar_behind(terminal: io.StringIO) -> None:
     with pytest.raises(ValueError, match="broken"), progress("outer", 1), progress("inner", 1):
         raise ValueError("broken")
     assert module._shown is None
+
+    def loop() -> None:
+        for word in tracked(["1", "x"], "words"):
+            int(word)
+
     with pytest.raises(ValueError, match="invalid literal") as kept:
-        assert [int(word) for word in tracked(["1", "x"], "words")]
+        loop()
     assert module._shown is None, "also while somebody holds the traceback"
-    assert kept.tb is not None
+    assert kept.value.__traceback__ is not None
 
 
 def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

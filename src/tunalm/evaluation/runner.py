@@ -191,19 +191,21 @@ def score(predictions: Sequence[Prediction], benchmarks: Benchmarks, calls: Call
 
 
 def _score_each(predictions: Sequence[Prediction], benchmark: Benchmark) -> list[Verdict]:
-    return [
-        Verdict(
-            id=prediction.id,
-            benchmark=prediction.benchmark,
-            model=prediction.model,
-            metric=benchmark.metric,
-            score=benchmark.score(prediction) if prediction.failure is None else None,
-            weight=prediction.weight,
-            task=prediction.task,
-            failure=prediction.failure,
+    verdicts = []
+    for prediction in tracked(predictions, "scoring"):
+        verdicts.append(
+            Verdict(
+                id=prediction.id,
+                benchmark=prediction.benchmark,
+                model=prediction.model,
+                metric=benchmark.metric,
+                score=benchmark.score(prediction) if prediction.failure is None else None,
+                weight=prediction.weight,
+                task=prediction.task,
+                failure=prediction.failure,
+            )
         )
-        for prediction in tracked(predictions, "scoring")
-    ]
+    return verdicts
 
 
 def _add_totals(results: EvaluationResults, answers: Answers, benchmarks: Benchmarks, folder: Path | None) -> None:

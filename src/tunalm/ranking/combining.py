@@ -74,7 +74,9 @@ class Veto:
             DataError: the ranker's; or no list could be checked.
         """
         ranked = self._ranker.rank(rows)
-        result = [row if row.failure is not None else self._vetoed(row) for row in tracked(ranked, "checking")]
+        result = []
+        for row in tracked(ranked, "checking"):
+            result.append(row if row.failure is not None else self._vetoed(row))
         self._verifier.require_scores()
         if self._counts["lists_without_checker"] and not self._counts["lists_checked"]:
             raise DataError(

@@ -90,7 +90,9 @@ def scan(
 
     by_length = [_ranks_by_length(row, known, unit) for row, known in able]
     reference = ranks(compared_with)
-    table = [_at(beta, able, ranks(beta), reference, by_length) for beta in tracked(betas, "ranking")]
+    table = []
+    for beta in tracked(betas, "ranking"):
+        table.append(_at(beta, able, ranks(beta), reference, by_length))
     return Scan(str(path), unit, compared_with, len(able), len(lists) - len(able), table)
 
 

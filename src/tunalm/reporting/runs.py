@@ -53,10 +53,9 @@ class RunView:
 
 def run_view(name: str, run: Run) -> RunView:
     """Gather what is known of a run; anything may be missing."""
-    views = [
-        stage_view(run.path / stage, stage, settings, run.states.get(stage, StageState()))
-        for stage, settings in tracked(list(run.recipe.stages.items()), f"reading {name}")
-    ]
+    views: list[StageView] = []
+    for stage, settings in tracked(list(run.recipe.stages.items()), f"reading {name}"):
+        views.append(stage_view(run.path / stage, stage, settings, run.states.get(stage, StageState())))
     manifest = read_record(run.path / "manifest.json", Manifest)
     recipe = run.recipe.model_dump(mode="json")
     return RunView(

@@ -79,8 +79,10 @@ def sample(
             settled = next_step([[_text(draw) for draw in slot] for slot in drawn[row]], rule)
             kept[row] = settled.kept
             wanted += [(row, slot) for slot in settled.redraw]
-    parts = list(zip(rows, drawn, kept, strict=True))
-    return [_ranking(*each, similarity) for each in tracked(parts, "measuring similarity")]
+    rankings = []
+    for parts in tracked([*zip(rows, drawn, kept, strict=True)], "measuring similarity"):
+        rankings.append(_ranking(*parts, similarity))
+    return rankings
 
 
 def requests(settings: Sample, rows: Sequence[Instruction], pool: Sequence[Instruction] | None = None) -> list[Request]:

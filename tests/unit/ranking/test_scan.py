@@ -121,7 +121,7 @@ def test_the_command_writes_numbers_and_a_figure_if_asked(responses: Path, tmp_p
         (["--scan-beta", "-1"], "'-1'"),
         (["--scan-beta", "nan"], "'nan'"),
         (["--scan-beta", "11"], "from 0 to 10"),
-        (["--out", "folder"], "beside --scan-beta"),
+        (["--out", "folder"], "belongs to --scan-beta"),
         (["--limit", "2", "by=likelihood"], "Use rows=:2"),
         (["--scan-beta", "1", "by=verifier"], "by: likelihood"),
         (["--scan-beta", "1", "engine={kind: scripted}"], "then scan the rankings.jsonl"),

@@ -70,7 +70,9 @@ def score_rows(
     wanted: Sequence[tuple[Any, str, str, list[str]]], config: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Score rows of id, task, prediction and references; returns as `score_file`."""
-    scores = [score_row(prediction, references) for _, _, prediction, references in tracked(wanted, "scoring")]
+    scores = []
+    for _, _, prediction, references in tracked(wanted, "scoring"):
+        scores.append(score_row(prediction, references))
     tasks = [task for _, task, _, _ in wanted]
     lines = [
         {"id": number, "task_id": task, **score._asdict()}

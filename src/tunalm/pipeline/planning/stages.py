@@ -86,7 +86,10 @@ def estimate(recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, pri
         DataError: data that a stage reads is wrong.
     """
     planner = _Planner(recipe, run, prices)
-    return RecipePlan([planner.stage(step) for step in tracked(steps, "estimating")])
+    stages = []
+    for step in tracked(steps, "estimating"):
+        stages.append(planner.stage(step))
+    return RecipePlan(stages)
 
 
 class _Planner:

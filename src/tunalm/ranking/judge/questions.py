@@ -65,10 +65,10 @@ def inquiries(
     shown = {row.id: _different(row, hidden.get(row.id, {})) for row in rows}
     able = [row for row in rows if len(shown[row.id]) > 1]
     canaries = plant(able, shown, settings.canaries, settings.seed)
-    return [
-        _inquiry(row, shown[row.id], hidden.get(row.id, {}), canaries.get(row.id), settings)
-        for row in tracked(rows, "writing prompts")
-    ]
+    result = []
+    for row in tracked(rows, "writing prompts"):
+        result.append(_inquiry(row, shown[row.id], hidden.get(row.id, {}), canaries.get(row.id), settings))
+    return result
 
 
 def request_for(question: JudgeQuestion, settings: Rank, structured: bool) -> Request:

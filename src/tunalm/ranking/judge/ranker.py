@@ -39,8 +39,9 @@ class JudgeRanker:
             return found if isinstance(found, str) else None
 
         answers = self._calls.complete(self._engine, requests, "judging", unusable=unusable)
-        told = tracked(asked, "reading judgements")
-        outcomes = [conclude(inquiry, answers, self._settings, self.name) for inquiry in told]
+        outcomes = []
+        for inquiry in tracked(asked, "reading judgements"):
+            outcomes.append(conclude(inquiry, answers, self._settings, self.name))
         self._outcomes += outcomes
         for alarm in health(outcomes, self._settings.protocol).alarms:
             console().print(f"      warning: {alarm}", markup=False, soft_wrap=True)
