@@ -53,25 +53,22 @@ def sweep(results: EvaluationResults) -> Sweep | None:
         return None
     first = results.models[results.baseline].results
     kinds = {name: metric(result.metric).label for name, result in first.items()}
-    means = {
-        (model, setting): {name: _mean([outcome[name] for outcome in outcomes]) for name in kinds}
-        for model, settings in models.items()
-        for setting, outcomes in settings.items()
-    }
-    seeds = {(model, setting): len(outcomes) for model, each in models.items() for setting, outcomes in each.items()}
+    rows: list[list[Cell]] = []
+    drawings: list[Drawing] = []
+    for model, settings in models.items():
+        means = {
+            setting: {name: _mean([outcome[name] for outcome in outcomes]) for name in kinds}
+            for setting, outcomes in settings.items()
+        }
+        for setting, found in means.items():
+            cells = [Cell(number(mean.value), interval(mean.ends), strong=True) for mean in found.values()]
+            rows.append([Cell(model, note=_words(setting)), Cell(str(len(settings[setting]))), *cells])
+        if len(settings) > 1 and all(settings):
+            for name, kind in kinds.items():
+                drawings.append(_drawing(model, name, kind, {setting: each[name] for setting, each in means.items()}))
     columns = [Column("model", number=False), Column("seeds"), *(Column(name, kind) for name, kind in kinds.items())]
-    rows = []
-    for (model, setting), found in means.items():
-        cells = [Cell(number(mean.value), interval(mean.ends), strong=True) for mean in found.values()]
-        count = seeds[model, setting]
-        rows.append([Cell(model, note=_words(setting)), Cell(str(count)), *cells])
-    drawings = [
-        _drawing(model, benchmark, kind, {setting: means[model, setting][benchmark] for setting in settings})
-        for model, settings in models.items()
-        if len(settings) > 1 and all(settings)
-        for benchmark, kind in kinds.items()
-    ]
-    return Sweep(Table("Means over seeds", columns, rows), max(seeds.values()), drawings)
+    seeds = max(len(outcomes) for settings in models.values() for outcomes in settings.values())
+    return Sweep(Table("Means over seeds", columns, rows), seeds, drawings)
 
 
 def _drawing(model: str, benchmark: str, kind: str, means: Mapping[Setting, Mean]) -> Drawing:
