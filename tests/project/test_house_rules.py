@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
@@ -13,11 +12,9 @@ import pytest
 from pydantic import BaseModel
 
 import tunalm
+from tests.project.test_layout import MODULES, ROOT, SOURCE, imports
 from tunalm import recipe
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "src" / "tunalm"
-MODULES = sorted(SOURCE.rglob("*.py"))
 SETTINGS = [
     SOURCE / "recipe" / f"{name}.py" for name in ("__init__", "base", "engines", "evaluation", "feedback", "training")
 ]
@@ -31,14 +28,6 @@ LONGEST_EXAMPLE = 60
 
 def name_of(module: Path) -> str:
     return module.relative_to(SOURCE).as_posix()
-
-
-def imported(module: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
 
 
 def run_python(*arguments: str) -> str:
@@ -55,13 +44,13 @@ def test_modules_are_short_and_named_for_what_they_hold(module: Path) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
 def test_torch_is_imported_in_few_places_only(module: Path) -> None:
     name = name_of(module)
-    heavy = {found for found in imported(module) if found.split(".")[0] in {"torch", "transformers", "peft"}}
+    heavy = {found for found in imports(module) if found.split(".")[0] in {"torch", "transformers", "peft"}}
     assert name.startswith(MAY_IMPORT_TORCH) or not heavy
 
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=name_of)
 def test_leaves_import_the_standard_library_and_pydantic_only(leaf: Path) -> None:
-    packages = {found.split(".")[0] for found in imported(leaf) if not found.startswith("tunalm.recipe")}
+    packages = {found.split(".")[0] for found in imports(leaf) if not found.startswith("tunalm.recipe")}
     assert packages <= sys.stdlib_module_names | {"pydantic", "tunalm", "yaml"}
 
 

@@ -6,8 +6,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -24,12 +23,12 @@ from tunalm.engines.base import Journal, Request
 from tunalm.engines.endpoint.probe import examine
 from tunalm.engines.huggingface import hardware, load_tokenizer
 from tunalm.errors import ModelError
+from tunalm.pipeline.manifest import PACKAGES, versions
 from tunalm.recipe import Data, EndpointSettings, HuggingFaceSettings, PromptTemplate
 from tunalm.recipe.models import EMBEDDED, embedded_version
 from tunalm.records import Message, Ranking
 from tunalm.training.preview import preview
 
-PACKAGES = ("tunalm", "torch", "transformers", "accelerate", "peft", "datasets", "aiohttp", "pydantic")
 OPTIONAL = {"xllamacpp": "serves GGUF models on this machine (extra llamacpp)"}
 
 
@@ -71,8 +70,9 @@ def print_doctor() -> None:
     """Print versions, hardware, free space, embedded models and optional packages."""
     table = Table("what", "found", title="tunalm doctor", show_header=False)
     table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
+    installed = versions()
     for package in PACKAGES:
-        table.add_row(package, _installed(package) or "missing")
+        table.add_row(package, installed.get(package, "missing"))
     for what, found in hardware().items():
         table.add_row(what, found)
     table.add_row("cores", str(os.cpu_count()))
@@ -83,7 +83,7 @@ def print_doctor() -> None:
         except ModelError as error:
             table.add_row(name, f"not installed. {error.fix}")
     for package, purpose in OPTIONAL.items():
-        table.add_row(package, f"{_installed(package) or 'not installed'}: {purpose}")
+        table.add_row(package, f"{'installed' if find_spec(package) else 'not installed'}: {purpose}")
     Console(highlight=False).print(table)
 
 
@@ -101,7 +101,10 @@ def print_server(base_url: str, model: str, api_key_env: str | None, protocol: L
         table.add_row(finding.what, marks[finding.good], Text(visible(finding.found)))
     screen = Console(highlight=False)
     screen.print(table)
-    _print_uses(screen, examined.suits())
+    uses = Table("it suits", "")
+    for use, verdict in examined.suits():
+        uses.add_row(use, verdict)
+    screen.print(uses)
     screen.print(f"{examined.requests} requests were sent.", markup=False)
 
 
@@ -124,17 +127,3 @@ def print_model(source: str) -> None:
     for note in engine.capabilities.notes:
         table.add_row("note", note)
     Console(highlight=False).print(table)
-
-
-def _print_uses(screen: Console, uses: Sequence[tuple[str, str]]) -> None:
-    table = Table("it suits", "")
-    for use, verdict in uses:
-        table.add_row(use, verdict)
-    screen.print(table)
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -44,7 +44,7 @@ def write_manifest(run: RunFolder, recipe: Recipe, states: dict[str, StageState]
             "recipe": recipe.name,
             "command": without_keys(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])),
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "versions": {"python": platform.python_version(), **_versions()},
+            "versions": {"python": platform.python_version(), **versions()},
             "platform": platform.platform(),
             "cores": os.cpu_count(),
             "git_commit": _git_commit(),
@@ -56,7 +56,8 @@ def write_manifest(run: RunFolder, recipe: Recipe, states: dict[str, StageState]
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the packages that a run depends on, of those that are installed."""
     found = {}
     for package in PACKAGES:
         try:

@@ -61,9 +61,12 @@ def expand(recipe: Recipe, where: str = "recipe") -> Recipe:
         inherited = {axis for source in sources_in(stage) for axis in reaching.get(source, ())}
         reaching[name] = [axis.name for axis in axes.values() if axis.name in inherited or _is_own(axis, name, stage)]
         for values in _combinations(reaching[name], axes):
-            own = [axis for axis in axes.values() if axis.name in values and _is_own(axis, name, stage)]
-            changed = _renamed(_changed(stage, own, values, f"{where}: sweep"), reaching, values)
-            stages[label(name, values)] = changed
+            changed: Any = stage
+            for axis in axes.values():
+                if axis.name in values and _is_own(axis, name, stage):
+                    place = f"{where}: sweep.{axis.stage or axis.name}.{'.'.join(axis.path)}"
+                    changed = _set(changed, axis.path, values[axis.name], place)
+            stages[label(name, values)] = _renamed(changed, reaching, values)
     return recipe.model_copy(update={"stages": stages, "sweep": {}})
 
 
@@ -110,14 +113,6 @@ def _is_own(axis: _Axis, name: str, stage: Stage) -> bool:
 def _combinations(names: Sequence[str], axes: Mapping[str, _Axis]) -> Iterator[Values]:
     for values in product(*(axes[name].values for name in names)):
         yield dict(zip(names, values, strict=True))
-
-
-def _changed(stage: Any, own: Sequence[_Axis], values: Values, where: str) -> Any:
-    """A stage with the values of its own axes."""
-    for axis in own:
-        value = values[axis.name]
-        stage = _set(stage, axis.path, value, f"{where}.{axis.stage or axis.name}.{'.'.join(axis.path)}")
-    return stage
 
 
 def _set(settings: Any, path: Sequence[str], value: Any, where: str) -> Any:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tunalm.calls.budget import dollars
-from tunalm.pipeline.planning.figures import Amount, Asking, RecipePlan, StageEstimate
+from tunalm.pipeline.planning.figures import Amount, Asking, RecipePlan
 from tunalm.pipeline.planning.rows import MOST_ROWS
 
 GIB = 2**30
@@ -47,7 +47,7 @@ def _calls(estimate: RecipePlan) -> Table:
     table = _table("Calls: expected / at most", "stage", "calls", "prompt tokens", "completion tokens", "cost")
     for stage in estimate.stages:
         if stage.asked:
-            table.add_row(stage.stage, *_costs(_sum(stage)))
+            table.add_row(stage.stage, *_costs(reduce(add, stage.asked)))
     table.add_section()
     table.add_row("together", *_costs(estimate.total))
     return table
@@ -56,10 +56,6 @@ def _calls(estimate: RecipePlan) -> Table:
 def _costs(asking: Asking) -> tuple[str, str, str, str]:
     cost = UNKNOWN if asking.cost is None else _range(asking.cost, dollars)
     return (_range(asking.calls), _range(asking.prompt_tokens), _range(asking.completion_tokens), cost)
-
-
-def _sum(stage: StageEstimate) -> Asking:
-    return reduce(add, stage.asked)
 
 
 def _training(estimate: RecipePlan) -> Table:
@@ -87,7 +83,7 @@ def _remarks(estimate: RecipePlan, max_cost: float | None) -> Iterator[str]:
         yield f"max_cost: {dollars(max_cost)} {enough} what is expected{sure}"
     if estimate.total.prompt_tokens.error or any(stage.error for stage in estimate.stages):
         yield f"At most {MOST_ROWS} rows of each source were counted; \u00b1 is the 95 % interval that comes from that."
-    yield "Tokens are estimates. Nothing was sent, loaded or written."
+    yield "Tokens are estimates; a judge is taken to read answers of the expected length. Nothing was sent, loaded or written."
 
 
 def _range(amount: Amount, show: Callable[[float], str] = lambda value: f"{round(value):,}") -> str:
