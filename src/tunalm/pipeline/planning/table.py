@@ -83,7 +83,8 @@ def _remarks(estimate: RecipePlan, max_cost: float | None) -> Iterator[str]:
         yield f"max_cost: {dollars(max_cost)} {enough} what is expected{sure}"
     if estimate.total.prompt_tokens.error or any(stage.error for stage in estimate.stages):
         yield f"At most {MOST_ROWS} rows of each source were counted; \u00b1 is the 95 % interval that comes from that."
-    yield "Tokens are estimates; a judge is taken to read answers of the expected length. Nothing was sent, loaded or written."
+    yield "Tokens are estimates; a judge is taken to read answers of the expected length."
+    yield "Nothing was sent, loaded or written."
 
 
 def _range(amount: Amount, show: Callable[[float], str] = lambda value: f"{round(value):,}") -> str:
