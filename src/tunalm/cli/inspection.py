@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -70,7 +69,7 @@ def print_doctor() -> None:
     """Print versions, hardware, free space, embedded models and optional packages."""
     table = Table("what", "found", title="tunalm doctor", show_header=False)
     table.add_row("python", f"{platform.python_version()} on {platform.platform()}")
-    installed = versions()
+    installed = versions([*PACKAGES, *OPTIONAL])
     for package in PACKAGES:
         table.add_row(package, installed.get(package, "missing"))
     for what, found in hardware().items():
@@ -83,7 +82,7 @@ def print_doctor() -> None:
         except ModelError as error:
             table.add_row(name, f"not installed. {error.fix}")
     for package, purpose in OPTIONAL.items():
-        table.add_row(package, f"{'installed' if find_spec(package) else 'not installed'}: {purpose}")
+        table.add_row(package, f"{installed.get(package, 'not installed')}: {purpose}")
     Console(highlight=False).print(table)
 
 
