@@ -33,8 +33,7 @@ check: $(VENV)/.developing
 	$(BIN)/deptry src
 
 test: check
-	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow and not soak"
-	$(BIN)/pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 soak: $(VENV)/.developing
 	OMP_NUM_THREADS=1 $(BIN)/pytest -s -m soak
