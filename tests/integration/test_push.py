@@ -195,7 +195,7 @@ def test_only_what_is_finished_and_nothing_beside_it_is_packed(run: Path, tiny_m
         pack(run, "stf", tmp_path)
     with pytest.raises(RecipeError, match="makes results"):
         pack(run, "scores", tmp_path)
-    with pytest.raises(StoreError, match=r"no config\.yaml"):
+    with pytest.raises(StoreError, match=r"no folder of a run"):
         pack(tiny_model, "sft", tmp_path)
     for config in ("name: x\nstages: {sft: {kind: sft, knob: 1}}\n", "- [\n"):
         (tmp_path / "config.yaml").write_text(config, encoding="utf-8")

@@ -18,7 +18,8 @@ SOURCE = ROOT / "src" / "tunalm"
 MODULES = sorted(SOURCE.rglob("*.py"))
 STAGES = ("sampling", "ranking", "training", "evaluation")
 MOST_FILES_AT_THE_TOP = 10
-MOST_LINES = {"src": 23_500, "tests": 19_500}
+MOST_LINES = {"src": 29_900, "tests": 23_600}
+"""What there is, and no more. Lower them when something goes; aims are 23,500 and 19,500 without the newer rooms."""
 
 
 def dotted(module: Path) -> str:
@@ -112,11 +113,8 @@ def test_reporting_knows_the_type_of_what_it_reads() -> None:
     assert loose == []
 
 
-@pytest.mark.parametrize(
-    "folder",
-    [pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="still too large")) for name in MOST_LINES],
-)
-def test_the_house_stays_small(folder: str) -> None:
+@pytest.mark.parametrize("folder", MOST_LINES)
+def test_the_house_does_not_grow(folder: str) -> None:
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py"))
     assert lines <= MOST_LINES[folder]
 
