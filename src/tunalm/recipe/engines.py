@@ -141,7 +141,7 @@ class Served(Settings):
     @property
     def addresses(self) -> list[str]:
         """Where the model is asked; the first names the engine. None for a file."""
-        raise NotImplementedError
+        return []
 
     def identity(self) -> str:
         """Names the address, the model and how it is asked: answers are kept under it."""
