@@ -15,16 +15,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tunalm.calls.asking import complete
 from tunalm.calls.prices import Price, Prices
 from tunalm.data import load
-from tunalm.engines.base import Completion
+from tunalm.engines.base import Completion, Request
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.planning import estimate
+from tunalm.pipeline.planning.counting import Known, count
 from tunalm.pipeline.planning.figures import Amount, RecipePlan, StageEstimate
 from tunalm.pipeline.planning.stages import REDRAWN
 from tunalm.pipeline.planning.table import print_estimate
-from tunalm.pipeline.planning.tokens import TEMPLATE_TOKENS, by_pieces, counter_of
+from tunalm.pipeline.planning.tokens import TEMPLATE_TOKENS, TokenCounter, by_pieces, counter_of
 from tunalm.pipeline.resolving import resolve
-from tunalm.recipe import Sample
+from tunalm.recipe import EndpointSettings, Sample
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Message, Ranking, Response
 from tunalm.sampling import requests as first_requests
@@ -323,3 +324,17 @@ def test_the_printed_plan_holds_every_number(
         "max_cost: $0.0010",
     ):
         assert part in shown
+
+
+def test_cached_tokens_and_thoughts_are_foreseen_as_in_the_answers_that_are_there() -> None:
+    engine = EndpointSettings(**ENDPOINT)
+    asked = [Request(key=str(n), messages=[Message(role="user", content=TEXT)], max_new_tokens=50) for n in range(4)]
+    told = {"prompt_tokens": 100, "cached_tokens": 60, "completion_tokens": 40, "reasoning_tokens": 10}
+    known = Known(engine, engine.identity(), TokenCounter(), {"0": Completion(key="0", text=TEXT, **told)})
+    dear = Price(host="api.example.com", model="large", prompt=1, completion=3, cached_prompt=0.1, reasoning=5)
+    found = count(known, asked, [40.0] * 4, Prices((dear,)))
+    prompts, written = found.prompt_tokens.expected, found.completion_tokens.expected
+    assert (found.cached_tokens, found.reasoning_tokens) == pytest.approx((0.6 * prompts, 0.25 * written))
+    assert found.cost is not None
+    assert found.cost.expected == pytest.approx(prompts * (0.4 + 0.06) / 1e6 + written * (0.75 * 3 + 0.25 * 5) / 1e6)
+    assert found.cost.most >= found.completion_tokens.most * 5 / 1e6

@@ -42,6 +42,17 @@ class Known:
         read = sum(answer.num_tokens or 0 for answer in self.answers.values())
         return max(paid, read) / len(self.answers) if paid or read else None
 
+    def shares(self) -> tuple[float, float]:
+        """Shares (0-1) of cached tokens in prompts and of thoughts in completions, as in the answers that are there."""
+        told = self.answers.values()
+        prompts, written = (
+            sum(getattr(each, name) or 0 for each in told) for name in ("prompt_tokens", "completion_tokens")
+        )
+        cached, thought = (
+            sum(getattr(each, name) or 0 for each in told) for name in ("cached_tokens", "reasoning_tokens")
+        )
+        return cached / prompts if prompts else 0.0, thought / written if written else 0.0
+
     def lengths(self, rows: Sequence[Instruction], requests: Sequence[Request]) -> list[float]:
         """Tokens that the answer to each request about a row is expected to have: as many as the row's reference.
 
@@ -107,14 +118,23 @@ def count(
     written = total[2].expected + again.expected * fmean(lengths)
     completion_tokens = Amount(written, room + again.most * requests[0].max_new_tokens, total[2].error)
     price, cost = prices.find(known.engine.place()), None
+    cached, thoughts = known.shares()
     if price is not None:
-        expense = [
-            price.cost(getattr(prompt_tokens, part), getattr(completion_tokens, part))
-            for part in ("expected", "most", "error")
-        ]
-        cost = Amount(*expense)
+        kinds = ((prompt_tokens.expected, completion_tokens.expected), (prompt_tokens.error, completion_tokens.error))
+        mean, error = (price.cost(read, wrote, cached * read, thoughts * wrote) for read, wrote in kinds)
+        cost = Amount(mean, price.at_most(prompt_tokens.most, completion_tokens.most), error)
     requested, answered = (round(weight * len(each)) for each in (requests, known.answers))
-    return Asking(known.identity, requested, answered, total[0] + again, prompt_tokens, completion_tokens, cost)
+    return Asking(
+        known.identity,
+        requested,
+        answered,
+        total[0] + again,
+        prompt_tokens,
+        completion_tokens,
+        cached * prompt_tokens.expected,
+        thoughts * completion_tokens.expected,
+        cost,
+    )
 
 
 def _scale(known: Known, groups: Sequence[Sequence[Request]], sizes: Sequence[int]) -> float:

@@ -66,8 +66,12 @@ class Asking:
     calls: Amount = NOTHING
     prompt_tokens: Amount = NOTHING
     completion_tokens: Amount = NOTHING
+    cached_tokens: float = 0.0
+    """Of the prompts, expected from the server's cache, as in the answers that are there; 0 if there are none."""
+    reasoning_tokens: float = 0.0
+    """Of the completions, likewise: thoughts."""
     cost: Amount | None = NOTHING
-    """Dollars; None if the price is not known."""
+    """Dollars; None if the price is not known. The most is what no mixture of kinds of tokens can exceed."""
 
     def __add__(self, other: Asking) -> Asking:
         return Asking(
@@ -77,6 +81,8 @@ class Asking:
             calls=self.calls + other.calls,
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             cost=None if self.cost is None or other.cost is None else self.cost + other.cost,
         )
 

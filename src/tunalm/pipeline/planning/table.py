@@ -44,7 +44,16 @@ def _stages(estimate: RecipePlan, name: str) -> Table:
 
 
 def _calls(estimate: RecipePlan) -> Table:
-    table = _table("Calls: expected / at most", "stage", "calls", "prompt tokens", "completion tokens", "cost")
+    table = _table(
+        "Calls: expected / at most",
+        "stage",
+        "calls",
+        "prompt tokens",
+        "cached",
+        "completion tokens",
+        "thoughts",
+        "cost",
+    )
     for stage in estimate.stages:
         if stage.asked:
             table.add_row(stage.stage, *_costs(reduce(add, stage.asked)))
@@ -53,9 +62,11 @@ def _calls(estimate: RecipePlan) -> Table:
     return table
 
 
-def _costs(asking: Asking) -> tuple[str, str, str, str]:
+def _costs(asking: Asking) -> tuple[str, ...]:
     cost = UNKNOWN if asking.cost is None else _range(asking.cost, dollars)
-    return (_range(asking.calls), _range(asking.prompt_tokens), _range(asking.completion_tokens), cost)
+    cached, thoughts = (f"{tokens:,.0f}" for tokens in (asking.cached_tokens, asking.reasoning_tokens))
+    calls, prompts, written = map(_range, (asking.calls, asking.prompt_tokens, asking.completion_tokens))
+    return (calls, prompts, cached, written, thoughts, cost)
 
 
 def _training(estimate: RecipePlan) -> Table:
