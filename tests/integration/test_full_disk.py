@@ -47,6 +47,7 @@ def test_a_full_disk_is_one_line_and_no_loss(tiny_model: Path, tmp_path: Path, r
     stopped = train(tiny_model, lists, run, largest_file)
     assert stopped.returncode == 2
     assert len(stopped.stderr.strip().splitlines()) == 1, stopped.stderr
+    assert "Free some space" in stopped.stderr
     assert "no room while saving" in stopped.stderr
     assert train(tiny_model, lists, run, None).returncode == 0
     assert train(tiny_model, lists, tmp_path / "other", None).returncode == 0

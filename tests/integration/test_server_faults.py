@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.integration.servers.faults import OUTCOMES, FaultServer, fault_server
+from tests.integration.servers.faults import FAULTS, OK, OUTCOMES, FaultServer, fault_server
 from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.recipe import EndpointSettings
@@ -76,6 +76,11 @@ def kind(completion: Completion) -> str:
         return completion.text
     assert completion.unknown == completion.failure.startswith(PREFIX)
     return completion.failure.removeprefix(PREFIX).partition(": ")[0]
+
+
+def test_every_fault_is_tried() -> None:
+    assert FAULTS.keys() == OUTCOMES.keys() >= REFUSED | LOST
+    assert sum(outcome != OK for outcome in OUTCOMES.values()) >= 60
 
 
 @pytest.mark.parametrize("fault", sorted(OUTCOMES.keys() - REFUSED - LOST))

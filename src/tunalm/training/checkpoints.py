@@ -47,7 +47,7 @@ def full_disk_explained(folder: Path) -> Iterator[None]:
         raise StoreError(
             folder,
             found=f"no room while saving weights ({str(error).strip().splitlines()[0]})",
-            fix="Free room for the model and for three checkpoints of three times its size, or choose another "
+            fix="Free some space (for the model and three checkpoints of three times its size) or choose another "
             "--run-dir; then run the same command again, which resumes from here.",
         ) from error
 
