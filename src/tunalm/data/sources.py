@@ -11,11 +11,11 @@ from tunalm.data.files import SUFFIXES, RawRow, existing_file, stream_raw
 from tunalm.data.shapes import to_instructions
 from tunalm.errors import DataError, did_you_mean
 from tunalm.recipe import Data
-from tunalm.recipe.base import CHECKABLE
+from tunalm.recipe.base import CHECKABLE, sliced
 from tunalm.records import Instruction, Ranking
 
-CheckableSplit = Literal["train", "heldout"]
-_CHECKABLE_SPLITS: tuple[CheckableSplit, ...] = ("train", "heldout")
+CheckableSplit = Literal["train", "heldout", "test"]
+_CHECKABLE_SPLITS: tuple[CheckableSplit, ...] = ("train", "heldout", "test")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -26,6 +26,11 @@ def load(settings: Data) -> list[Instruction]:
         DataError: the source does not exist or cannot be read, a row is wrong (it is named), or nothing is selected.
     """
     rows = _all_rows(settings)
+    if settings.references != ":":
+        bare = [row.model_copy(update={"reference": None}) for row in rows]
+        kept = sliced(settings.references)
+        bare[kept] = rows[kept]
+        rows = bare
     selected = rows[settings.select()][: settings.limit]
     if not selected:
         raise DataError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from tunalm.store import digest, file_digest
 
@@ -74,24 +74,32 @@ class Prompting(Settings):
         return self
 
 
+def _slice(value: str) -> str:
+    parts = value.split(":")
+    if len(parts) != 2 or not all(part.removeprefix("-").isdecimal() or not part for part in parts):
+        raise ValueError(f"must be a slice such as ':13000' or '-39000:', not {value!r}")
+    return value
+
+
+Slice = Annotated[str, AfterValidator(_slice)]
+"""A part of some rows, as Python writes it."""
+
+
+def sliced(rows: Slice) -> slice:
+    """The slice that a string describes."""
+    start, stop = (int(part) if part else None for part in rows.split(":"))
+    return slice(start, stop)
+
+
 class Sliced(Settings):
     """Rows of which a part may be taken."""
 
-    rows: str = ":"
+    rows: Slice = ":"
     """Python slice of the rows in file order, for instance `:13000` (the first 13K) or `-39000:` (the last 39K)."""
-
-    @field_validator("rows")
-    @classmethod
-    def _slice(cls, value: str) -> str:
-        parts = value.split(":")
-        if len(parts) != 2 or not all(part.removeprefix("-").isdecimal() or not part for part in parts):
-            raise ValueError(f"rows must be a slice such as ':13000' or '-39000:', not {value!r}")
-        return value
 
     def select(self) -> slice:
         """The slice that `rows` describes."""
-        start, stop = (int(part) if part else None for part in self.rows.split(":"))
-        return slice(start, stop)
+        return sliced(self.rows)
 
 
 CHECKABLE = "checkable:"
@@ -105,9 +113,12 @@ class Data(Sliced):
 
     source: str
     """A file (Alpaca, messages or self-instruct rows; .json, .jsonl, .parquet, .gz), a hub dataset id `owner/name`, or
-    `checkable:train` / `checkable:heldout` for the built-in tasks that a program can check."""
+    `checkable:train`, `checkable:heldout` or `checkable:test` for the built-in tasks that a program can check."""
     limit: int | None = Field(None, ge=1)
     """At most so many rows, taken after `rows`."""
+    references: Slice = ":"
+    """Which rows of the file keep their reference, as in `rows`; the others are read as instructions alone. It shows
+    what fewer references would do."""
     split: str = "train"
     """Which split of a hub dataset."""
     license: str | None = None

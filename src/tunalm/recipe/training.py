@@ -125,11 +125,11 @@ class Train(FromLists):
     """Weight lambda of the reference's negative log-likelihood in Eq. 6."""
     convention: Literal["paper", "lmops"] = "paper"
     """`paper` is Eq. 4-6; `lmops` is the loss of the authors' released trainer."""
-    loss: Literal["margin", "rrhf", "plackett_luce", "dpo", "simpo"] = "margin"
+    loss: Literal["margin", "rrhf", "plackett_luce", "dpo", "simpo", "none"] = "margin"
     """The ranking loss: `margin` is Eq. 4-5, the others stand in its place for comparison. `rrhf` has no margin and
     imitates the best response, token by token; `plackett_luce` is the likelihood of the whole order
     (ListMLE, as in PRO and LiPO); `dpo` and `simpo` look at pairs, `dpo` relative to the model that training starts
-    from."""
+    from; `none` is L_MLE alone, which is rejection sampling where it imitates the best response."""
     beta: float | None = Field(None, gt=0)
     """Scale of the values in `plackett_luce`, `dpo` and `simpo`; null is 1, 0.1 and 2."""
     pairs: Literal["all", "best_worst"] = "all"
@@ -138,6 +138,9 @@ class Train(FromLists):
     """What L_MLE imitates: the reference (the paper), the best response of the list, or the best one where there is no
     reference. null is `reference`, for `rrhf` `best`. Lists that have none train their ranking alone; the mean of L_MLE
     is over the lists that have one."""
+    min_imitated_score: float | None = None
+    """The best response of a list is imitated only with at least this score, for instance 1 where a verifier gives 1 to
+    what is right. null imitates it whatever its score."""
     margin_from: Literal["rank", "score"] = "rank"
     """Whether the margin between two responses grows with the difference of their ranks (the paper) or of their
     scores."""
@@ -152,6 +155,10 @@ class Train(FromLists):
             raise ValueError(f"convention: {self.convention} belongs to loss: margin, not to {self.loss}")
         if self.beta is not None and self.loss not in BETAS:
             raise ValueError(f"beta belongs to {', '.join(BETAS)}, not to loss: {self.loss}")
+        if self.loss == "none" and self.mle_weight == 0:
+            raise ValueError("loss: none with mle_weight: 0 leaves nothing to learn")
+        if self.min_imitated_score is not None and (self.imitate or "reference") == "reference" and self.loss != "rrhf":
+            raise ValueError("min_imitated_score belongs to imitate: best and imitate: reference_or_best")
         of_the_paper = self.loss == "margin" and self.convention == "paper"
         for name, usual in (("margin_from", "rank"), ("anchor", "none")):
             if getattr(self, name) != usual and not of_the_paper:

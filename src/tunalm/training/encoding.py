@@ -40,6 +40,8 @@ class Target:
     """Whether the last token is the end token; not so when the response was cut."""
     place: float | None = None
     """How far below the best of its list the margin puts it, where that is not its rank."""
+    imitable: bool = True
+    """Whether it may be imitated as the best of its list."""
     start_logprob: float = 0.0
     """log p(response | prompt) under the model that training starts from, where the loss looks at it."""
 
@@ -66,10 +68,10 @@ class Group:
 
     def imitated(self, what: Imitate | None) -> int | None:
         """Which of the targets L_MLE imitates: the reference, the first of the best responses, or the one in place of
-        the other where it is missing; None if there is none."""
+        the other where it is missing; None if there is none, or if the best is not good enough."""
         numbered = list(enumerate(self.targets))
         reference = next((number for number, target in numbered if target.rank is None), None)
-        ranked = [(target.rank, number) for number, target in numbered if target.rank is not None]
+        ranked = [(target.rank, number) for number, target in numbered if target.rank is not None and target.imitable]
         best = min(ranked)[1] if ranked else None
         match what:
             case "reference":
@@ -103,6 +105,7 @@ def encode_row(
     max_length: int,
     margin_from: MarginFrom = "rank",
     *,
+    min_imitated_score: float | None = None,
     keep_reasoning: bool = False,
 ) -> Group | None:
     """Encode a prompt with all its usable responses, the reference last; None when the prompt leaves no room.
@@ -111,7 +114,7 @@ def encode_row(
     Thoughts, in the text or beside it, are left out unless they are to be kept.
 
     Raises:
-        DataError: margins go by scores, and they are missing or contradict the ranks.
+        DataError: scores are asked for, and they are missing or contradict the ranks.
     """
     prompt = encoder.prompt_ids(row.messages())
     room = max_length - len(prompt)
@@ -134,24 +137,33 @@ def encode_row(
     places: Sequence[float | None] = [None] * len(ranked)
     if margin_from == "score":
         places = _gaps_of_scores(row.id, [response for _, response, _, _ in ranked])
+    good = [True] * len(ranked)
+    if min_imitated_score is not None:
+        good = [score >= min_imitated_score for score in _scores(row.id, [response for _, response, _, _ in ranked])]
     targets = [
-        Target(tokens[:room], number, dense[rank], ended=len(tokens) <= room, place=place)
-        for (number, _, rank, tokens), place in zip(ranked, places, strict=True)
+        Target(tokens[:room], number, dense[rank], ended=len(tokens) <= room, place=place, imitable=imitable)
+        for (number, _, rank, tokens), place, imitable in zip(ranked, places, good, strict=True)
     ]
     if reference := learned(row.reference or ""):
         targets.append(Target(reference[:room], None, None, ended=len(reference) <= room))
     return Group(row.id, prompt, targets, 1.0 if row.weight is None else row.weight)
 
 
-def _gaps_of_scores(row_id: str, ranked: Sequence[Response]) -> list[float]:
-    """How far each score is below the best one of its list."""
+def _scores(row_id: str, ranked: Sequence[Response]) -> list[float]:
+    """The score of every ranked response."""
     scores = [response.score for response in ranked if response.score is not None and isfinite(response.score)]
     if len(scores) < len(ranked):
         raise DataError(
             f"row {row_id}",
-            found="a ranked response without a score",
-            fix="Set margin_from=rank, or rank with something that gives scores.",
+            found="a ranked response without a score, which margin_from=score and min_imitated_score read",
+            fix="Leave them out, or rank with something that gives scores.",
         )
+    return scores
+
+
+def _gaps_of_scores(row_id: str, ranked: Sequence[Response]) -> list[float]:
+    """How far each score is below the best one of its list."""
+    scores = _scores(row_id, ranked)
     order = sorted((response.rank or 0, -score) for response, score in zip(ranked, scores, strict=True))
     if any(above[0] < below[0] and above[1] > below[1] for above, below in pairwise(order)):
         raise DataError(
@@ -170,8 +182,10 @@ def encode_rows(
     imitate: Imitate | None = "reference",
     keep_ties: bool = True,
     margin_from: MarginFrom = "rank",
+    min_imitated_score: float | None = None,
     keep_reasoning: bool = False,
     convention: Convention = "paper",
+    rank: bool = True,
 ) -> Encoded:
     """Encode all rows for training.
 
@@ -182,8 +196,10 @@ def encode_rows(
         imitate: what L_MLE imitates (see `Group.imitated`); what the loss never looks at is left out.
         keep_ties: whether lists without a pair are kept for what they have to imitate.
         margin_from: `score` sets the places of responses by their scores.
+        min_imitated_score: the best response of a list is imitated only if its score is not below this.
         keep_reasoning: whether thoughts are learned, too.
         convention: of the loss; with `lmops` the reference is one of the ranked responses and ties are broken.
+        rank: whether there is a ranking loss; without it only what is imitated is kept.
 
     Raises:
         DataError: nothing is left to train on.
@@ -194,14 +210,21 @@ def encode_rows(
     with progress("tokenising", len(rows)) as advance:
         for number, row in enumerate(rows, start=1):
             try:
-                group = encode_row(row, encoder, max_length, margin_from, keep_reasoning=keep_reasoning)
+                group = encode_row(
+                    row,
+                    encoder,
+                    max_length,
+                    margin_from,
+                    min_imitated_score=min_imitated_score,
+                    keep_reasoning=keep_reasoning,
+                )
             except ModelError as error:
                 refused[row.id] = error
                 continue
             if group is None:
                 encoded.dropped.append(row.id)
             else:
-                useful = group.targets if convention == "lmops" else _useful(group, imitate)
+                useful = group.targets if convention == "lmops" else _useful(group, imitate, rank)
                 _sort_in(encoded, group, useful, bool(row.responses) and convention == "paper", keep_ties)
             if number % PROGRESS_STEP == 0:
                 advance(PROGRESS_STEP)
@@ -219,10 +242,10 @@ def encode_rows(
     return encoded
 
 
-def _useful(group: Group, imitate: Imitate | None) -> list[Target]:
+def _useful(group: Group, imitate: Imitate | None, rank: bool) -> list[Target]:
     """The targets that the loss looks at: responses that make a pair, and what is imitated."""
     imitated = group.imitated(imitate)
-    ranked = group.has_pairs and group.weight > 0
+    ranked = rank and group.has_pairs and group.weight > 0
     return [
         target
         for number, target in enumerate(group.targets)

@@ -20,7 +20,7 @@ from tunalm.training.encoding import Group, Imitate
 from tunalm.training.losses import Convention, list_losses
 from tunalm.training.other_losses import Pairs, logistic_losses, plackett_luce_losses
 
-RankingLoss = Literal["margin", "rrhf", "plackett_luce", "dpo", "simpo"]
+RankingLoss = Literal["margin", "rrhf", "plackett_luce", "dpo", "simpo", "none"]
 ABSENT = -1
 
 
@@ -38,7 +38,7 @@ class Objective:
     convention: Convention = "paper"
     loss: RankingLoss = "margin"
     """What stands in the place of Eq. 4-5, for comparison. `rrhf` (Yuan et al. 2023) is the hinge without a margin, and
-    imitates by the sum over tokens, not their mean; for the others see `other_losses`."""
+    imitates by the sum over tokens, not their mean; `none` is L_MLE alone; for the others see `other_losses`."""
     beta: float = 1.0
     """Scale of the values of `plackett_luce`, `dpo` and `simpo`."""
     pairs: Pairs = "all"
@@ -160,6 +160,8 @@ def _ranking_losses(
             return logistic_losses(objective.beta * values, ranks, pairs=objective.pairs)
         case "simpo":
             return logistic_losses(objective.beta * values, ranks, margin=objective.margin, pairs=objective.pairs)
+        case "none":
+            return values.new_zeros(len(values))
         case "rrhf":
             return list_losses(values, ranks, margin=0.0)
         case "margin":

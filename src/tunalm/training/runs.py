@@ -86,6 +86,7 @@ def _objective(settings: Train) -> dict[str, Any]:
         "pairs": settings.pairs,
         "imitate": settings.imitate or ("best" if settings.loss == "rrhf" else "reference"),
         "margin_from": settings.margin_from,
+        "min_imitated_score": settings.min_imitated_score,
         "anchor": settings.anchor,
         "keep_ties": settings.tied_lists == "keep",
     }

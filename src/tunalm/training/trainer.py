@@ -51,6 +51,7 @@ class RankingConfig(transformers.TrainingArguments):
         imitate: what L_MLE imitates, see `encoding.Group.imitated`; None: nothing.
         margin_from: `rank`, or `score`: the margin grows with the difference of scores in place of ranks.
         anchor: `start`: Eq. 5 looks at v minus its value under the model that training starts from.
+        min_imitated_score: the best response of a list is imitated only if its score is not below this.
         keep_ties: whether lists without a pair stay for what they have to imitate.
         template: the prompt, with the arguments `template_args` of a chat template; it is written into the tokenizer,
             so that it is saved with the model.
@@ -74,6 +75,7 @@ class RankingConfig(transformers.TrainingArguments):
     imitate: Imitate | None = "reference"
     margin_from: MarginFrom = "rank"
     anchor: Literal["none", "start"] = "none"
+    min_imitated_score: float | None = None
     keep_ties: bool = True
     template: PromptTemplate | None = None
     template_args: dict[str, Any] = field(default_factory=dict)
@@ -161,8 +163,10 @@ class RankingTrainer(transformers.Trainer):
             imitate=args.imitate,
             keep_ties=args.keep_ties,
             margin_from=args.margin_from,
+            min_imitated_score=args.min_imitated_score,
             keep_reasoning=args.keep_reasoning,
             convention=args.convention,
+            rank=args.ranking_loss != "none",
         )
         _require_positions(model, self.encoded.groups, where)
         self.objective = Objective(

@@ -63,8 +63,13 @@ def test_rows_then_limit_select_and_ids_stay(alpaca: Path, selection: dict[str, 
 
 @pytest.mark.parametrize("rows", ["", "3", "1:2:3", "a:", "1.5:", "--5:", ": 3"])
 def test_what_is_no_slice_is_refused(rows: str) -> None:
-    with pytest.raises(ValidationError, match="rows must be a slice"):
+    with pytest.raises(ValidationError, match="must be a slice"):
         Data(source="x.jsonl", rows=rows)
+
+
+def test_references_can_be_kept_from_a_part_alone(alpaca: Path) -> None:
+    rows = load(Data(source=str(alpaca), rows="1:4", references="2:3"))
+    assert [row.reference is None for row in rows] == [True, False, True]
 
 
 def test_an_empty_selection_is_refused(alpaca: Path) -> None:

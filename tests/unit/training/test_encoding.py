@@ -134,6 +134,13 @@ TIES, BARE, PLAIN = row(A, TIED, reference="7", id="ties"), row(A, TIED, id="bar
         ([RANKED, SINGLE, BARE], {"imitate": None}, [[0, 1]], ["single", "bare"]),
         ([TIES, PLAIN], {}, [[None], [None]], ["ties"]),
         ([LIGHT, IDLE_WEIGHT], {}, [[0, 1, None], [None]], ["0.0"]),
+        ([RANKED, PLAIN, BARE], {"imitate": "best", "rank": False}, [[0], [0]], ["bare"]),
+        (
+            [scored(1.0, 0.0), scored(0.0)],
+            {"imitate": "reference_or_best", "min_imitated_score": 1.0},
+            [[0, 1]],
+            ["a"],
+        ),
         ([TIES, RANKED], {"keep_ties": False}, [[0, 1, None]], ["ties"]),
         ([TIES], {"convention": "lmops"}, [[0, 0, None]], []),
     ],

@@ -108,6 +108,7 @@ def test_other_losses_take_the_place_of_the_hinge() -> None:
         "simpo": math.log1p(math.exp(-(3 * (v_best - v_worst) - 0.5))),
         "dpo": math.log1p(math.exp(-3 * sums_apart)),
         "rrhf": max(0.0, v_worst - v_best),
+        "none": 0.0,
     }
     for loss, value in expected.items():
         found = share([LIST], Objective(margin=0.5, mle_weight=0.0, loss=loss, beta=3.0), lists=1)  # type: ignore[arg-type]

@@ -151,7 +151,7 @@ def opposite(response: str, *, asked: Word, accepted: Words) -> float:
     words, right = words_of(response), {word.casefold() for word in accepted}
     if len(words) == 1:
         return float(words[0] in right)
-    if len(words) > LONGEST_ANSWER or not _DENIALS.isdisjoint(words) or "is" not in words:
+    if len(words) > LONGEST_ANSWER or not (_DENIALS - right).isdisjoint(words) or "is" not in words:
         return 0.0
     concluded = words[-2] == "is" and words[-1] in right
     return float(concluded or (words[0] in right and words[1] == "is" and words[-1] == asked.casefold()))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from random import Random
 from typing import Any, Literal, TypeVar
 
@@ -18,10 +19,11 @@ from tunalm.records import Instruction
 
 VERSION = "1"
 """Edition of the tasks; scores can be compared within one edition only."""
-Split = Literal["train", "heldout"]
+Split = Literal["train", "heldout", "test"]
 Option = TypeVar("Option")
-MATERIAL: dict[Split, Material] = {"train": TRAIN, "heldout": HELDOUT}
-ROWS_PER_FAMILY: dict[Split, int] = {"train": 40, "heldout": 16}
+MATERIAL: dict[Split, Material] = {"train": TRAIN, "heldout": HELDOUT, "test": HELDOUT}
+NUMBERS: dict[Split, range] = {"train": range(72), "heldout": range(16), "test": range(16, 72)}
+"""Of the rows of every family; `test` goes on where `heldout` ends, and a family that runs out of rows ends early."""
 _DRAWS_PER_ROW = 50
 """Draws per row after which a family is taken to have no further instruction that differs."""
 
@@ -273,18 +275,20 @@ FAMILIES: dict[Callable[[Draw], Task], tuple[str, ...]] = {
 
 
 def generate(split: Split) -> list[Instruction]:
-    """Return the instructions of a split, always the same ones, the families in turns (so any part is balanced).
+    """Return the instructions of a split, always the same ones, the families in turns (so any part is balanced, as long
+    as no family has run out).
 
     Ids are `split/family/number`, `task` is the family, and the reference is an answer that the checker accepts.
     """
     columns = [_rows(split, *family) for family in FAMILIES.items()]
-    return [row for rows in zip(*columns, strict=True) for row in rows]
+    return [row for rows in zip_longest(*columns) for row in rows if row is not None]
 
 
 def _rows(split: Split, draw: Callable[[Draw], Task], phrasings: Sequence[str]) -> list[Instruction]:
     """Rows of one family, no instruction twice."""
     name = draw.__name__
-    rng, wanted = Random(f"{VERSION}/{split}/{name}"), ROWS_PER_FAMILY[split]
+    stream = "heldout" if split == "test" else split
+    rng, wanted = Random(f"{VERSION}/{stream}/{name}"), NUMBERS[split].stop
     rows: dict[str, Instruction] = {}
     for _ in range(wanted * _DRAWS_PER_ROW):
         if len(rows) == wanted:
@@ -299,7 +303,7 @@ def _rows(split: Split, draw: Callable[[Draw], Task], phrasings: Sequence[str]) 
             checker={"name": name, **task.parameters},
         )
         rows.setdefault(text, row)
-    return list(rows.values())
+    return list(rows.values())[NUMBERS[split].start :]
 
 
 def _shown(value: Any) -> str:

@@ -250,7 +250,7 @@ class _Planner:
         return Known(engine, identity, counter, answers)
 
     def _load(self, data: Data) -> list[Instruction]:
-        source = f"{data.source} {data.split}"
+        source = f"{data.source} {data.split} {data.references}"
         if source not in self._data:
             self._data[source] = load(data.model_copy(update={"rows": ":", "limit": None}))
         return self._data[source][data.select()][: data.limit]
