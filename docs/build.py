@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from tunalm import recipe
 from tunalm.cli.app import app
+from tunalm.engines.remedies import REMEDIES
 from tunalm.recipe.engines import ENGINES
 
 TARGET = Path(__file__).with_name("reference.md")
@@ -43,6 +44,15 @@ def _lines() -> Iterator[str]:
         yield f"## Engine `{kind}`"
         yield ""
         yield from _section(engine)
+    yield "## Failures of calls"
+    yield ""
+    yield "A row that failed says why in `failure`; how that begins tells what helps. `--retry-failed` asks again."
+    yield ""
+    yield "| the reason begins | do | asking again may help |"
+    yield "| --- | --- | --- |"
+    for start, (advice, passes) in REMEDIES.items():
+        yield f"| {f'`{start}`' if start else 'otherwise'} | {advice} | {'yes' if passes else 'no'} |"
+    yield ""
     yield "## Commands"
     yield ""
     for name in ["", *get_command(app).commands]:  # type: ignore[attr-defined]

@@ -6,12 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
-from tests.integration.servers.faults import FAULTS, OK, OUTCOMES, FaultServer, fault_server
+from tests.integration.servers.faults import FAULTS, OK, FaultServer, fault_server
+from tunalm.cli.app import main
 from tunalm.engines.base import Completion, Journal, Request
 from tunalm.engines.endpoint.engine import EndpointEngine
+from tunalm.engines.endpoint.faults import Fault
+from tunalm.engines.remedies import REMEDIES, remedy
 from tunalm.recipe import EndpointSettings
 from tunalm.records import UNKNOWN as PREFIX
 from tunalm.records import Message
@@ -20,14 +24,6 @@ TIMEOUT = 0.5
 LONGEST = TIMEOUT + 2.0
 LARGEST = 500
 """MB of memory that a process may have used."""
-REFUSED = {"server-error"}
-"""Those that the server has surely not carried out."""
-LOST = {
-    *("gateway-timeout", "no-reply", "silence", "slow-head", "drip", "cut-off", "reset-in-body", "chunks-without-end"),
-    *("length-too-small", "length-too-large", "length-is-no-number", "chunks-cut-off", "not-http"),
-    *("huge-header", "endless-headers"),
-}
-"""Those that it may have carried out."""
 
 
 class Witness(Journal):
@@ -56,14 +52,14 @@ def server() -> Iterator[FaultServer]:
         yield running
 
 
-def ask(server: FaultServer, fault: str, siblings: int = 1) -> tuple[list[Completion], list[str], float]:
+def ask(server: FaultServer, name: str, siblings: int = 1) -> tuple[list[Completion], list[str], float]:
     """Completions, what the journal was told, and seconds."""
     message = Message(role="user", content="Name a colour.")
     unit = [
-        Request(key=str(number), seed=number, messages=[message], logprobs="logprob" in fault)
+        Request(key=str(number), seed=number, messages=[message], logprobs="logprob" in name)
         for number in range(siblings)
     ]
-    settings = EndpointSettings(base_url=server.url(fault), model="tiny", timeout=TIMEOUT, max_n=4)
+    settings = EndpointSettings(base_url=server.url(name), model="tiny", timeout=TIMEOUT, max_n=4)
     engine = EndpointEngine(settings.model_copy(update={"max_retries": 0}))
     witness, started = Witness(), time.monotonic()
     completions = [completion for done in engine.generate(engine.batches(unit), witness) for completion in done]
@@ -78,29 +74,76 @@ def kind(completion: Completion) -> str:
     return completion.failure.removeprefix(PREFIX).partition(": ")[0]
 
 
-def test_every_fault_is_tried() -> None:
-    assert FAULTS.keys() == OUTCOMES.keys() >= REFUSED | LOST
-    assert sum(outcome != OK for outcome in OUTCOMES.values()) >= 60
+def of(*told: str) -> list[str]:
+    return [name for name, kind in FAULTS.items() if kind.told in told]
 
 
-@pytest.mark.parametrize("fault", sorted(OUTCOMES.keys() - REFUSED - LOST))
-def test_a_faulty_reply_ends_in_a_named_kind(server: FaultServer, fault: str) -> None:
-    completions, told, seconds = ask(server, fault, len(OUTCOMES[fault]))
-    assert [kind(completion) for completion in completions] == OUTCOMES[fault]
+def test_every_kind_of_failure_is_tried_and_has_a_remedy() -> None:
+    tried = {kind for fault in FAULTS.values() if fault.told != "stops" for kind in fault.comes_to}
+    assert set(Fault) - tried == {Fault.NO_CONNECTION, Fault.MISSING_LOGPROBS}, "these end the run"
+    assert not [kind for kind in tried & set(Fault) if remedy(kind) is REMEDIES[""]]
+    failing = [name for name, kind in FAULTS.items() if [*kind.comes_to] != [OK]]
+    print(f"{len(failing)} faults that end in a failure, of {len(FAULTS)}")
+    assert len(failing) >= 100
+
+
+@pytest.mark.parametrize("name", of("answered"))
+def test_a_faulty_reply_ends_in_a_named_kind(server: FaultServer, name: str) -> None:
+    expected = [*FAULTS[name].comes_to]
+    completions, told, seconds = ask(server, name, len(expected))
+    assert [kind(completion) for completion in completions] == expected
     assert not any(completion.unknown for completion in completions)
     assert told == ["sending", "answered"]
     assert seconds < LONGEST
 
 
-@pytest.mark.parametrize("fault", sorted(REFUSED | LOST))
-def test_a_call_without_a_whole_reply_ends_in_a_named_kind(server: FaultServer, fault: str) -> None:
-    completions, told, seconds = ask(server, fault, siblings=2)
+@pytest.mark.parametrize("name", of("lost", "refused"))
+def test_a_call_without_a_whole_reply_ends_in_a_named_kind(server: FaultServer, name: str) -> None:
+    fault = FAULTS[name]
+    completions, told, seconds = ask(server, name, siblings=2)
     kinds = {kind(completion) for completion in completions}
     assert len(kinds) == 1
-    assert kinds <= set(OUTCOMES[fault])
-    assert {completion.unknown for completion in completions} == {fault in LOST}
-    assert told == ["sending", "lost" if fault in LOST else "refused"]
+    assert kinds <= set(fault.comes_to)
+    assert {completion.unknown for completion in completions} == {fault.told == "lost"}
+    assert told == ["sending", fault.told]
     assert seconds < LONGEST
+
+
+def sampled(base_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line in which `tunalm sample` ends."""
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Name a colour."}\n', encoding="utf-8")
+    engine = f"engine={{base_url: '{base_url}', model: tiny, max_retries: 0, patience: 0.3, timeout: {TIMEOUT}}}"
+    words = ["sample", engine, "data=rows.jsonl", "num_responses=2", "--run-dir", "run"]
+    words += ["logprobs=true"] if "logprobs" in base_url else []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tunalm", "--quiet", *words])
+    started = time.monotonic()
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert time.monotonic() - started < LONGEST + 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    return line
+
+
+@pytest.mark.parametrize("name", [*of("stops"), "nobody", "https-without-tls"])
+def test_what_every_call_would_meet_ends_the_run_in_one_line(
+    server: FaultServer,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    address, words = server.url(name), ["Start it or correct base_url"]
+    if name == "nobody":
+        address = "http://127.0.0.1:9/v1"
+    elif name == "https-without-tls":
+        address = server.url("good").replace("http:", "https:")
+    else:
+        words = [*FAULTS[name].comes_to]
+    line = sampled(address, tmp_path, monkeypatch, capsys)
+    assert line.startswith(f"tunalm: endpoint {address} tiny")
+    assert all(word in line for word in words), line
 
 
 CLIENT = """
@@ -124,12 +167,20 @@ print(int(status["VmHWM"].split()[0]) // 1024)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the largest size of a process")
 def test_a_flood_does_not_fill_the_memory(server: FaultServer) -> None:
-    floods = ["gzip-bomb", "endless-chunks", "huge-body", "huge-header", "endless-headers", "deep-nesting"]
+    floods = [
+        "gzip-bomb",
+        "endless-chunks",
+        "huge-body",
+        "huge-error",
+        "huge-header",
+        "endless-headers",
+        "deep-nesting",
+    ]
     command = [sys.executable, "-c", CLIENT, *map(server.url, floods)]
     *failures, largest = subprocess.run(
         command, capture_output=True, text=True, timeout=120, check=True
     ).stdout.splitlines()
     assert len(failures) == 16 * len(floods)
-    assert sum("too-large" in failure for failure in failures) == 16 * 3
+    assert sum("too-large" in failure for failure in failures) == 16 * 4
     print(f"largest size of the process: {largest} MB")
     assert int(largest) < LARGEST

@@ -6,14 +6,15 @@ It may be asked while a run is going on.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from tunalm.calls.ledger import AMONG, VERSION, address, explained
-from tunalm.engines.base import COME_AGAIN, Completion, Request
-from tunalm.records import CallAccount
+from tunalm.engines.base import Completion, Request
+from tunalm.records import UNKNOWN, CallAccount
 from tunalm.store import canonical
 
 Ask = Callable[..., list[tuple[Any, ...]]]
@@ -83,17 +84,19 @@ def answers_in(ledger: Path, identity: str, requests: Sequence[Request]) -> dict
     return {key_of[place]: Completion.model_validate_json(completion) for place, completion in found}
 
 
-def retry_may_help(ledger: Path) -> bool:
-    """Whether asking again may give answers: requests are of unknown outcome, or failed in a way that may pass.
+def failures_in(ledger: Path) -> Counter[str]:
+    """Why requests failed, or why their outcome is unknown, and how many of each.
 
     Raises:
         StoreError: the file cannot be read.
     """
+    query = "SELECT completion, reason FROM requests LEFT JOIN calls ON id = call WHERE state <> 'ok'"
     with _reading(ledger) as ask:
-        failed = ask("SELECT completion FROM requests WHERE state = 'failed'")
-        unknown = ask("SELECT 1 FROM requests WHERE state IN ('unknown', 'sent') LIMIT 1")
-    reasons = [Completion.model_validate_json(completion).failure or "" for (completion,) in failed]
-    return bool(unknown) or not all(reason.startswith(COME_AGAIN) for reason in reasons)
+        rows = ask(query)
+    return Counter(
+        UNKNOWN + (reason or "") if completion is None else Completion.model_validate_json(completion).failure or ""
+        for completion, reason in rows
+    )
 
 
 @contextmanager

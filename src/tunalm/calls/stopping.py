@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from tunalm.engines.base import Completion
+from tunalm.engines.remedies import remedy
 from tunalm.errors import EngineError
 from tunalm.records import UNKNOWN
 
@@ -59,8 +60,7 @@ class Failures:
             self._where,
             found=f"{self._failed.total()} of the first {total} answers failed, {count} of them with "
             f"'{self._example[kind]}'",
-            fix="Change what it names (the settings of the engine or the stage, or the server), then run the same "
-            "command again. What was answered is kept.",
+            fix=f"{remedy(kind).advice} Then run the same command again: what was answered is kept.",
         )
 
 

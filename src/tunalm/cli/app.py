@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
@@ -45,6 +46,7 @@ app.command()(push)
 
 ALLOW_HTTP = "TUNALM_ALLOW_HTTP"
 """Read by `tunalm.engines.endpoint.addresses`; a recipe cannot set it."""
+KINDS_SHOWN = 3
 KNOBS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Where everything is kept; runs/NAME by default.")]
@@ -223,7 +225,6 @@ def _print_knobs(kind: str) -> None:
 
 
 def _execute(recipe: Any, run_dir: Path | None, dry_run: bool, retry_failed: bool, trust_remote_code: bool) -> None:
-    from tunalm.calls.spending import retry_may_help
     from tunalm.pipeline.running import run_recipe
 
     if dry_run:
@@ -237,13 +238,28 @@ def _execute(recipe: Any, run_dir: Path | None, dry_run: bool, retry_failed: boo
     folder = run_dir or Path("runs") / recipe.name
     _print_outcome(folder, states)
     if any(state.failed or state.unknown for state in states.values()):
-        advice = (
-            "the same command with --retry-failed asks again for what failed"
-            if retry_may_help(folder / "ledger.sqlite")
-            else "what failed would fail again; the report names the reasons, change what they name"
-        )
-        print(f"tunalm: {advice}", file=sys.stderr)
+        _print_remedies(folder / "ledger.sqlite")
         raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _print_remedies(ledger: Path) -> None:
+    """What to do about the commonest failures of calls, and whether asking again may help."""
+    from tunalm.calls.spending import failures_in
+    from tunalm.calls.stopping import failure_kind
+    from tunalm.engines.remedies import remedy
+
+    failures = failures_in(ledger)
+    kinds: Counter[str] = Counter()
+    for reason, count in failures.items():
+        kinds[failure_kind(reason)] += count
+    for kind, count in kinds.most_common(KINDS_SHOWN):
+        print(f"tunalm: {count} x {kind}: {remedy(kind).advice}", file=sys.stderr)
+    advice = (
+        "the same command with --retry-failed asks again for what failed"
+        if any(remedy(reason).passes for reason in failures)
+        else "what failed would fail again; the report names the reasons, change what they name"
+    )
+    print(f"tunalm: {advice}", file=sys.stderr)
 
 
 def _print_plan(recipe: Any, run_dir: Path | None) -> None:

@@ -17,13 +17,6 @@ from pydantic import BaseModel
 from tunalm.records import Message
 from tunalm.store import digest
 
-COME_AGAIN = (
-    *("http-400", "http-401", "http-403", "http-404", "http-413", "http-422", "http-501"),
-    *("refusal", "content-filter", "tool-call", "null-content", "empty-text", "unknown-end", "cut-thoughts"),
-    *("missing-logprobs", "nan-logprob", "wrong-logprobs", "split-token", "not-finite", "too long"),
-)
-"""How failures begin that asking the same again would only bring again."""
-
 
 class Request(BaseModel, frozen=True):
     """One response wanted from a model. Equal requests to the same engine are the same request (see ledger)."""

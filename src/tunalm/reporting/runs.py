@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from tunalm.calls.budget import dollars
+from tunalm.engines.remedies import remedy
 from tunalm.progress import tracked
 from tunalm.recipe import Recipe, sources_in
 from tunalm.records import Manifest, StageState, StudyScores
@@ -118,8 +119,12 @@ def _calls_table(name: str, views: Sequence[StageView]) -> Table:
 
 
 def _failures_table(name: str, views: Sequence[StageView]) -> Table:
-    rows = [[view.name, reason, plain(count)] for view in views for reason, count in view.failures.items()]
-    return table(f"What failed in {name}", ["stage", "reason"], ["times"], rows)
+    rows = [
+        [view.name, Cell(reason, note=remedy(reason).advice), plain(count)]
+        for view in views
+        for reason, count in view.failures.items()
+    ]
+    return table(f"What failed in {name}", ["stage", "reason, and what to do"], ["times"], rows)
 
 
 def _totals(views: Sequence[StageView]) -> Iterator[str]:

@@ -12,24 +12,38 @@ import socket
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Any
 
 Answer = Callable[[socket.socket, dict[str, Any], "FaultServer"], None]
-OK = ["Green."]
-FAULTS: dict[str, Answer] = {}
-OUTCOMES: dict[str, list[str]] = {}
-"""What the requests of a unit come to: their texts, or their kinds of failure (of a lost call, one of these kinds)."""
 MEBIBYTE = 1 << 20
+OK = "Green."
 
 
-def fault(*kinds: str) -> Callable[[Answer], Answer]:
+@dataclass(frozen=True)
+class Kind:
+    """One way of getting it wrong."""
+
+    answer: Answer
+    comes_to: Sequence[str]
+    """Of each request of a unit its text or its kind of failure; of a call without a whole reply one of these kinds; of
+    what ends the run, words of the error."""
+    told: str
+    """What the journal is told: `answered`; `lost`, when the model may have done the work; `refused`, when it has not;
+    `stops`, when the whole run ends."""
+
+
+FAULTS: dict[str, Kind] = {}
+"""By name. A number after `#` is a public report of it."""
+
+
+def fault(*kinds: str, told: str = "lost") -> Callable[[Answer], Answer]:
     def named(answer: Answer) -> Answer:
-        name = answer.__name__.replace("_", "-")
-        FAULTS[name], OUTCOMES[name] = answer, [*kinds]
+        FAULTS[answer.__name__.replace("_", "-")] = Kind(answer, kinds, told)
         return answer
 
     return named
@@ -57,6 +71,14 @@ def logprobs(*values: float | None, text: str = "Green.") -> dict[str, Any]:
     return {"content": [{"token": piece, "logprob": value} for piece, value in zip(pieces, values, strict=True)]}
 
 
+def token(text: str, logprob: float = -1.0) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob}
+
+
+def error(message: object, **more: object) -> dict[str, Any]:
+    return {"error": {"message": message, **more}}
+
+
 def head(status: int, **headers: object) -> bytes:
     lines = [f"HTTP/1.1 {status} Some reason", *(f"{name.replace('_', '-')}: {headers[name]}" for name in headers)]
     return "\r\n".join([*lines, "", ""]).encode()
@@ -69,49 +91,86 @@ def send(connection: socket.socket, body: object, status: int = 200, **headers: 
     connection.sendall(head(status, **kind) + data)
 
 
-def always(name: str, outcome: list[str], body: object, status: int = 200, **headers: object) -> None:
-    OUTCOMES[name] = outcome
-    FAULTS[name] = lambda connection, request, server: send(connection, body, status, **headers)
+def always(
+    name: str, comes_to: str | Sequence[str], body: object, status: int = 200, told: str = "answered", **headers: object
+) -> None:
+    def answer(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+        send(connection, body, status, **headers)
+
+    FAULTS[name] = Kind(answer, [comes_to] if isinstance(comes_to, str) else comes_to, told)
 
 
-always("truncated-json", ["truncated"], b'{"choices": [{"mess')
-always("not-utf8", ["not-utf8"], json.dumps(reply(choice(text="Gr\u00fcn.")), ensure_ascii=False).encode("latin-1"))
+PACKED = gzip.compress(json.dumps(reply()).encode())
+
+# What is not even JSON
+always("truncated-json", "truncated", b'{"choices": [{"mess')  # deepseek-ai/DeepSeek-V3#407
+always("not-utf8", "not-utf8", json.dumps(reply(choice(text="Gr\u00fcn.")), ensure_ascii=False).encode("latin-1"))
+# ... ggml-org/llama.cpp#26325
+always("utf-16", "not-utf8", json.dumps(reply()).encode("utf-16"))
 always("byte-order-mark", OK, b"\xef\xbb\xbf" + json.dumps(reply()).encode())
-always("html", ["html"], b"<!doctype html><html>Welcome to the portal</html>", Content_Type="text/html")
-always("plain-text", ["bad-json"], b"upstream said hello")
-always("empty-body", ["empty-body"], b"")
-always("no-content", ["empty-body"], b"", 204)
-always("json-array", ["wrong-schema"], [reply()])
-always("json-string", ["wrong-schema"], "Green.")
-always("error-with-200", ["error-reply"], {"error": {"message": "out of\x1b[31m memory"}})
-always("one-choice", ["Green.", "missing-choices"], reply())
-always("three-choices", ["Green.", "Blue."], reply(choice(0), choice(1, "Blue."), choice(2, "Red.")))
+always("html", "html", b"<!doctype html><html>Welcome to the portal</html>", Content_Type="text/html")
+always("plain-text", "bad-json", b"upstream said hello")
+always("empty-body", "empty-body", b"")  # deepseek-ai/DeepSeek-V3#599
+always("blank-lines-alone", "empty-body", b"\n" * 60)  # AstrBotDevs/AstrBot#403
+always("blank-lines-before", OK, b"\n" * 60 + json.dumps(reply()).encode())  # langgenius/dify#13068
+always("no-content", "empty-body", b"", 204)
+always("event-stream", "bad-json", b'data: {"choices": [{"delta": {}}]}\n\ndata: [DONE]\n')  # quangdang46/openproxy#306
+always("json-then-done", "bad-json", json.dumps(reply()).encode() + b"\n\ndata: [DONE]\n")  # decolua/9router#3492
+always("comment-lines", "bad-json", b": OPENROUTER PROCESSING\n\n" + json.dumps(reply()).encode())  # symfony/ai#909
+always("two-documents", "bad-json", json.dumps(reply()).encode() * 2)
+always("zeros-behind", "bad-json", json.dumps(reply()).encode() + bytes(512))
+always("lone-surrogate", "bad-json", b'{"choices": [{"message": {"content": "\\ud800"}, "finish_reason": "stop"}]}')
+always("deep-nesting", "bad-json", b'{"choices": ' + b"[" * 100_000)
+
+# JSON, and no reply
+always("json-array", "wrong-schema", [{"generated_text": "Green."}])
+always("json-string", "wrong-schema", "Green.")
+always("json-null", "wrong-schema", b"null")
+always("empty-object", "wrong-schema", {})
+always("shape-of-ollama", "wrong-schema", {"model": "tiny", "message": {"content": "Green."}, "done": True})
+always("shape-of-anthropic", "wrong-schema", {"type": "message", "content": [{"type": "text", "text": "Green."}]})
+always("shape-of-responses", "wrong-schema", {"object": "response", "output": [{"type": "message"}]})
+always("error-with-200", "error-reply", error("out of\x1b[31m memory"))  # vllm-project/vllm#49181
+always("vllm-error-with-200", "error-reply", {"object": "error", "message": "too long", "code": 400})
+# ... vllm-project/vllm#23981
+always("llama-error-with-200", "error-reply", error("too long", type="exceed_context_size_error", n_ctx=256))
+# ... oobabooga/textgen#7257
+always("detail-with-200", "error-reply", {"detail": "Upstream[decode] error"})  # vllm-project/vllm#34340
+
+# Choices
+always("one-choice", [OK, "missing-choices"], reply())  # abetlen/llama-cpp-python#1906
+always("three-choices", [OK, "Blue."], reply(choice(0), choice(1, "Blue."), choice(2, "Red.")))
 always("same-index", ["duplicate-index", "missing-choices"], reply(choice(0), choice(0, "Blue.")))
-always("one-choice-broken", ["Green.", "wrong-schema"], reply(choice(0), choice(1, {"deep": 1})))
-always("no-choices", ["missing-choices"], reply(choices=[]))
-always("null-choices", ["wrong-schema"], reply(choices=None))
-always("null-content", ["null-content"], reply(choice(text=None)))
-always("text-parts", OK, reply(choice(text=[{"type": "text", "text": "Gre"}, {"type": "text", "text": "en."}])))
-always("image-part", ["wrong-schema"], reply(choice(text=[{"type": "image_url", "image_url": {"url": "x"}}])))
-always("number-content", ["wrong-schema"], reply(choice(text=7)))
-always("blank-text", ["empty-text"], reply(choice(text=" \n")))
-always("aborted", ["unknown-end"], reply(choice(finish_reason="abort")))
-always("no-finish-reason", OK, reply(choice(finish_reason=None)))
-always("no-finish-reason-nor-usage", ["unknown-end"], reply(choice(finish_reason=None), usage=None))
+# ... tenstorrent/tt-inference-server#2322
+always("index-from-one", "missing-choices", reply(choice(1)))
+always("index-as-text", "missing-choices", reply(choice(index="0")))
+always("one-choice-broken", [OK, "wrong-schema"], reply(choice(0), choice(1, {"deep": 1})))
+always("no-choices", "missing-choices", reply(choices=[]))  # ogx-ai/ogx#1424
+always("null-choices", "wrong-schema", reply(choices=None))  # langchain-ai/langchain#32252
+always("null-choice", "wrong-schema", reply(choices=[None]))
+always("delta-choice", "wrong-schema", reply({"index": 0, "delta": {"content": "Green."}, "finish_reason": "stop"}))
+# ... owndev/Open-WebUI-Functions#54
+always("error-in-choice", "error-reply", reply(choice(text="Gre", finish_reason="error", **error("no provider"))))
+# ... genkit-ai/genkit#6259
+always("aborted", "unknown-end", reply(choice(finish_reason="abort")))  # vllm-project/vllm#57082, radixark/miles#3337
+always("ends-in-error", "unknown-end", reply(choice(finish_reason="error")))  # gethouston/houston#1211
+always("no-resources", "unknown-end", reply(choice(finish_reason="insufficient_system_resource")))
+always("no-finish-reason", OK, reply(choice(finish_reason=None)))  # sgl-project/sglang#4550
+always("no-finish-reason-nor-usage", "unknown-end", reply(choice(finish_reason=None), usage=None))
 always("end-in-capitals", OK, reply(choice(finish_reason="STOP")))
-always("nan-logprob", ["nan-logprob"], reply(choice(logprobs=logprobs(-1.0, float("nan"), -1.0))))
-always("positive-logprob", ["nan-logprob"], reply(choice(logprobs=logprobs(-1.0, 1.0, -1.0))))
-always("infinite-logprob", ["nan-logprob"], reply(choice(logprobs=logprobs(-1.0, float("-inf"), -1.0))))
-always("null-logprob", ["nan-logprob"], reply(choice(logprobs=logprobs(-1.0, None, -1.0))))
-always("placeholder-logprob", ["nan-logprob"], reply(choice(logprobs=logprobs(-1.0, -9999.0, -1.0))))
-always("too-few-logprobs", ["wrong-logprobs"], reply(choice(logprobs=logprobs(-1.0, text="Gree"))))
-always(
-    "too-many-logprobs", ["wrong-logprobs"], reply(choice(logprobs=logprobs(-1.0, -1.0, -1.0, text="Green. It is.")))
-)
-always("other-logprobs", ["wrong-logprobs"], reply(choice(logprobs=logprobs(-1.0, -1.0, text="Blue!!"))))
-always("tokenless-logprobs", ["wrong-logprobs"], reply(choice(logprobs={"content": [{"logprob": -1.0}] * 3})))
-always("thought-logprobs", ["wrong-logprobs"], reply(thinking("Hm.", logprobs=logprobs(-1.0, -1.0, text="Hm.Green."))))
-always("thoughts", OK, reply(choice(text="<think>\nA colour.\n</think>\n\nGreen.")))
+always("no-usage", OK, reply(usage=None))
+always("negative-usage", OK, reply(usage={"prompt_tokens": -5, "completion_tokens": -3}))
+always("usage-as-text", OK, reply(usage={"prompt_tokens": "5", "completion_tokens": None}))
+
+# Texts
+always("null-message", "null-content", reply(choice(message=None)))
+always("null-content", "null-content", reply(choice(text=None)))  # vllm-project/vllm#41902
+always("text-parts", OK, reply(choice(text=[{"type": "text", "text": "Gre"}, {"type": "text", "text": "en."}])))
+always("no-parts", "empty-text", reply(choice(text=[])))
+always("image-part", "wrong-schema", reply(choice(text=[{"type": "image_url", "image_url": {"url": "x"}}])))
+always("number-content", "wrong-schema", reply(choice(text=7)))
+always("blank-text", "empty-text", reply(choice(text=" \n")))  # vllm-project/vllm#3765
+always("thoughts", OK, reply(choice(text="<think>\nA colour.\n</think>\n\nGreen.")))  # vllm-project/vllm#13375
 always("unopened-thoughts", OK, reply(choice(text="A colour.\n</think>\n\nGreen.")))
 always("thoughts-apart", OK, reply(thinking("A colour.")))
 always(
@@ -119,40 +178,113 @@ always(
     OK,
     reply(choice(text=[{"type": "thinking", "thinking": [{"text": "Hm."}]}, {"type": "text", "text": "Green."}])),
 )
-always("cut-thoughts", ["cut-thoughts"], reply(choice(text="<think>\nA colour", finish_reason="length")))
-always("cut-thoughts-apart", ["cut-thoughts"], reply(thinking("A colour", text=None, finish_reason="length")))
-always("thoughts-alone", ["empty-text"], reply(thinking("A colour.", text="")))
-always("no-usage", OK, reply(usage=None))
-always("negative-usage", OK, reply(usage={"prompt_tokens": -5, "completion_tokens": -3}))
+always("cut-thoughts", "cut-thoughts", reply(choice(text="<think>\nA colour", finish_reason="length")))
+always("cut-thoughts-apart", "cut-thoughts", reply(thinking("A colour", text=None, finish_reason="length")))
+# ... vllm-project/vllm#52640, mindcraft-bots/mindcraft#789
+always("thoughts-alone", "empty-text", reply(thinking("A colour.", text="")))  # vllm-project/vllm#17357
+always("tool-call", "tool-call", reply(choice(message={"content": None, "tool_calls": [{"function": {"name": "a"}}]})))
+always("function-call", "tool-call", reply(choice(message={"content": None, "function_call": {"name": "a"}})))
+always("refusal", "refusal", reply(choice(message={"content": None, "refusal": "I will\nnot."})))
+always("content-filter", "content-filter", reply(choice(text="Half", finish_reason="content_filter")))
+always("sensitive", "content-filter", reply(choice(text="Half", finish_reason="sensitive")))  # genkit-ai/genkit#6259
+
+# Log-probabilities
+always("nan-logprob", "nan-logprob", reply(choice(logprobs=logprobs(-1.0, float("nan"), -1.0))))
+always("positive-logprob", "nan-logprob", reply(choice(logprobs=logprobs(-1.0, 1.0, -1.0))))
+always("infinite-logprob", "nan-logprob", reply(choice(logprobs=logprobs(-1.0, float("-inf"), -1.0))))
+# ... sgl-project/sglang#20323, dphnAI/sonar#183
+always("null-logprob", "nan-logprob", reply(choice(logprobs=logprobs(-1.0, None, -1.0))))
+always("placeholder-logprob", "nan-logprob", reply(choice(logprobs=logprobs(-1.0, -9999.0, -1.0))))
+# ... vllm-project/vllm#7739
+always("too-few-logprobs", "wrong-logprobs", reply(choice(logprobs=logprobs(-1.0, text="Gree"))))
+# ... vllm-project/vllm#27477
+always("too-many-logprobs", "wrong-logprobs", reply(choice(logprobs=logprobs(-1.0, -1.0, -1.0, text="Green. It is."))))
+always("other-logprobs", "wrong-logprobs", reply(choice(logprobs=logprobs(-1.0, -1.0, text="Blue!!"))))
+always("tokenless-logprobs", "wrong-logprobs", reply(choice(logprobs={"content": [{"logprob": -1.0}] * 3})))
+always("byte-level-logprobs", "wrong-logprobs", reply(choice(0, "æĺ¯", logprobs={"content": [token("\u662f")]})))
+# ... vllm-project/vllm#19177
+always("empty-token-logprobs", "wrong-logprobs", reply(choice(logprobs={"content": [token("Green"), token("")]})))
+# ... vllm-project/vllm#34875, vllm-project/vllm#9463
+always("completion-logprobs", OK, reply(choice(logprobs={"tokens": ["Green", "."], "token_logprobs": [-1.0, -2.0]})))
+# ... vllm-project/vllm#3179
+always("thought-logprobs", "wrong-logprobs", reply(thinking("Hm.", logprobs=logprobs(-1.0, -1.0, text="Hm.Green."))))
 always(
-    "tool-call",
-    ["tool-call"],
-    reply(choice(message={"content": None, "tool_calls": [{"function": {"name": "paint"}}]})),
+    "split-logprobs",
+    "split-token",
+    reply(choice(0, "<think>Hm.</think>Green.", logprobs=logprobs(*[-1.0] * 3, text="<think>Hm.</think>Green."))),
 )
-always("refusal", ["refusal"], reply(choice(message={"content": None, "refusal": "I will\nnot."})))
-always("content-filter", ["content-filter"], reply(choice(text="Half", finish_reason="content_filter")))
-always("lone-surrogate", ["bad-json"], b'{"choices": [{"message": {"content": "\\ud800"}, "finish_reason": "stop"}]}')
-always("deep-nesting", ["bad-json"], b'{"choices": ' + b"[" * 100_000)
-always("corrupt-gzip", ["bad-encoding"], b"\x1f\x8b" + b"\x55" * 99, Content_Encoding="gzip")
-always("cut-gzip", ["bad-encoding"], gzip.compress(json.dumps(reply()).encode())[:-20], Content_Encoding="gzip")
-always("packed-unasked", ["bad-encoding"], json.dumps(reply()).encode(), Content_Encoding="br")
+
+# Packed in ways that cannot be unpacked
+always("corrupt-gzip", "bad-encoding", b"\x1f\x8b" + b"\x55" * 99, Content_Encoding="gzip")
+always("cut-gzip", "bad-encoding", PACKED[:-20], Content_Encoding="gzip")
+always("packed-unasked", "bad-encoding", json.dumps(reply()).encode(), Content_Encoding="br")
+# ... aio-libs/aiohttp#4491, sseshachala/conductai#1320
+always("packed-twice", "bad-encoding", gzip.compress(PACKED), Content_Encoding="gzip, gzip")
+always("packed-and-more", "bad-encoding", PACKED + b"and more", Content_Encoding="gzip")
+always("raw-deflate", "bad-encoding", zlib.compress(json.dumps(reply()).encode())[2:-4], Content_Encoding="deflate")
+# ... aio-libs/aiohttp#1918
+always("good-gzip", OK, PACKED, Content_Encoding="gzip")
 always(
-    "packed-twice",
-    ["bad-encoding"],
-    gzip.compress(gzip.compress(json.dumps(reply()).encode())),
-    Content_Encoding="gzip, gzip",
+    "gzip-of-two-members",
+    OK,
+    b"".join(gzip.compress(part) for part in (json.dumps(reply())[:20].encode(), json.dumps(reply())[20:].encode())),
+    Content_Encoding="gzip",
 )
-always("good-gzip", OK, gzip.compress(json.dumps(reply()).encode()), Content_Encoding="gzip")
-always("bad-request", ["http-400"], {"error": {"message": "too\x1b[31m long"}}, 400)
-always("request-too-large", ["http-413"], b"<html>413</html>", 413)
-always("server-error", ["http-500"], {"error": "broken"}, 500)
-always("gateway-timeout", ["http-504"], b"", 504)
+
+# Statuses that speak of one request
+always("bad-request", "http-400", error("too\x1b[31m long"), 400)
+always("bad-request-without-a-word", "http-400", b"", 400)  # huggingface/chat-ui#1343
+always("context-of-vllm", "http-400", error("This model's maximum context length is 64 tokens.", code=400), 400)
+# ... vllm-project/vllm#37011
+always("context-of-llama", "http-400", error("request exceeds the available context size", n_ctx=64), 400)
+# ... ggml-org/llama.cpp#17284
+always("request-too-large", "http-413", b"<html>413</html>", 413)
+always("unprocessable", "http-422", {"detail": [{"loc": ["body", "n"], "msg": "not permitted"}]}, 422)
+always("headers-too-large", "http-431", b"", 431)
+always("odd-status", "http-999", b"Request denied", 999, "refused")
+always("server-error", "http-500", {"error": "broken"}, 500, "refused")
+always("context-as-500", "http-500", error("Context size has been exceeded."), 500, "refused")
+# ... ggml-org/llama.cpp#19774, kserve/kserve#3886
+always("logprobs-as-500", "http-500", b"Internal Server Error", 500, "refused")  # sgl-project/sglang#5984
+always("not-implemented", "http-501", b"", 501)
+always("bad-gateway", "http-502", b"<html>nginx</html>", 502, "refused", Content_Type="text/html")
+always("cloudflare-520", "http-520", b"<!DOCTYPE html>520", 520, "refused")  # anthropics/claude-code#3197
+always("request-timeout", "http-408", b"", 408, "refused")
+always("conflict", "http-409", error("slot in use"), 409, "refused")
+always("gateway-timeout", "http-504", b"", 504, "lost")
+always("cloudflare-524", "http-524", b"<!DOCTYPE html>524", 524, "lost")  # anthropics/claude-code#16737
+
+# Statuses, and an answer, that end the run
+always("wrong-key", "Name the variable with the key: api_key_env", error("Incorrect API key provided"), 401, "stops")
+always("forbidden", "Name the variable with the key: api_key_env", error("not for you"), 403, "stops")
+always("no-credit", "Give the account credit", error("Insufficient credits"), 402, "stops")
+always("no-quota", "Give the account credit", error("quota exceeded", code="insufficient_quota"), 429, "stops")
+# ... langchain-ai/langchainjs#1929, elizaOS/eliza#30752
+always("no-such-model", "whether it serves the model 'tiny'", error("The model `tiny` does not exist."), 404, "stops")
+# ... vllm-project/vllm#58025
+always("no-such-method", "it usually ends in /v1", {"detail": "Method Not Allowed"}, 405, "stops")
+# ... open-webui/open-webui#8317
+always("redirect", "Give the address that it redirects to", b"", 307, "stops", Location="/elsewhere/")
+# ... langchain-ai/langserve#304
+always("busy-for-a-year", "no room for 31536000 seconds", error("Rate limit"), 429, "stops", Retry_After=31536000)
+always(
+    "loading", "Wait, then run the same command again", error("Loading model", code=503), 503, "stops", Retry_After=5
+)
+# ... mostlygeek/llama-swap#146, containers/ramalama#2343
+always("overloaded", "Wait, then run the same command again", error("Overloaded"), 529, "stops", Retry_After=5)
+always("no-logprobs", "Choose a model that gives them", reply(), 200, "stops")  # confident-ai/deepeval#2805
+
 always("good", OK, reply())
 
 
 @fault("reset")
 def no_reply(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
-    """The connection ends without a byte."""
+    """The connection ends without a byte (vllm-project/vllm-omni#1374, ggml-org/llama.cpp#11738)."""
+
+
+@fault("reset")
+def reset_at_once(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    reset(connection)
 
 
 @fault("timeout")
@@ -172,8 +304,16 @@ def drip(connection: socket.socket, request: dict[str, Any], server: FaultServer
     server.drip(connection, body)
 
 
+@fault("too-slow")
+def endless_blank_lines(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    """What keeps a connection alive while the model is busy, and the model stays busy (deepseek-ai/DeepSeek-R1#91)."""
+    connection.sendall(head(200, Transfer_Encoding="chunked"))
+    server.drip(connection, b"\n" * 100, b"1\r\n", b"\r\n")
+
+
 @fault("truncated")
 def cut_off(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    """Also continuedev/continue#503."""
     body = json.dumps(reply()).encode()
     connection.sendall(head(200, Content_Length=len(body)) + body[:20])
 
@@ -182,6 +322,16 @@ def cut_off(connection: socket.socket, request: dict[str, Any], server: FaultSer
 def reset_in_body(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     cut_off(connection, request, server)
     reset(connection)
+
+
+@fault(OK, told="answered")
+def body_without_length(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(reply()).encode())
+
+
+@fault("truncated", told="answered")
+def cut_body_without_length(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + json.dumps(reply()).encode()[:20])
 
 
 @fault("not-http", "truncated")
@@ -200,6 +350,24 @@ def length_is_no_number(connection: socket.socket, request: dict[str, Any], serv
     connection.sendall(head(200, Content_Length="many") + json.dumps(reply()).encode())
 
 
+@fault("not-http")
+def two_lengths(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    body = json.dumps(reply()).encode()
+    connection.sendall(head(200, Content_Length=f"{len(body)}\r\nContent-Length: 7") + body)
+
+
+@fault("not-http")
+def length_and_chunks(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    body = json.dumps(reply()).encode()
+    connection.sendall(head(200, Content_Length=len(body), Transfer_Encoding="chunked") + body)
+
+
+@fault(OK, told="answered")
+def hints_before_the_head(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(head(100) + head(103, Link="</style.css>"))
+    send(connection, reply())
+
+
 @fault("too-slow")
 def chunks_without_end(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     body = json.dumps(reply()).encode()
@@ -209,6 +377,7 @@ def chunks_without_end(connection: socket.socket, request: dict[str, Any], serve
 
 @fault("truncated")
 def chunks_cut_off(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    """Also open-webui/pipelines#564, xorbitsai/inference#4889, vllm-project/vllm#6885."""
     connection.sendall(head(200, Transfer_Encoding="chunked") + b"ffff\r\n{")
 
 
@@ -229,6 +398,16 @@ def not_http(connection: socket.socket, request: dict[str, Any], server: FaultSe
     connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
 
 
+@fault("not-http")
+def tls_alert(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(b"\x15\x03\x01\x00\x02\x02\x46\r\n")
+
+
+@fault("not-http")
+def http_2(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    connection.sendall(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00" + bytes(18) + b"\r\n")
+
+
 @cache
 def gzip_bomb_body() -> bytes:
     """One gibibyte in one megabyte."""
@@ -238,21 +417,28 @@ def gzip_bomb_body() -> bytes:
     return start + block * 64
 
 
-@fault("too-large")
+@fault("too-large", told="answered")
 def gzip_bomb(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     send(connection, gzip_bomb_body(), Content_Encoding="gzip")
 
 
-@fault("too-large")
+@fault("too-large", told="answered")
 def endless_chunks(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     connection.sendall(head(200, Transfer_Encoding="chunked"))
     server.flood(connection, b"100000\r\n" + b" " * MEBIBYTE + b"\r\n")
 
 
-@fault("too-large")
+@fault("too-large", told="answered")
 def huge_body(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
     connection.sendall(head(200, Content_Length=1 << 34))
     server.flood(connection, b" " * MEBIBYTE)
+
+
+@fault("too-large", told="answered")
+def huge_error(connection: socket.socket, request: dict[str, Any], server: FaultServer) -> None:
+    """An error that repeats the request once for each thing that is wrong (vllm-project/vllm#49239)."""
+    connection.sendall(head(400, Transfer_Encoding="chunked"))
+    server.flood(connection, b"100000\r\n" + b"x" * MEBIBYTE + b"\r\n")
 
 
 def reset(connection: socket.socket) -> None:
@@ -272,10 +458,10 @@ class FaultServer:
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}/{name}/v1"
 
-    def drip(self, connection: socket.socket, data: bytes) -> None:
+    def drip(self, connection: socket.socket, data: bytes, before: bytes = b"", after: bytes = b"") -> None:
         """Send twenty bytes a second, one by one."""
         for at in range(len(data)):
-            connection.sendall(data[at : at + 1])
+            connection.sendall(before + data[at : at + 1] + after)
             if self.over.wait(0.05):
                 return
 
@@ -298,7 +484,7 @@ class FaultServer:
         with suppress(OSError, ValueError), connection:
             head, body = read_request(connection)
             self.log.append(head)
-            FAULTS[head.split("/")[1]](connection, json.loads(body), self)
+            FAULTS[head.split("/")[1]].answer(connection, json.loads(body), self)
 
 
 def read_request(connection: socket.socket) -> tuple[str, bytes]:

@@ -12,8 +12,9 @@ import pytest
 from tunalm.calls.asking import complete
 from tunalm.calls.budget import Budget
 from tunalm.calls.prices import Price, Prices
-from tunalm.calls.spending import accounts, accounts_since, answers_in, retry_may_help
+from tunalm.calls.spending import accounts, accounts_since, answers_in, failures_in
 from tunalm.engines.base import Completion, Journal, Request
+from tunalm.engines.remedies import remedy
 from tunalm.engines.scripted import ScriptedEngine
 from tunalm.errors import StoreError
 from tunalm.records import CallAccount, Message
@@ -132,9 +133,9 @@ def test_asking_again_is_advised_only_where_it_may_help(ledger: Path, failures: 
     told = dict(zip("ab", failures, strict=False))
     failing = ScriptedEngine.from_function(lambda request: Completion(key=request.key, failure=told.get(request.key)))
     complete(failing, requests("a", "b"), ledger, "asking")
-    assert retry_may_help(ledger) is helps
+    assert any(remedy(reason).passes for reason in failures_in(ledger)) is helps
     complete(engine(), requests("lost"), ledger, "asking")
-    assert retry_may_help(ledger), "of unknown outcome"
+    assert any(remedy(reason).passes for reason in failures_in(ledger)), "of unknown outcome"
 
 
 def test_a_file_that_is_no_ledger_is_an_error_or_empty(ledger: Path) -> None:

@@ -9,6 +9,7 @@ reply is left alone.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ class _Said(BaseModel):
     content: str | list[dict[str, Any]] | None = None
     refusal: str | None = None
     tool_calls: list[Any] | None = None
+    function_call: Any = None
     reasoning_content: Any = None
     reasoning: Any = None
 
@@ -47,6 +49,8 @@ class _Choice(BaseModel):
     """Of a chat."""
     text: str | None = None
     """Of a completion."""
+    error: Any = None
+    """Of a gateway whose provider broke off."""
     finish_reason: str | None = None
     logprobs: Logprobs | None = None
 
@@ -143,7 +147,11 @@ class ReplyReader:
             nothing = body.lstrip()[:1] in (b"", b"<")
             return "no explanation" if nothing else self.clean(body[:1000].decode(errors="replace"))
         inner = value.error if isinstance(value.error, dict) else {"message": value.error}
-        said = inner.get("message") or value.message or value.detail
+        own = value.message if isinstance(value.message, str) else None  # elsewhere it is a reply
+        said = inner.get("message") or own or value.detail
+        cause = inner.get("metadata")
+        if isinstance(cause, dict) and cause.get("raw"):  # a gateway's own message is of no use
+            said = f"{said}: {cause['raw']}"
         return self.clean(str(said)) if said else "no explanation"
 
     def clean(self, text: str) -> str:
@@ -165,6 +173,8 @@ class ReplyReader:
             return _Body.model_validate_json(text)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
+        if text.startswith(("data:", "event:", ": ")):
+            raise ReplyError(Fault.BAD_JSON, "the reply is a stream of events, which was not asked for")
         if first["type"] == "json_invalid":
             fault = Fault.TRUNCATED if "EOF while parsing" in first["msg"] else Fault.BAD_JSON
             raise ReplyError(fault, self.clean(first["msg"]))
@@ -175,7 +185,8 @@ class ReplyReader:
     def _by_index(self, choices: list[Any], count: int) -> list[_Choice | ReplyError]:
         """The choice of each index, read; those beyond `count` were not asked for."""
         result: list[_Choice | ReplyError] = [
-            ReplyError(Fault.MISSING_CHOICES, f"{len(choices)} of {count} came back") for _ in range(count)
+            ReplyError(Fault.MISSING_CHOICES, f"{len(choices)} came back, and none is number {number} of {count}")
+            for number in range(1, count + 1)
         ]
         seen = set()
         for position, choice in enumerate(choices):
@@ -216,6 +227,10 @@ class ReplyReader:
 
     def _said(self, choice: _Choice) -> tuple[str | None, str]:
         """Thoughts that the server keeps apart, and the text."""
+        if choice.error is not None:
+            raise ReplyError(Fault.ERROR_REPLY, self.explanation(json.dumps({"error": choice.error}).encode()))
+        if not choice.model_fields_set & {"message", "text"}:
+            raise ReplyError(Fault.WRONG_SCHEMA, "the choice has neither a message nor a text")
         message = choice.message or _Said(content=choice.text)
         end = (choice.finish_reason or "").lower()
         thoughts = [told for told in (message.reasoning_content, message.reasoning) if isinstance(told, str)]
@@ -227,11 +242,11 @@ class ReplyReader:
                 raise ReplyError(Fault.WRONG_SCHEMA, "a part of the content is no text")
             text = "".join(part["text"] for part in rest)
         apart = next((told.strip() for told in thoughts if told.strip()), None)
-        if end == "content_filter":
+        if end in ("content_filter", "sensitive"):
             raise ReplyError(Fault.CONTENT_FILTER, "the server's filter stopped the reply")
         if not (text or "").strip() and message.refusal:
             raise ReplyError(Fault.REFUSAL, self.clean(message.refusal))
-        if not (text or "").strip() and message.tool_calls:
+        if not (text or "").strip() and (message.tool_calls or message.function_call):
             raise ReplyError(Fault.TOOL_CALL, "the model called a tool instead of answering")
         if not (text or "").strip() and apart and ENDS.get(end) == "length":
             raise ReplyError(Fault.CUT_THOUGHTS, "the reply ended inside its thoughts; raise max_new_tokens")

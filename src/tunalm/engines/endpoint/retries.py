@@ -94,7 +94,7 @@ def silence_retries() -> None:
 
 def may_pass(status: int) -> bool:
     """Whether an HTTP status is of the kind that may be different the next time."""
-    return status in NO_ROOM or status in PASSING or status >= 500
+    return status in NO_ROOM or status in PASSING or (status >= 500 and status != 501)
 
 
 def asked_pause(headers: Mapping[str, str]) -> float | None:

@@ -180,10 +180,17 @@ async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
         raise ReplyError(Fault.BAD_ENCODING, "packed in a way that was not asked for")
     packed = zlib.decompressobj(_ZLIB_OR_GZIP) if encoding in ("gzip", "deflate") else None
     async for piece in response.content.iter_any():
-        try:
-            body += packed.decompress(piece, limit + 1 - len(body)) if packed else piece
-        except zlib.error:
-            raise ReplyError(Fault.BAD_ENCODING, "it cannot be unpacked") from None
+        while piece and len(body) <= limit:
+            if packed is None:
+                body += piece
+                break
+            if packed.eof:  # a packed body may be several, one behind the other
+                packed = zlib.decompressobj(_ZLIB_OR_GZIP)
+            try:
+                body += packed.decompress(piece, limit + 1 - len(body))
+            except zlib.error:
+                raise ReplyError(Fault.BAD_ENCODING, "it cannot be unpacked") from None
+            piece = packed.unused_data
         if len(body) > limit:
             raise ReplyError(Fault.TOO_LARGE, f"more than {limit} bytes")
     if packed and body and not packed.eof:
