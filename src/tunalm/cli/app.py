@@ -250,10 +250,12 @@ def _print_remedies(ledger: Path) -> None:
 
     failures = failures_in(ledger)
     kinds: Counter[str] = Counter()
+    examples: dict[str, str] = {}
     for reason, count in failures.items():
         kinds[failure_kind(reason)] += count
+        examples.setdefault(failure_kind(reason), reason)
     for kind, count in kinds.most_common(KINDS_SHOWN):
-        print(f"tunalm: {count} x {kind}: {remedy(kind).advice}", file=sys.stderr)
+        print(f"tunalm: {count} x '{examples[kind]:.120}'. {remedy(kind).advice}", file=sys.stderr)
     advice = (
         "the same command with --retry-failed asks again for what failed"
         if any(remedy(reason).passes for reason in failures)

@@ -119,7 +119,7 @@ def _calls_table(name: str, views: Sequence[StageView]) -> Table:
 
 
 def _failures_table(name: str, views: Sequence[StageView]) -> Table:
-    rows = [
+    rows: list[list[str | Cell]] = [
         [view.name, Cell(reason, note=remedy(reason).advice), plain(count)]
         for view in views
         for reason, count in view.failures.items()
