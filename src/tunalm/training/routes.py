@@ -30,7 +30,7 @@ SLACK = 1.5
 """How many times the plain way's error a route may have in half precision: the mean over tokens, against float32."""
 NOISE = 0.1
 """The same mean, in nats, where float32 cannot be had (weights in half precision) and the two ways are compared."""
-TRIED_TOKENS = 256
+TRIED_TOKENS = 96
 """Target tokens over which errors in half precision are compared, so that no single short row decides."""
 
 
