@@ -1,4 +1,5 @@
-"""Writes docs/reference.md from the program itself: every command, every stage, every knob. Run by `make docs`."""
+"""Writes what the program says of itself: docs/reference.md, with every command, stage and knob, and the JSON schema of
+recipes. Run by `make docs`."""
 
 from __future__ import annotations
 
@@ -13,8 +14,11 @@ from tunalm import recipe
 from tunalm.cli.app import app
 from tunalm.engines.remedies import REMEDIES
 from tunalm.recipe.engines import ENGINES
+from tunalm.recipe.schema import SCHEMA_FILE, recipe_schema
+from tunalm.store import write_json
 
 TARGET = Path(__file__).with_name("reference.md")
+SCHEMA = Path(__file__).resolve().parents[1] / "recipes" / SCHEMA_FILE
 
 
 def reference() -> str:
@@ -84,3 +88,4 @@ def _help(command: str) -> Iterator[str]:
 
 if __name__ == "__main__":
     TARGET.write_text(reference(), encoding="utf-8")
+    write_json(SCHEMA, recipe_schema())

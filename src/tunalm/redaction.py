@@ -32,8 +32,8 @@ _SHAPE = re.compile(
     re.VERBOSE,
 )
 _VARIABLE = re.compile(r"(?=.*_|[^0-9]*$|.{0,15}$)[A-Z_][A-Z0-9_]*")
-_NAMED = re.compile(r"(?i)(\bbearer\s+|[\w-]*(?:key|token|secret|password|signature)=)(?!value\b)[^\s&'\"\[]{4,}")
-"""A value that is called a secret: in an address, a header, a command; not the `key=value` of a help text."""
+_NAMED = re.compile(r"(?i)(\bbearer\s+|[\w-]*(?:key|token|secret|password|signature)=)(?!value\b|\.{3})[^\s&'\"\[]{4,}")
+"""A value that is called a secret: in an address, a header, a command; not the `key=value` or `key=...` of a help."""
 
 
 def remember(secret: str) -> None:

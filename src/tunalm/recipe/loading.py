@@ -14,20 +14,20 @@ from tunalm.errors import RecipeError, did_you_mean
 from tunalm.recipe import STAGES, BenchmarkSettings, Data, Found, Recipe, Settings, Stage, replaced, walk
 from tunalm.recipe.engines import ENGINES
 from tunalm.recipe.selection import narrow
+from tunalm.recipe.shipped import INPUT, find_recipe
 from tunalm.recipe.sweeps import expand
 from tunalm.redaction import holds_key, names_variable
 
 LARGEST_RECIPE = 1_000_000  # bytes
 SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
 """Rows of a file, which YAML would take for a mapping or for a time of day."""
-PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, limit: int | None = None) -> Recipe:
     """Read a recipe file and make it complete.
 
     Args:
-        path: a YAML file.
+        path: a YAML file, or the name of a shipped recipe; `tunalm.recipe.shipped.find_recipe` has the rule.
         overrides: `key=value` strings; a key is an input (`base=...`), a dotted path into one, or a dotted path from
             the top (`stages.tuna_p.margin=0.05`). Values are YAML.
         limit: at most so many rows from every data source.
@@ -35,8 +35,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, limit: int |
     Raises:
         RecipeError: naming the file, the key and, where it stands in the file, the line.
     """
-    path = Path(path)
-    tree, lines = _read_family(path)
+    path = find_recipe(path)
+    tree, lines = read_recipe(path)
     return build_recipe(tree, overrides, limit=limit, where=str(path), lines=lines)
 
 
@@ -49,12 +49,12 @@ def build_recipe(
     lines: dict[str, int] | None = None,
 ) -> Recipe:
     """Make a complete recipe out of plain dictionaries; arguments and errors as in `load_recipe`."""
-    for override in overrides:
-        _override(tree, override)
+    for pair in overrides:
+        override(tree, pair)
     tree = narrow(tree, where)
     inputs = tree.get("inputs") or {}
     tree = {key: value if key == "inputs" else _fill(value, inputs, f"{where}: {key}") for key, value in tree.items()}
-    _refuse_keys(tree, where, lines or {})
+    refuse_keys(tree, where, lines or {})
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
@@ -62,10 +62,17 @@ def build_recipe(
     return _spread(expand(_check_sources(recipe, where, lines or {}), where), limit)
 
 
-def _read_family(path: Path, younger: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[str, int]]:
-    """A recipe file over the one that it extends, if any, key by key; lines are those of the file itself.
+def read_recipe(path: Path, younger: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[str, int]]:
+    """A recipe file over the one that it extends, if any, key by key, and the line of every key of the file itself.
 
     Evaluations come last, so that those of the extended recipe can have models that the file adds.
+
+    Args:
+        path: of the file.
+        younger: files that extend it.
+
+    Raises:
+        RecipeError: a file cannot be read, or extends itself.
     """
     if path.resolve() in younger:
         raise RecipeError(path, found="it extends itself", fix="Remove `extends` from one of them.")
@@ -73,7 +80,7 @@ def _read_family(path: Path, younger: tuple[Path, ...] = ()) -> tuple[dict[str, 
     parent = tree.pop("extends", None)
     if parent is None:
         return tree, lines
-    inherited, _ = _read_family(path.parent / str(parent), (*younger, path.resolve()))
+    inherited, _ = read_recipe(find_recipe(str(parent), path.parent), (*younger, path.resolve()))
     merged = _over(tree, inherited)
     if isinstance(merged.get("stages"), dict):
         merged["stages"] = dict(sorted(merged["stages"].items(), key=lambda stage: _kind(stage[1]) == "evaluate"))
@@ -99,9 +106,8 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
             raise RecipeError(path, found="over 1 MB", fix="Give the recipe, not the data it names.")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        near = [str(other) for other in sorted(path.parent.glob("*.y*ml"))] if path.parent.is_dir() else []
         found = str(getattr(error, "strerror", None) or error)
-        raise RecipeError(path, found=found, fix=did_you_mean(str(path), near)) from error
+        raise RecipeError(path, found=found, fix="Give a file of UTF-8 text that can be read.") from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         lines = dict(_lines(node, "", path)) if node is not None else {}
@@ -113,7 +119,9 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         fix = "Correct the line; quote text with ':' or '#'."
         raise RecipeError(where, found=problem, expected="plain YAML", fix=fix) from error
     if not isinstance(tree, dict):
-        raise RecipeError(path, found="no mapping with name and stages", fix="See recipes/quickstart.yaml.")
+        raise RecipeError(
+            path, found="no mapping with name and stages", fix="`tunalm init quickstart` writes one to start from."
+        )
     return tree, lines
 
 
@@ -132,11 +140,16 @@ def _lines(node: yaml.Node, prefix: str, path: Path) -> Iterator[tuple[str, int]
         yield from _lines(value, f"{prefix}{key.value}.", path)
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(tree: dict[str, Any], pair: str) -> None:
+    """Set what a `key=value` of the command line names, in a recipe as plain values.
+
+    Raises:
+        RecipeError: it has another form, or names no input and no part of a recipe.
+    """
+    key, equals, text = pair.partition("=")
     if not equals or not key.strip():
         fix = "For instance stages.tuna_p.margin=0.05 or base=embedded:smollm2."
-        raise RecipeError("command line", found=f"'{override}'", expected="key=value", fix=fix)
+        raise RecipeError("command line", found=f"'{pair}'", expected="key=value", fix=fix)
     where = f"command line, {key}"
     try:
         value = text if not text or SLICE.fullmatch(text) else yaml.safe_load(text)
@@ -174,22 +187,26 @@ def _fill(value: Any, inputs: dict[str, Any], where: str) -> Any:
         return [_fill(item, inputs, where) for item in value]
     if not isinstance(value, str):
         return value
-    for name in PLACEHOLDER.findall(value):
+    for name in INPUT.findall(value):
         if name not in inputs:
             raise RecipeError(where, found=f"${{{name}}} is no input", fix=did_you_mean(name, inputs))
         if inputs[name] is None:
             raise RecipeError(where, found=f"no value for the input '{name}'", fix=f"Add {name}=... to the command.")
-    whole = PLACEHOLDER.fullmatch(value)
+    whole = INPUT.fullmatch(value)
     if whole:
         return _fill(inputs[whole[1]], {}, where) if isinstance(inputs[whole[1]], str) else inputs[whole[1]]
-    return PLACEHOLDER.sub(lambda match: str(inputs[match[1]]), value)
+    return INPUT.sub(lambda match: str(inputs[match[1]]), value)
 
 
-def _refuse_keys(value: Any, where: str, lines: dict[str, int], path: str = "") -> None:
-    """A recipe is copied into the run folder, so what must stay secret has no place in it."""
+def refuse_keys(value: Any, where: str, lines: dict[str, int], path: str = "") -> None:
+    """A recipe is copied into the run folder, so what must stay secret has no place in it.
+
+    Raises:
+        RecipeError: something in `value`, which stands at `path`, may be a key.
+    """
     if isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            _refuse_keys(item, where, lines, f"{path}.{key}" if path else str(key))
+            refuse_keys(item, where, lines, f"{path}.{key}" if path else str(key))
         return
     name = path.rpartition(".")[2]
     wrong_name = name == "api_key_env" and value is not None and not names_variable(str(value))
