@@ -102,23 +102,24 @@ class Draft:
     def _text(self) -> str:
         """The recipe's own text, with the given inputs in the place of the values that it had."""
         text = self.path.read_text(encoding="utf-8")
-        values = self.inputs
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        key, section = next((pair for pair in root.value if pair[0].value == "inputs"), (None, None))
-        inputs = section.value if isinstance(section, yaml.MappingNode) else []
+        lines = {name: f"  {name}: {_flow(value)}\n" for name, value in self.inputs.items()}
+        root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+        found = [pair for pair in root.value if pair[0].value == "inputs"]
+        inputs = found[0][1].value if found and isinstance(found[0][1], yaml.MappingNode) else []
         places = {name.value: (value.start_mark.index, value.end_mark.index) for name, value in inputs}
+        new = [name for name in self._given if name not in places]
+        if new and found and not (inputs and not found[0][1].flow_style):
+            text = text[: found[0][0].start_mark.index] + text[found[0][1].end_mark.index :]
+            new, places = [*(name for name in places if name not in new), *new], {}
         for name, (start, end) in sorted(places.items(), key=lambda each: -each[1][0]):
             if name in self._given:
-                text = text[:start] + _flow(values[name]) + text[end:]
-        new = [f"  {name}: {_flow(values[name])}\n" for name in self._given if name not in places]
-        if new and inputs and not section.flow_style:
-            start = text.rindex("\n", 0, section.start_mark.index) + 1
-            text = text[:start] + "".join(new) + text[start:]
+                text = text[:start] + _flow(self.inputs[name]) + text[end:]
+        if new and places:
+            start = text.rindex("\n", 0, found[0][1].start_mark.index) + 1
+            text = text[:start] + "".join(lines[name] for name in new) + text[start:]
         elif new:
-            new = [*(f"  {name}: {_flow(values[name])}\n" for name in places if name not in self._given), *new]
-            if key is not None:
-                text = text[: key.start_mark.index] + text[section.end_mark.index :]
-            text = re.sub(r"\n{3,}", "\n\n", text.rstrip("\n")) + "\n\ninputs:\n" + "".join(new)
+            text = re.sub(r"\n{3,}", "\n\n", text.rstrip("\n"))
+            text += "\n\ninputs:\n" + "".join(lines[name] for name in new)
         where = (recipes_folder() / SCHEMA_FILE).resolve().as_uri()
         return f"{MARK}{where}\n" + "".join(line for line in text.splitlines(True) if not line.startswith(MARK))
 

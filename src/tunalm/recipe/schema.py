@@ -97,7 +97,7 @@ def _settings(node: Node) -> Node:
 def _written(node: Node) -> Node:
     """The schema of a value as it may be written: `${input}` in place of anything, and the short forms."""
     kept = {key: value for key, value in node.items() if key not in _LEFT_OUT}
-    said = {key: kept.pop(key) for key in ("description", "default") if key in kept}
+    said: Node = {key: kept.pop(key) for key in ("description", "default") if key in kept}
     if "description" in said:
         said["description"] = " ".join(said["description"].split())
     choices = [_choice(each) for each in kept.pop("anyOf", None) or [kept]]
