@@ -14,7 +14,6 @@ from typing import Annotated, Any, TextIO, cast
 import typer
 from rich.markup import escape
 
-from tunalm import __version__
 from tunalm.cli.hub import push
 from tunalm.cli.judging import evaluate_judge, score_pairs
 from tunalm.cli.lists import audit, convert
@@ -123,7 +122,9 @@ score_app.command("pairwise", help="Like vicuna, with any other questions.")(sco
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"tunalm {__version__}")
+        from importlib.metadata import version
+
+        print(f"tunalm {version('tunalm')}")
         raise typer.Exit
 
 
