@@ -427,6 +427,8 @@ class StudySystem(Record):
     points: float
     interval: Interval | None = None
     """95 % bootstrap interval over questions."""
+    judge_points: float | None = None
+    """By a judge's ranks of the same answers, if they were put beside."""
 
 
 class StudyWins(Record):
@@ -456,6 +458,8 @@ class StudyScores(Record):
     """Mean of Kendall's W over questions with two raters or more."""
     median_seconds: float
     """For one page."""
+    judged: int = 0
+    """Questions on which a judge that was put beside ranks every system."""
 
 
 class TrainingStep(Record):

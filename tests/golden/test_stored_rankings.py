@@ -79,7 +79,7 @@ def test_people_agree_with_stored_reviews_as_published(tmp_path: Path) -> None:
     table = [f"{pair.question.id},{place},{rank}" for pair in pairs for place, rank in enumerate(RANKS[pair.label])]
     path = tmp_path / "people.csv"
     path.write_text("\n".join(["id,position,rank", *table]), encoding="utf-8")
-    found = audit(rows, match(rows, read_raters([path], rows), path))["agreement"]
-    assert (found["lists"], found["pairs"], found["decided_pairs"]) == (80, 80, 66)
+    found = audit(rows, match(rows, read_raters([path], rows), path))["agreement"]["comparisons"]["ranking with people"]
+    assert (found["pairs"], found["decided_pairs"]) == (80, 66)
     assert found["same_verdict"]["value"] == 0.525
     assert found["kappa"]["value"] == pytest.approx(0.23, abs=0.005)

@@ -11,14 +11,13 @@ from tunalm.auditing.agreement import agreement
 from tunalm.auditing.estimates import SAMPLES, SEED
 from tunalm.auditing.lengths import lengths, ties
 from tunalm.auditing.matching import Matching, is_ranked, match, read_lists, read_raters
-from tunalm.auditing.people import people
 from tunalm.auditing.positions import positions
 from tunalm.auditing.preferences import models, self_preference
 from tunalm.errors import DataError, did_you_mean
 from tunalm.progress import tracked
 from tunalm.records import Ranking
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Audit = dict[str, Any]
 """The content of audit.json."""
@@ -60,8 +59,7 @@ def audit(rows: list[Ranking], matching: Matching | None = None, own: tuple[str,
         "positions": lambda: positions(ranked),
         "models": lambda: models(ranked),
         "self_preference": lambda: self_preference(ranked, matched, own),
-        "people": lambda: people(matched),
-        "agreement": lambda: None if matching is None else _beside(matching),
+        "agreement": lambda: None if matching is None else agreement(matching),
     }
     found: Audit = {"settings": {"bootstrap_samples": SAMPLES, "seed": SEED}, "lists": _counts(rows, ranked)}
     for name in tracked(list(parts), "auditing"):
@@ -84,8 +82,3 @@ def _counts(rows: list[Ranking], ranked: list[Ranking]) -> dict[str, Any]:
         "responses": sum(response.rank is not None for row in ranked for response in row.responses),
         "ranked_by": dict(Counter(row.ranked_by or "not said" for row in ranked).most_common()),
     }
-
-
-def _beside(matching: Matching) -> dict[str, Any]:
-    alone = {"lists_alone": matching.lists_alone, "responses_alone": matching.responses_alone}
-    return {"lists": len(matching.lists), **alone, **agreement(matching.lists)}

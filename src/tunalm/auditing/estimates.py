@@ -5,7 +5,7 @@ Every figure is one of sums over lists, so its bootstrap draws lists and adds up
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,37 +34,49 @@ def mean(values: Sequence[float | None]) -> Estimate:
 def ratio(parts: Sequence[tuple[float, float]]) -> Estimate:
     """A share of sums over lists: (part, whole) of each; lists with nothing in the whole are left out."""
     known = np.array([each for each in parts if each[1]], dtype=np.float64).reshape(-1, 2)
-    return of_sums(known, lambda sums: float(sums[0] / sums[1]))
+    return of_sums(known, lambda sums: sums[:, 0] / sums[:, 1])
 
 
-def of_sums(parts: Sums, statistic: Callable[[Sums], float | None]) -> Estimate:
+def share(parts: Sums, wholes: Sums) -> Estimate:
+    """`ratio` of arrays, [lists] each."""
+    return ratio(list(zip(parts, wholes, strict=True)))
+
+
+def of_sums(parts: Sums, statistic: Callable[[Sums], Sums]) -> Estimate:
     """Any figure of what is summed over lists, with its percentile bootstrap interval.
 
     Args:
         parts: [lists, ...].
-        statistic: of a sum, [...]; None where it is not defined, and such draws are left out.
+        statistic: of several sums, [sums, ...] -> [sums]; not finite where it is not defined, and such draws are left
+            out.
     """
-    if not len(parts) or (value := statistic(parts.sum(axis=0))) is None:
-        return {"value": None, "ci95": None, "lists": len(parts)}
+    nothing: Estimate = {"value": None, "ci95": None, "lists": len(parts)}
+    if not len(parts):
+        return nothing
     flat = parts.reshape(len(parts), -1)
-    drawn = (statistic(sums.reshape(parts.shape[1:])) for sums in _resampled(flat))
-    values = [each for each in drawn if each is not None]
-    says_something = len(parts) > 1 and len(set(values)) > 1
+    sums = np.vstack([flat.sum(axis=0), _resampled(flat)]).reshape(-1, *parts.shape[1:])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value, *drawn = statistic(sums)
+    if not np.isfinite(value):
+        return nothing
+    values = np.array([each for each in drawn if np.isfinite(each)])
+    says_something = len(parts) > 1 and len(values) and np.ptp(values)
     interval = [round(end, DIGITS) for end in percentile_interval(values)] if says_something else None
-    return {"value": round(value, DIGITS), "ci95": interval, "lists": len(parts)}
+    return {"value": round(float(value), DIGITS), "ci95": interval, "lists": len(parts)}
 
 
-def _resampled(parts: Sums) -> Iterator[Sums]:
+def _resampled(parts: Sums) -> Sums:
     """Sums of as many lists as there are, drawn with replacement.
 
     Args:
         parts: [lists, parts].
+
+    Returns:
+        [samples, parts].
     """
-    generator = np.random.default_rng(SEED)
+    generator, size = np.random.default_rng(SEED), len(parts)
     kinds, counts = np.unique(parts, axis=0, return_counts=True)
     if len(kinds) <= FEW_KINDS:
-        yield from generator.multinomial(len(parts), counts / len(parts), SAMPLES) @ kinds
-        return
-    for _ in range(SAMPLES):
-        times = np.bincount(generator.integers(len(parts), size=len(parts)), minlength=len(parts))
-        yield times @ parts
+        return np.asarray(generator.multinomial(size, counts / size, SAMPLES) @ kinds)
+    draws = (np.bincount(generator.integers(size, size=size), minlength=size) for _ in range(SAMPLES))
+    return np.array([times @ parts for times in draws])

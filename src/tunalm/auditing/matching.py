@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,9 +72,10 @@ def read_raters(paths: Sequence[Path], rows: Sequence[Ranking]) -> dict[str, Ord
     """Read the orders of other raters, by their names: files of lists, or tables that people can fill in.
 
     Args:
-        paths: each file of lists is one rater, with the name of the file. A CSV table has the columns `id` (or
-            `question`, of the list), `position` (of the response in the list, from 0) or `system` (its model), `rank`
-            (or `place`; whole numbers, the smallest is the best, empty is not ranked), and `rater` if it has several.
+        paths: each file of lists is one rater, with the name of the file (its whole path, if another has that name).
+            A CSV table has the columns `id` (or `question`, of the list), `position` (of the response in the list,
+            from 0) or `system` (its model), `rank` (or `place`; numbers, the smallest is the best, empty is not
+            ranked), and `rater` if it has several.
         rows: the lists that tables are about.
 
     Raises:
@@ -85,7 +87,8 @@ def read_raters(paths: Sequence[Path], rows: Sequence[Ranking]) -> dict[str, Ord
             raters = _read_table(existing_file(path), {row.id: row for row in rows})
         else:
             others = {row.id: row for row in read_lists(path) if is_ranked(row)}
-            raters = {path.stem: {row.id: _order(row, others[row.id]) for row in rows if row.id in others}}
+            name = str(path) if path.stem in found else path.stem
+            raters = {name: {row.id: _order(row, others[row.id]) for row in rows if row.id in others}}
         if twice := found.keys() & raters.keys():
             raise DataError(path, found=f"a second rater '{min(twice)}'", fix="Rename the file, or the rater in it.")
         found |= raters
@@ -155,7 +158,7 @@ def _read_table(path: Path, rows: Mapping[str, Ranking]) -> dict[str, Orders]:
 
 def _read_line(
     line: Mapping[str, str], names: Mapping[str, str | None], rows: Mapping[str, Ranking], path: Path, number: int
-) -> tuple[str, int, int | None]:
+) -> tuple[str, int, float | None]:
     """Id of the list, position of the response, and its rank, of one line of a table."""
     texts = {wanted: str(line[name or ""] or "").strip() for wanted, name in names.items()}
     row = rows.get(texts["id"])
@@ -167,7 +170,9 @@ def _read_line(
             raise _bad_line(path, number, f"{len(positions)} responses by {texts['position']!r} in list {row.id!r}")
         texts["position"] = str(positions[0])
     try:
-        position, rank = int(texts["position"]), int(texts["rank"]) if texts["rank"] else None
+        position, rank = int(texts["position"]), float(texts["rank"]) if texts["rank"] else None
+        if rank is not None and not math.isfinite(rank):
+            raise ValueError("a rank is a finite number")
     except ValueError as error:
         raise _bad_line(path, number, f"position {texts['position']!r} and rank {texts['rank']!r}") from error
     if position not in range(len(row.responses)):

@@ -66,8 +66,8 @@ def self_preference(
     return {
         "own": sorted({each.model for mine, row in found for each in row.responses if each.model in mine}),
         "wins": ratio(shares),
-        "wins_elsewhere": of_sums(tables, lambda table: _share(table[1], table[2])) if matched else None,
-        "difference": of_sums(tables, lambda table: _share(table[0] - table[1], table[2])) if matched else None,
+        "wins_elsewhere": of_sums(tables, lambda sums: sums[:, 1] / sums[:, 2]) if matched else None,
+        "difference": of_sums(tables, lambda sums: (sums[:, 0] - sums[:, 1]) / sums[:, 2]) if matched else None,
     }
 
 
@@ -102,7 +102,3 @@ def _both(matched: Matched, mine: set[str]) -> tuple[float, float, float]:
     judged, pairs = _wins(list(zip(names, matched.ranks, strict=True)), mine)
     elsewhere, _ = _wins(list(zip(names, matched.others, strict=True)), mine)
     return judged, elsewhere, pairs
-
-
-def _share(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole else None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tunalm.auditing.agreement import RATERS, TOGETHER
 from tunalm.auditing.audit import Audit
 from tunalm.auditing.estimates import Estimate
 from tunalm.reporting.formats import interval, number, percent, plain
@@ -49,9 +50,7 @@ def sections(audit: Audit) -> Iterator[Section]:
     if audit["self_preference"]:
         yield _self_preference(audit["self_preference"])
     if audit["agreement"]:
-        yield _agreement(audit["agreement"])
-    if audit["people"]:
-        yield _people(audit["people"])
+        yield from _agreement(audit["agreement"])
 
 
 def _lists(found: Mapping[str, Any]) -> Section:
@@ -109,7 +108,7 @@ def _self_preference(found: Mapping[str, Any]) -> Section:
     lines = [_share("pairs that the judge's own win", found["wins"])]
     if found["wins_elsewhere"]:
         lines += [
-            _share("the same by the other file", found["wins_elsewhere"]),
+            _share("the same by the others", found["wins_elsewhere"]),
             _share("difference", found["difference"]),
         ]
     note = (
@@ -119,44 +118,46 @@ def _self_preference(found: Mapping[str, Any]) -> Section:
     return Section("self_preference", "The judge's own", note, lines)
 
 
-def _agreement(found: Mapping[str, Any]) -> Section:
-    shares = [
-        ("same best response", found["top1"]),
-        ("decided pairs alike", found["pair_accuracy"]),
-        ("same verdict on a pair", found["same_verdict"]),
-    ]
+def _agreement(found: Mapping[str, Any]) -> Iterator[Section]:
     lines = [
-        FigureLine("lists in both files", plain(found["lists"])),
-        FigureLine("ranked lists in the first one alone", plain(found["lists_alone"])),
-        FigureLine("responses in the first one alone", plain(found["responses_alone"])),
+        FigureLine("lists that others rank too", plain(found["lists"])),
+        FigureLine("ranked lists in the first file alone", plain(found["lists_alone"])),
+        FigureLine("responses in the first file alone", plain(found["responses_alone"])),
+        *(FigureLine(f"lists ranked by {name}", plain(count)) for name, count in found["raters"].items()),
+    ]
+    note = "How far raters agree with each other is the most that can be asked of a judge."
+    plotted = [(name, figures["kendall_tau"]) for name, figures in found["comparisons"].items()]
+    yield Section("agreement", "Other raters", note, lines, _plot(plotted), "Kendall's tau-b")
+    for place, (name, figures) in enumerate(found["comparisons"].items()):
+        yield _compared(f"agreement_{place}", f"Agreement: {name}", figures)
+    if found["categories"]:
+        whole = [name for name in found["comparisons"] if name in (RATERS, TOGETHER)] or list(found["comparisons"])
+        lines = [
+            _figure(f"{task}: {name}", compared[name]["kendall_tau"])
+            for task, compared in found["categories"].items()
+            for name in whole
+        ]
+        note = "Kendall's tau-b; audit.json has the other figures."
+        yield Section("categories", "Agreement by category", note, lines)
+
+
+def _compared(name: str, title: str, found: Mapping[str, Any]) -> Section:
+    lines = [
         _figure("Kendall's tau-b", found["kendall_tau"]),
         _figure("weighted tau", found["weighted_tau"]),
-        *(_share(label, each) for label, each in shares),
+        _figure("Spearman's rho", found["spearman_rho"]),
+        _share("same best response", found["top1"]),
+        _share("decided pairs alike", found["pair_accuracy"]),
+        _share("same verdict on a pair", found["same_verdict"]),
         _figure("Cohen's kappa of the verdicts", found["kappa"]),
+        _figure("tau-b of all pairs together", found["pooled_tau"]),
+        _figure("the same without the influence of length", found["tau_without_length"]),
     ]
     note = (
-        f"Of {plain(found['pairs'])} pairs the other file decides {plain(found['decided_pairs'])}. The verdicts on "
+        f"Of {plain(found['pairs'])} pairs the other rater decides {plain(found['decided_pairs'])}. The verdicts on "
         "a pair are three: the one, the other, or a tie."
     )
-    return Section("agreement", "Agreement with the other file", note, lines, _plot(shares, 100), "%")
-
-
-def _people(found: Mapping[str, Any]) -> Section:
-    lines = [FigureLine(f"lists ranked by {name}", plain(count)) for name, count in found["raters"].items()]
-    for name, figures in found["comparisons"].items():
-        lines += [
-            _figure(f"{name}: Kendall's tau-b", figures["kendall_tau"]),
-            _figure("Spearman's rho", figures["spearman_rho"]),
-            _share("same best response", figures["top1"]),
-            _share("decided pairs alike", figures["pair_accuracy"]),
-            _figure("tau-b of all pairs together", figures["pooled_tau"]),
-            _figure("the same without the influence of length", figures["tau_without_length"]),
-        ]
-    for task, ways in found["categories"].items():
-        lines += [_figure(f"{task}: {name}, tau-b", figures["kendall_tau"]) for name, figures in ways.items()]
-    plotted = [(name, figures["kendall_tau"]) for name, figures in found["comparisons"].items()]
-    note = "How far raters agree with each other is the most that can be asked of a judge."
-    return Section("people", "Several raters", note, lines, _plot(plotted), "Kendall's tau-b")
+    return Section(name, title, note, lines)
 
 
 def _share(label: str, found: Estimate) -> FigureLine:

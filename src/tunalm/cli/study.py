@@ -92,24 +92,37 @@ def serve(
 
 
 @study_app.command()
-def score(folder: Folder) -> None:
+def score(
+    folder: Folder,
+    judge: Annotated[
+        Path | None,
+        typer.Option("--judge", help="The answers.jsonl of the study as a judge has ranked it, to put beside people."),
+    ] = None,
+) -> None:
     """Score what raters have saved so far: scores.json, ratings.jsonl and ratings.csv."""
     from rich.console import Console
     from rich.table import Table
 
+    from tunalm.auditing import audit_files, audit_table, read_lists, write_audit
     from tunalm.study.scoring import score as score_study
 
-    found = score_study(folder)
-    table = Table("system", "points", "95 %")
+    found = score_study(folder, read_lists(judge) if judge else ())
+    table = Table("system", "points", "95 %", *(["by the judge"] if judge else []))
     for system in sorted(found.systems, key=lambda each: -each.points):
         interval = f"{system.interval[0]:.2f} to {system.interval[1]:.2f}" if system.interval else "-"
-        table.add_row(system.name, f"{system.points:.2f}", interval)
-    screen = Console()
+        judged = [] if system.judge_points is None else [f"{system.judge_points:.2f}"]
+        table.add_row(system.name, f"{system.points:.2f}", interval, *judged)
+    screen = Console(highlight=False)
     screen.print(table)
     alpha, w = (f"{value:.2f}" if value is not None else "-" for value in (found.alpha, found.kendall_w))
     screen.print(
         f"{found.ratings} ratings of {found.questions} questions, {found.unfinished} unfinished; attention checks "
         f"{found.checks_passed} of {found.checks_answered} passed; Krippendorff's alpha {alpha}, Kendall's W {w}; "
-        f"median {found.median_seconds:.0f} s a question.",
+        f"median {found.median_seconds:.0f} s a question."
+        + (f" The judge ranks all systems on {found.judged} of the questions." if judge else ""),
         markup=False,
     )
+    if judge is not None:
+        audited = audit_files(judge, [folder / "ratings.csv"])
+        screen.print(audit_table(audited))
+        typer.echo(f"Page: {write_audit(audited, folder / 'audit')[-1]}")

@@ -52,7 +52,11 @@ def held_out_table(stage: str, held_out: HeldOut) -> Table:
 def study_table(scores: StudyScores) -> Table:
     """A row per system of a human study."""
     rows = [[each.name, number(each.points, 2), interval(each.interval, 2)] for each in scores.systems]
-    return table("Human study", ["system"], ["points", "95 %"], rows)
+    columns = ["points", "95 %"]
+    if any(each.judge_points is not None for each in scores.systems):
+        columns.append("by the judge")
+        rows = [[*row, number(each.judge_points, 2)] for row, each in zip(rows, scores.systems, strict=True)]
+    return table("Human study", ["system"], columns, rows)
 
 
 def _estimate(found: Estimate) -> str:

@@ -1,7 +1,8 @@
 """`tunalm study make`: from the answers of several systems to a study in which nobody can tell who wrote what.
 
 Systems become letters. Which letter is which is drawn anew for every question and rater, from the study's seed, and
-stands in `key.json`, which the server never opens. Equal answers are shown once and share their place.
+stands in `key.json`, which the server never opens. Equal answers are shown once and share their place. `answers.jsonl`
+has the same answers as lists for a judge.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from tunalm.errors import DataError, StoreError
-from tunalm.records import Prediction
-from tunalm.store import iterate_rows, write_json, write_text
+from tunalm.records import Prediction, Ranking, Response
+from tunalm.store import iterate_rows, write_json, write_rows, write_text
 from tunalm.study.book import Book, Page
 from tunalm.study.records import StudyItem, StudyKey
 
@@ -79,7 +80,7 @@ def read_answers(run: Path, plan: Plan, benchmark: str) -> dict[str, dict[str, P
 
 
 def make(answers: Mapping[str, Mapping[str, Prediction]], plan: Plan, folder: Path) -> dict[str, str]:
-    """Write a study into a new folder: `study.sqlite`, `key.json` and `links.txt`.
+    """Write a study into a new folder: `study.sqlite`, `key.json`, `answers.jsonl` and `links.txt`.
 
     Args:
         answers: by question and system.
@@ -123,6 +124,7 @@ def make(answers: Mapping[str, Mapping[str, Prediction]], plan: Plan, folder: Pa
             pages.append(Page(rater=rater, number=number, question=page.question, answers=page.answers))
             key[name] = item
     write_json(folder / "key.json", StudyKey(systems=list(plan.systems), seed=plan.seed, items=key).model_dump())
+    write_rows(folder / "answers.jsonl", [_list(question, own, plan) for question, own in answers.items()])
     Book.make(path, plan.consent, tokens, pages)
     write_text(folder / "links.txt", "".join(f"{rater} /r/{token}\n" for rater, token in tokens.items()))
     return tokens
@@ -138,6 +140,13 @@ def _assigned(questions: Sequence[str], people: Sequence[str], plan: Plan) -> di
     for rater, own in assigned.items():
         random.Random(f"{plan.seed}/order/{rater}").shuffle(own)
     return assigned
+
+
+def _list(question: str, answers: Mapping[str, Prediction], plan: Plan) -> Ranking:
+    """The answers of all systems, as a judge gets them to rank."""
+    responses = [Response(text=answers[name].prediction, model=name) for name in plan.systems]
+    first = answers[plan.systems[0]]
+    return Ranking(id=question, instruction=first.instruction, task=first.task, responses=responses)
 
 
 def _page(question: str, answers: Mapping[str, Prediction], rater: str, plan: Plan) -> tuple[Page, StudyItem]:

@@ -2,7 +2,7 @@
 
 Place i of N systems earns N + 1 - i points (6 - i of five, section 8); systems that share places share the mean of
 their points, those with the same answer included. Points are averaged over the raters of a question, then over all
-questions.
+questions. A judge's ranks of the same answers earn points in the same way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 from tunalm.errors import DataError
 from tunalm.measures.means import mean_interval
 from tunalm.measures.ranks import kendall_w
-from tunalm.records import StudyScores, StudySystem, StudyWins
+from tunalm.records import Ranking, StudyScores, StudySystem, StudyWins
 from tunalm.store import write_json, write_rows, write_text
 from tunalm.study.book import Book, Save
 from tunalm.study.design import read_key
@@ -32,13 +32,18 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet would run."""
 
 
-def score(folder: Path) -> StudyScores:
+def score(folder: Path, judged: Sequence[Ranking] = ()) -> StudyScores:
     """Score a study; it writes `scores.json`, `ratings.jsonl` and `ratings.csv` beside it.
 
     Unfinished pages are counted and left out; failed attention checks are counted and their raters stay in.
 
+    Args:
+        folder: of the study.
+        judged: its `answers.jsonl` as a judge has ranked it. Lists in which a system has no rank are left out.
+
     Raises:
-        StoreError, DataError: the folder holds no study or no key, or nobody has finished a question.
+        StoreError, DataError: the folder holds no study or no key, or nobody has finished a question; or no list of
+            the judge ranks every system on a question that people have rated.
     """
     book, key = Book(folder / "study.sqlite"), read_key(folder)
     saves = {f"{rater}/{number}": save for (rater, number), save in book.latest().items()}
@@ -46,10 +51,35 @@ def score(folder: Path) -> StudyScores:
     if not ratings:
         raise DataError(folder, found="no finished question", expected="one", fix="Wait for the raters.")
     scores = _scores(key, ratings, saves)
+    if judged:
+        points = _judged_points(folder, key, ratings, judged)
+        scores.judged = len(points)
+        for number, system in enumerate(scores.systems):
+            system.judge_points = fmean(own[number] for own in points)
     write_rows(folder / "ratings.jsonl", ratings)
     write_text(folder / "ratings.csv", _as_csv(ratings))
     write_json(folder / "scores.json", scores.model_dump())
     return scores
+
+
+def _judged_points(
+    folder: Path, key: StudyKey, ratings: Sequence[StudyRating], judged: Sequence[Ranking]
+) -> list[list[float]]:
+    """Points of the systems by a judge, on each question that people have rated."""
+    rated = {rating.question for rating in ratings}
+    points = []
+    for row in judged:
+        ranks = {response.model: response.rank for response in row.responses if response.rank is not None}
+        if row.id in rated and ranks.keys() >= set(key.systems):
+            points.append([len(key.systems) + 1 - place for place in rankdata([ranks[name] for name in key.systems])])
+    if not points:
+        raise DataError(
+            folder,
+            found="no question that people have rated and on which the judge ranks every system",
+            expected="the lists of answers.jsonl with a judge's ranks",
+            fix="Rank them with `tunalm rank responses=STUDY/answers.jsonl`.",
+        )
+    return points
 
 
 def _finished(key: StudyKey, name: str, save: Save) -> bool:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tunalm.auditing import audit, audit_files, audit_table, write_audit
-from tunalm.auditing.agreement import agreement
 from tunalm.auditing.matching import Matching, match, read_lists, read_raters
 from tunalm.errors import DataError
 from tunalm.records import Ranking, Response
@@ -69,23 +68,6 @@ def test_files_with_nothing_in_common_are_refused(other: Ranking) -> None:
         beside([make_list("a", ("x", 0), ("y", 1))], [other])
 
 
-def test_agreement_with_itself_is_full_and_with_its_reverse_none() -> None:
-    rows = [make_list(str(number), ("x", 0), ("y", 1), ("z", 2)) for number in range(5)]
-    reverse = [make_list(str(number), ("x", 2), ("y", 1), ("z", 0)) for number in range(5)]
-    names = ("kendall_tau", "weighted_tau", "top1", "pair_accuracy", "same_verdict")
-    same = agreement(beside(rows, rows).lists)
-    assert [same[name]["value"] for name in names] == pytest.approx([1] * 5)
-    other = agreement(beside(rows, reverse).lists)
-    assert [other[name]["value"] for name in names] == pytest.approx([-1, -1, 0, 0, 0])
-
-
-def test_a_tie_is_a_verdict_of_its_own_and_half_right_where_the_other_decides() -> None:
-    found = agreement(beside([make_list("a", ("x", 0), ("y", 0))], [make_list("a", ("x", 0), ("y", 1))]).lists)
-    assert found["pair_accuracy"]["value"] == 0.5
-    assert found["same_verdict"]["value"] == 0
-    assert found["kendall_tau"]["value"] is None
-
-
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=4), min_size=1, max_size=6))
 def test_any_ranks_can_be_audited(lists: list[list[int]]) -> None:
@@ -94,7 +76,8 @@ def test_any_ranks_can_be_audited(lists: list[list[int]]) -> None:
         for number, ranks in enumerate(lists)
     ]
     found = audit(rows, beside(rows, rows))
-    assert found["agreement"]["same_verdict"]["value"] == 1
+    (figures,) = found["agreement"]["comparisons"].values()
+    assert figures["same_verdict"]["value"] == 1
     assert found["lists"]["ranked"] == len(lists)
     json.dumps(found, allow_nan=False)
 
@@ -117,6 +100,7 @@ def test_people_can_rank_in_a_table(tmp_path: Path) -> None:
         (("a", 7, 1), "position 7 in a list of 2"),
         (("a", "first", 1), "position 'first'"),
         (("a", 0, "best"), "rank 'best'"),
+        (("a", 0, "nan"), "rank 'nan'"),
         (("a", 0, 3), "a second time"),
     ],
     ids=str,
@@ -132,7 +116,7 @@ def test_several_raters_come_in_one_table_or_in_a_file_each(tmp_path: Path) -> N
     rows[0].responses[1].model = "n"
     study = tmp_path / "ratings.csv"
     study.write_text(
-        "question,position,system,place,rater,seconds\na,1,m,2,ann,3\na,0,n,1,ann,3\na,0,m,1,bob,9\na,1,n,1,bob,9\n"
+        "question,position,system,place,rater,seconds\na,1,m,2.0,ann,3\na,0,n,1.0,ann,3\na,0,m,1,bob,9\na,1,n,1,bob,9\n"
     )
     write_rows(tmp_path / "third.jsonl", [make_list("a", ("y", 1), ("x", 0))])
     raters = read_raters([study, tmp_path / "third.jsonl"], rows)
@@ -141,6 +125,9 @@ def test_several_raters_come_in_one_table_or_in_a_file_each(tmp_path: Path) -> N
     assert matched.others == pytest.approx([(2 + 1.5 + 1) / 3, (1 + 1.5 + 2) / 3])
     with pytest.raises(DataError, match="a second rater 'ann'"):
         read_raters([study, study], rows)
+    other = tmp_path / "other" / "third.jsonl"
+    write_rows(other, [make_list("a", ("y", 0), ("x", 0))])
+    assert list(read_raters([tmp_path / "third.jsonl", other], rows)) == ["third", str(other)]
 
 
 def test_failed_lists_are_counted_and_a_file_of_them_is_refused_with_the_commonest_reason(tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.unit.study.conftest import SYSTEMS
+from tunalm.cli.study import score as score_command
 from tunalm.errors import DataError
-from tunalm.store import read_rows
+from tunalm.records import Ranking, StudyScores
+from tunalm.store import read_rows, write_rows
 from tunalm.study.book import Book, Save
 from tunalm.study.design import read_key
 from tunalm.study.records import StudyRating
@@ -87,3 +90,32 @@ def test_no_cell_of_the_table_is_a_formula(study: Path) -> None:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["question", "position", "system", "place", "rater", "seconds"]
     assert {row["system"] for row in rows} == {"base", "sft", "'=tuna()"}
+
+
+def test_a_judges_places_stand_beside_those_of_people(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """People have tuna above sft above base and equal answers share a place; the judge has the reverse."""
+    rate(study, "rater-1", BEST_LAST)
+    rate(study, "rater-2", BEST_LAST)
+    lists = read_rows(study / "answers.jsonl", Ranking)
+    assert [(row.task, [each.model for each in row.responses]) for row in lists] == [("generic", list(SYSTEMS))] * 4
+    for row in lists:
+        for rank, response in enumerate(row.responses):
+            response.rank = rank
+    lists[3].responses[0].rank = None  # left out of the judge's points, and of the agreement as a response
+    judged = study.parent / "judged.jsonl"
+    write_rows(judged, lists)
+    score_command(study, judged)
+    scores = StudyScores.model_validate_json((study / "scores.json").read_text(encoding="utf-8"))
+    assert {each.name: each.judge_points for each in scores.systems} == {"base": 3, "sft": 2, "tuna": 1}
+    assert scores.judged == 3
+    audit = json.loads((study / "audit" / "audit.json").read_text(encoding="utf-8"))["agreement"]
+    assert (audit["raters"], audit["responses_alone"]) == ({"rater-1": 4, "rater-2": 4}, 0)
+    comparisons = audit["comparisons"]
+    assert comparisons["raters with each other"]["kendall_tau"]["value"] == 1
+    # On q0 sft and tuna share a place, so 2 pairs are turned round of 3; on q3 one pair of one; else 3 of 3.
+    tau = comparisons["ranking with their mean order"]["kendall_tau"]["value"]
+    assert tau == pytest.approx((-2 / 6**0.5 - 1 - 1 - 1) / 4, abs=1e-4)
+    assert "by the judge" in capsys.readouterr().out
+    write_rows(judged, lists[3:])
+    with pytest.raises(DataError, match="no question that people have rated"):
+        score_command(study, judged)
