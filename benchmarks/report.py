@@ -18,7 +18,8 @@ from benchmarks.measure import cpu_seconds, machine
 from tunalm.evaluation.results import summarise
 from tunalm.recipe import Evaluate, Recipe
 from tunalm.records import Prediction, Ranking, Response, StageState, Verdict
-from tunalm.reporting import Run, write_report
+from tunalm.reporting.report import write_report
+from tunalm.reporting.run import Run
 from tunalm.store import write_json, write_rows
 
 WORDS = [

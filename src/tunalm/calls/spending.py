@@ -9,6 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,37 @@ def failures_in(ledger: Path) -> Counter[str]:
         UNKNOWN + (reason or "") if completion is None else Completion.model_validate_json(completion).failure or ""
         for completion, reason in rows
     )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as a ledger keeps it, for people."""
+
+    key: str
+    engine: str
+    state: str
+    """`sent`, `ok`, `failed` or `unknown`."""
+    text: str
+    """The answer, if there is one."""
+    failure: str | None
+
+
+def requests_in(ledger: Path) -> Iterator[Asked]:
+    """Every request of a ledger with what became of it, in the order in which they were filed.
+
+    Raises:
+        StoreError: the file cannot be read.
+    """
+    query = (
+        "SELECT key, requests.engine, state, completion, reason FROM requests LEFT JOIN calls ON id = call"
+        " ORDER BY requests.rowid"
+    )
+    with _reading(ledger) as ask:
+        rows = ask(query)
+    for key, engine, state, completion, reason in rows:
+        answer = None if completion is None else Completion.model_validate_json(completion)
+        failure = answer.failure if answer else UNKNOWN + (reason or "") if state == "unknown" else None
+        yield Asked(key, engine, state, answer.text if answer else "", failure)
 
 
 @contextmanager

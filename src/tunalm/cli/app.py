@@ -19,6 +19,7 @@ from tunalm.cli.judging import evaluate_judge, score_pairs
 from tunalm.cli.lists import audit, convert
 from tunalm.cli.running import compare, plan, report, run
 from tunalm.cli.scoring import score_app
+from tunalm.cli.showing import show
 from tunalm.cli.stages import KNOBS, rank, stage_command
 from tunalm.cli.starting import init, recipes, schema
 from tunalm.cli.study import study_app
@@ -45,6 +46,10 @@ COMMANDS: dict[str, dict[str, tuple[Command | typer.Typer, list[str]]]] = {
         "init": (init, ["init tuna", "init tuna base=Qwen/Qwen3-0.6B --out mine.yaml"]),
         "plan": (plan, ["plan quickstart"]),
         "run": (run, ["run quickstart", "run quickstart stages.tuna.margin=0.05 --run-dir runs/narrow"]),
+        "show": (
+            show,
+            ["show runs/quickstart --follow", "show rankings.jsonl --sort margin --html lists.html"],
+        ),
         "report": (report, ["report runs/quickstart"]),
         "compare": (compare, ["compare runs/quickstart runs/narrow"]),
     },

@@ -153,8 +153,8 @@ def _print_outcome(folder: Path, states: Mapping[str, StageState]) -> None:
             counts = f"{state.failed} failed, {state.unknown} unknown of {state.requested}"
             screen.print(f"{name}: {counts}", markup=False)
     if (folder / "results.json").is_file():
-        from tunalm.reporting import results_table
         from tunalm.reporting.files import read_results
+        from tunalm.reporting.table import results_table
 
         screen.print(results_table(read_results(folder / "results.json")))
     screen.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)

@@ -14,9 +14,10 @@ from tunalm.pipeline.products import MADE
 from tunalm.recipe import Recipe
 from tunalm.recipe.sweeps import SEED, label
 from tunalm.records import EvaluationResults
-from tunalm.reporting import Run, write_comparison
 from tunalm.reporting.changes import Answers
 from tunalm.reporting.published import Published
+from tunalm.reporting.report import write_comparison
+from tunalm.reporting.run import Run
 from tunalm.store import read_record, write_json
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
+import re
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +43,22 @@ class RunFolder:
         fix = "Wait for it, stop it, or give another --run-dir."
         with locked(self.path / ".lock", self.path, "a run in progress", fix):
             yield
+
+    def in_progress(self) -> bool:
+        """Whether a live process has the folder, as far as this machine can tell; one of another machine counts."""
+        try:
+            owner = re.fullmatch(r"process (\d+) on (.+)", (self.path / ".lock").read_text(encoding="utf-8").strip())
+        except OSError:
+            return False
+        if owner is None or owner[2] != socket.gethostname():
+            return owner is not None
+        try:
+            os.kill(int(owner[1]), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
 
     def day(self) -> date:
         """The day on which the run began, for prompts that hold a date."""

@@ -86,7 +86,8 @@ def publish(run: RunFolder, recipe: Recipe, states: dict[str, StageState], publi
         results = run.folder(name) / MADE["results"]
         if stage.produces == "results" and results.is_file():
             shutil.copyfile(results, run.path / MADE["results"])
-    from tunalm.reporting import Run, write_report  # plots: slow to import
+    from tunalm.reporting.report import write_report  # plots: slow to import
+    from tunalm.reporting.run import Run
 
     write_report(Run(run.path, recipe, states), published)
 

@@ -20,9 +20,10 @@ _DIRECTION = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _CONTROLS = (
     {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
     | {0x7F: 0x2421}
+    | dict.fromkeys(range(0x80, 0xA0), 0xFFFD)
     | dict.fromkeys(_DIRECTION, 0xFFFD)
 )
-"""Control characters and the pictures that stand for them."""
+"""Control characters, those of eight bits included, and the pictures that stand for them."""
 
 
 def number(value: float | None, digits: int = 1) -> str:

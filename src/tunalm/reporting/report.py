@@ -21,7 +21,8 @@ from tunalm.reporting.numbers import headline
 from tunalm.reporting.outcome import BenchmarkView, benchmark_views
 from tunalm.reporting.pages import environment, page_text
 from tunalm.reporting.published import Published
-from tunalm.reporting.runs import Run, differences, run_view
+from tunalm.reporting.run import Run
+from tunalm.reporting.runs import differences, run_view
 from tunalm.reporting.stages import ranked_responses
 from tunalm.reporting.tables import Table
 from tunalm.reporting.variants import Sweep, sweep

@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import yaml
 
 from tunalm.calls.budget import dollars
 from tunalm.engines.remedies import remedy
 from tunalm.progress import tracked
-from tunalm.recipe import Recipe, sources_in
+from tunalm.recipe import sources_in
 from tunalm.records import Manifest, StageState, StudyScores
 from tunalm.reporting.formats import duration, plain
+from tunalm.reporting.run import Run
 from tunalm.reporting.stages import StageView, stage_view
 from tunalm.reporting.tables import Cell, Column, Table, table
 from tunalm.store import read_record
-
-States = Mapping[str, StageState]
-"""What stage.json says, by stage."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as the pipeline knows it."""
-
-    path: Path
-    recipe: Recipe
-    states: States = field(default_factory=dict)
-    """Stages that are missing have not run."""
 
 
 @dataclass(frozen=True)

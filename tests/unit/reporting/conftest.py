@@ -22,7 +22,7 @@ from tunalm.records import (
     TaskMean,
     Verdict,
 )
-from tunalm.reporting import Run
+from tunalm.reporting.run import Run
 from tunalm.store import write_json, write_rows
 
 HOSTILE = (

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tunalm.reporting import Run, write_report
+from tunalm.reporting.report import write_report
+from tunalm.reporting.run import Run
 from tunalm.store import write_json
 
 HEALTH: dict[str, Any] = {

@@ -14,7 +14,8 @@ import pytest
 from tests.unit.reporting.conftest import HOSTILE, result
 from tunalm.recipe import Recipe
 from tunalm.records import EvaluationKnobs, EvaluationResults, ModelResults, Ranking, Response, StageState
-from tunalm.reporting import Run, write_report
+from tunalm.reporting.report import write_report
+from tunalm.reporting.run import Run
 from tunalm.reporting.runs import run_view
 from tunalm.reporting.stages import stage_view
 from tunalm.store import write_json, write_rows

@@ -8,10 +8,10 @@ from rich.console import Console
 
 from tests.unit.reporting.conftest import result, results
 from tunalm.records import Agreement, Estimate, EvaluationResults, HeldOut, TaskMean
-from tunalm.reporting import results_table
 from tunalm.reporting.judges import held_out_table
 from tunalm.reporting.numbers import headline, tasks_table, totals_table
 from tunalm.reporting.published import Published
+from tunalm.reporting.table import results_table
 from tunalm.reporting.tables import Table
 
 
