@@ -27,8 +27,10 @@ The policy has three parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 EXIT_OK = 0
 EXIT_USAGE = 2
@@ -87,6 +89,59 @@ class HubError(TunaError):
 
 class TrainingError(TunaError):
     """Training must stop: a non-finite loss, or no usable row."""
+
+
+_PATHS = {
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+}
+"""What an operating system says of a path or a disk that only a user can mend."""
+
+
+def of_the_system(error: OSError) -> TunaError | None:
+    """What the operating system refuses, as an error for the user; None where that may be a defect of tunalm."""
+    if error.errno not in _PATHS or error.filename is None:
+        return None
+    fix = "Check the path and its permissions, and that the disk has room."
+    return StoreError(f"{error.filename!s:.100}", found=str(error.strerror), fix=fix)
+
+
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must have fields, {name: value}",
+    "model_type": "must have fields, {name: value}",
+    "model_attributes_type": "must have fields, {name: value}",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must have at least {min_length}",
+    "too_long": "must have at most {max_length}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_pattern_mismatch": "must look like {pattern}",
+}
+"""What is wrong with a value, by pydantic's name for it; in braces what pydantic says of it."""
+
+
+def complaint(wrong: Mapping[str, Any]) -> str:
+    """What is wrong with a value, in our words: one of the entries of `ValidationError.errors()`."""
+    words = _WORDS.get(wrong["type"])
+    if words is not None:
+        return words.format(**wrong.get("ctx", {})) if "}" in words and "{name" not in words else words
+    text = str(wrong["msg"]).removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from tunalm.errors import DataError, StoreError
+from tunalm.errors import DataError, StoreError, complaint
 from tunalm.records import UNKNOWN
 from tunalm.redaction import without_secrets
 
@@ -203,7 +203,7 @@ def _parse(kind: type[Row], line: str, where: str) -> Row:
         place = ".".join(str(part) for part in first["loc"]) or "the line"
         expected = f"one {kind.__name__} row as JSON"
         fix = "Correct or remove the line."
-        raise DataError(where, found=f"{place}: {first['msg']}", expected=expected, fix=fix) from error
+        raise DataError(where, found=f"{place}: {complaint(first)}", expected=expected, fix=fix) from error
 
 
 def canonical(value: Any) -> str:

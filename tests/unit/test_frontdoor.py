@@ -61,7 +61,7 @@ def test_instructions_may_come_in_any_form(given: Any, tmp_path: Path) -> None:
         (lambda: tunalm.sample(PARROT, ["Go."], num_responses=0), r"tunalm\.sample\(\): num_responses"),
         (lambda: tunalm.sample(PARROT, ["Go."], data="other.jsonl"), r"tunalm\.sample\(\): data"),
         (lambda: tunalm.sample(PARROT, ["Go."], limit=-1), r"tunalm\.sample\(\): limit"),
-        (lambda: tunalm.rank([unranked("a", "b")], by=cast(Any, 3)), r"by.*string"),
+        (lambda: tunalm.rank([unranked("a", "b")], by=cast(Any, 3)), r"by.*a text"),
         (lambda: tunalm.rank([unranked("a", "b")], by="likelyhood"), "Did you mean 'likelihood'"),
         (lambda: tunalm.rank([unranked("a", "b")], by=tunalm.Judge("m", base_ur="x")), "base_ur"),
         (lambda: tunalm.train("absent", [unranked("a")], out="x"), "absent"),

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import platformdirs
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
-from tunalm.errors import RecipeError
+from tunalm.errors import RecipeError, complaint
 from tunalm.recipe import Settings
 from tunalm.recipe.places import Place
+from tunalm.recipe.plain_yaml import parse_yaml, read_yaml
 
 USER_TABLE = "prices.yaml"
 """In the folder where the user's settings of tunalm lie."""
@@ -95,31 +95,18 @@ def load_prices(path: str | Path | None = None) -> Prices:
 
 
 def _read(path: Path) -> Iterable[Price]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(
-            path,
-            found=str(getattr(error, "strerror", None) or error),
-            fix="Check the path of this table of prices.",
-        ) from error
-    return _rows(text, str(path))
+    return _rows(read_yaml(path, fix="Check the path of this table of prices."), str(path))
 
 
 def _rows(text: str, where: str) -> list[Price]:
     try:
-        return TypeAdapter(list[Price]).validate_python(yaml.safe_load(text) or [])
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
-        raise RecipeError(f"{where}{line}", found=problem, fix="Correct the line.") from error
+        return TypeAdapter(list[Price]).validate_python(parse_yaml(text, where)[0] or [])
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         row, *rest = first["loc"] or ("table",)
         place = f"row {row + 1}" if isinstance(row, int) else str(row)
         raise RecipeError(
             f"{where}, {': '.join([place, *map(str, rest)])}",
-            found=first["msg"][:1].lower() + first["msg"][1:],
+            found=complaint(first),
             fix="A table is a list of rows {host, model, prompt, completion}, in dollars per million tokens.",
         ) from error

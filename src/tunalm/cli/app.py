@@ -24,7 +24,7 @@ from tunalm.cli.stages import KNOBS, rank, stage_command
 from tunalm.cli.starting import init, recipes, schema
 from tunalm.cli.study import study_app
 from tunalm.cli.tools import doctor, preview
-from tunalm.errors import EXIT_USAGE, TrainingError, TunaError
+from tunalm.errors import EXIT_USAGE, TrainingError, TunaError, of_the_system
 from tunalm.redaction import CleanStream
 
 app = typer.Typer(
@@ -156,8 +156,9 @@ def main() -> None:
         os.environ[ALLOW_HTTP] = "1"
     try:
         app(args=arguments)
-    except TunaError as error:
-        if "--debug" in sys.argv:
+    except (TunaError, OSError) as escaped:
+        error = escaped if isinstance(escaped, TunaError) else of_the_system(escaped)
+        if "--debug" in sys.argv or error is None:
             raise
         from tunalm.progress import is_main_process
 

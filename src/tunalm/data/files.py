@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import reprlib
 import zlib
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -30,7 +31,31 @@ _LONGEST_LINE = 1 << 26
 _MOST_AT_ONCE = 1 << 30
 """Bytes, unpacked, of a file that can only be read whole."""
 _MOST_COLUMNS = 1000
+_LFS = b"version https://git-lfs"
+_NOT_ROWS = {
+    b"PK\x03\x04": ("a zip archive", "Unpack it and name a file in it."),
+    _GZIP: ("a file that is packed twice", "Unpack it once."),
+    _LFS: ("a Git LFS pointer in place of the file", "Fetch it with `git lfs pull`."),
+    b"<": ("a web page, or another text in angle brackets", "Fetch the file itself, and not the page about it."),
+}
+"""How files begin that are no data, and what to say of them."""
 _FORMATS = "a JSON array, JSONL or Parquet file of instructions (.json and .jsonl also gzipped)"
+
+
+class _TwiceError(ValueError):
+    """A field stands twice in an object."""
+
+
+def _fields(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of an object, in which none may stand twice: most readers take the last, some the first."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(f"the field {reprlib.repr(next(name for name in names if names.count(name) > 1))} twice")
+    return fields
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_fields)
 
 
 class RawRow(NamedTuple):
@@ -48,13 +73,18 @@ def existing_file(source: Path | str) -> Path:
         DataError: there is none; a name beside it that looks alike is suggested.
     """
     path = Path(source).expanduser()
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise DataError(f"{source!s:.60}", found=str(error.strerror), fix="Check the path.") from error
     if path.is_dir():
         names = [name for name in _names(path) if name.endswith(SUFFIXES)]
         found, fix = "a folder", f"Name a file in it{f', for instance {path / names[0]}' if names else ''}."
     elif path.exists():
         found, fix = "something that is not a regular file", "Save the rows in a file first."
+    elif path.is_symlink():
+        found, fix = "a link that leads nowhere", "Correct the link."
     elif not path.parent.is_dir():
         found, fix = f"no folder '{path.parent}'", "Check the path."
     else:
@@ -106,7 +136,11 @@ def _rows(path: Path) -> Iterator[RawRow]:
         start = file.read(_START)
     if start.startswith(b"PAR1"):
         return _parquet_rows(path)
-    array = start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    for beginning, (found, fix) in _NOT_ROWS.items():
+        if start.startswith(beginning):
+            raise DataError(path, found=found, fix=fix)
+    array = start.startswith(b"[")
     return _array_rows(path, _decode(path, _whole(path))) if array else _line_rows(path)
 
 
@@ -148,9 +182,11 @@ def _decode(path: Path, content: bytes, first_line: int = 1) -> str:
 def _parse(text: str, path: Path, first_line: int, expected: str) -> Any:
     """Parse JSON that starts at a line of a file."""
     try:
-        return json.loads(text)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         line, reason = first_line, str(error)
+        if isinstance(error, _TwiceError):
+            raise DataError(f"{path}:{line}", found=reason, fix="Remove or rename one.") from error
         if isinstance(error, json.JSONDecodeError):
             line, reason = first_line + error.lineno - 1, f"{error.msg}, column {error.colno}"
         raise DataError(
@@ -180,7 +216,6 @@ def _line_rows(path: Path) -> Iterator[RawRow]:
 def _array_rows(path: Path, text: str) -> Iterator[RawRow]:
     count = len(_parse(text, path, 1, "a JSON array of objects"))
     # The whole is known to be right, so what is left to find out is the line on which each element begins.
-    decoder = json.JSONDecoder()
     end = text.index("[") + 1
     line = 1 + text.count("\n", 0, end)
     for number in range(1, count + 1):
@@ -188,7 +223,7 @@ def _array_rows(path: Path, text: str) -> Iterator[RawRow]:
         while text[start] in _BETWEEN_ELEMENTS:
             start += 1
         line += text.count("\n", end, start)
-        value, end = decoder.raw_decode(text, start)
+        value, end = _DECODER.raw_decode(text, start)
         yield RawRow(f"{path}:{line}, row {number}", value)
         line += text.count("\n", start, end)
 

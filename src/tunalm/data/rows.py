@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Protocol, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from tunalm.data.files import RawRow
-from tunalm.errors import DataError
+from tunalm.errors import DataError, complaint
 from tunalm.progress import console
 
 MOST_FIELDS = 1000
@@ -206,7 +206,7 @@ def validate(shape: type[AnyShape], row: RawRow, pattern: str = "") -> AnyShape:
         if first["type"] == "missing" and len(first["loc"]) == 1:
             found = f"no '{field}' among {list_fields(value)}"
         else:
-            reason = first["msg"].removeprefix("Value error, ")
+            reason = complaint(first)
             found = f"{field}: {reason} ({reprlib.repr(first['input'])})" if field else reason
         wanted = pattern or getattr(shape, "pattern", "")
         raise DataError(row.where, found=found, expected=wanted, fix="Correct or remove the row.") from error

@@ -39,6 +39,7 @@ _OF_TURNS = frozenset(
     {"tool_calls", "function_call", "tool_call_id", "reasoning_content", "thinking", "images", "loss"}
 )
 """Fields of a turn that matter to other tools, and are refused."""
+_OF_PAIRS = {"chosen", "rejected"}
 _SPEAKERS = {"human": "user", "gpt": "assistant"}
 
 
@@ -230,13 +231,18 @@ def with_system(system: str | None, history: list[Message]) -> list[Message]:
     return [Message(role="system", content=system), *history]
 
 
-def to_instructions(rows: Iterable[RawRow], source: object) -> list[Instruction]:
+def to_instructions(rows: Iterable[RawRow], source: object, *, tell: bool = True) -> list[Instruction]:
     """Turn the rows of one source into instructions. A row without an id gets its index.
+
+    Args:
+        rows: of one source.
+        source: names them in an error about several.
+        tell: say which fields are kept and not read.
 
     Raises:
         DataError: rows are of no shape or cannot be stored, or an id is used twice; the places are named.
     """
-    return list(checked(rows, _to_instruction, source))
+    return list(checked(rows, _to_instruction, source, tell=tell))
 
 
 def _to_instruction(row: RawRow, number: int) -> Instruction:
@@ -245,6 +251,9 @@ def _to_instruction(row: RawRow, number: int) -> Instruction:
             instruction = validate(shape, row).to_instruction(str(number))
             require_storable(instruction, row.where)
             return instruction
+    if mapping(row).keys() >= _OF_PAIRS:
+        fix = "Give instructions, or turn pairs into ranked lists with `tunalm convert`."
+        raise DataError(row.where, found="a pair, with 'chosen' and 'rejected'", expected="an instruction", fix=fix)
     raise DataError(
         row.where,
         found=list_fields(mapping(row)),

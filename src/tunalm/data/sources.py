@@ -19,13 +19,17 @@ _CHECKABLE_SPLITS: tuple[CheckableSplit, ...] = ("train", "heldout", "test")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
-def load(settings: Data) -> list[Instruction]:
+def load(settings: Data, *, tell: bool = True) -> list[Instruction]:
     """Read, check and select instructions. Ids do not depend on `rows` and `limit`, and every row is checked.
+
+    Args:
+        settings: what to read.
+        tell: say which fields are kept and not read.
 
     Raises:
         DataError: the source does not exist or cannot be read, a row is wrong (it is named), or nothing is selected.
     """
-    rows = _all_rows(settings)
+    rows = _all_rows(settings, tell)
     if settings.references != ":":
         bare = [row.model_copy(update={"reference": None}) for row in rows]
         kept = sliced(settings.references)
@@ -65,14 +69,14 @@ def require_references(rows: Sequence[Instruction], where: object) -> None:
         )
 
 
-def _all_rows(settings: Data) -> list[Instruction]:
+def _all_rows(settings: Data, tell: bool) -> list[Instruction]:
     if (split := _checkable_split(settings.source)) is not None:
         from tunalm.data.checkable import generate
 
         return generate(split)
     if is_hub_dataset(settings.source):
-        return to_instructions(_hub_rows(settings.source, settings.split), settings.source)
-    return to_instructions(stream_raw(settings.source, lenient=True), settings.source)
+        return to_instructions(_hub_rows(settings.source, settings.split), settings.source, tell=tell)
+    return to_instructions(stream_raw(settings.source, lenient=True), settings.source, tell=tell)
 
 
 def _checkable_split(source: str) -> CheckableSplit | None:

@@ -1,4 +1,7 @@
-"""What would stop a stage is found out before the first stage runs: nothing is loaded, sent or paid for."""
+"""What would stop a stage is found out before the first stage runs: nothing is loaded, sent or paid for.
+
+Rows that lie on this machine are read for it, all of them: a wrong one would stop a stage after others were paid for.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ from importlib import import_module
 from typing import Any, cast
 
 from tunalm.calls.context import StageContext
-from tunalm.data.sources import require_source
+from tunalm.data import load, require_references
+from tunalm.data.lists import load_lists, require_ranked
+from tunalm.data.sources import is_hub_dataset, require_source
 from tunalm.engines.checking import check_templates, check_weights
 from tunalm.pipeline.resolving import ResolvedStage
-from tunalm.recipe import Data, Recipe, settings_in
+from tunalm.recipe import Data, FromLists, Recipe, Sft, Stage, walk
 from tunalm.store import Summary
 
 ROOMS = {
@@ -42,6 +47,7 @@ def check(stages: Sequence[ResolvedStage], recipe: Recipe, *, trust_remote_code:
     Raises:
         TunaError: as the stage would; the place in the recipe, or the file, is named.
     """
+    known: set[str] = set()
     for stage in stages:
         if stage.done:
             continue
@@ -49,8 +55,24 @@ def check(stages: Sequence[ResolvedStage], recipe: Recipe, *, trust_remote_code:
         check_templates(settings, f"stages.{stage.name}", recipe.stages)
         check_weights(settings, recipe.stages, trust_remote_code=trust_remote_code)
         if stage.kind != "evaluate":  # its benchmarks say what they read when they are resolved
-            for data in settings_in(settings, Data):
-                require_source(data)
+            _read_rows(settings, recipe, known)
         own = getattr(import_module(ROOMS[stage.kind]), "check", None)
         if own is not None:
             own(stage.settings)
+
+
+def _read_rows(settings: Stage, recipe: Recipe, known: set[str]) -> None:
+    """Read what a stage reads and no stage makes, each source once."""
+    for each in walk(settings):
+        if isinstance(each.value, Data):
+            require_source(each.value)
+            if is_hub_dataset(each.value.source) or (key := f"{settings.kind} {each.value!r}") in known:
+                continue
+            known.add(key)
+            rows = load(each.value, tell=False)
+            if isinstance(settings, Sft):
+                require_references(rows, each.value.source)
+        elif each.source and {"responses", "rankings"} & {*each.source.accepts} and each.value not in recipe.stages:
+            lists = load_lists(each.value)
+            if isinstance(settings, FromLists):
+                require_ranked(lists, each.value)

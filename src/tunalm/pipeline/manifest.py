@@ -22,6 +22,7 @@ from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.products import MADE
 from tunalm.pipeline.resolving import identities
 from tunalm.recipe import Recipe
+from tunalm.recipe.plain_yaml import parse_yaml, read_yaml
 from tunalm.records import StageState
 from tunalm.redaction import without_keys
 from tunalm.reporting.cards import write_card
@@ -102,8 +103,8 @@ def stored_recipe(run: RunFolder) -> Recipe:
     if not config.is_file():
         raise StoreError(run.path, found="it is no folder of a run", fix="Give the --run-dir of tunalm run.")
     try:
-        return Recipe.model_validate(yaml.safe_load(config.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError, UnicodeDecodeError) as error:
+        return Recipe.model_validate(parse_yaml(read_yaml(config, StoreError), config, StoreError)[0])
+    except (ValidationError, StoreError) as error:
         found = f"this version of tunalm cannot read it ({type(error).__name__})"
         fix = "Run the recipe again in this folder: what is still valid is not done twice."
         raise StoreError(config, found=found, fix=fix) from error

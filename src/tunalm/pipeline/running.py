@@ -55,10 +55,10 @@ def run_recipe(
     with run.lock():
         if retry_failed:
             _reopen_failed(recipe, run)
-        pin_day(run.day())
         steps = resolve(recipe, run)
         check(steps, recipe, trust_remote_code=trust_remote_code)
         budget = _budget(recipe, steps, run)
+        pin_day(run.day())
         write_text(run.path / "config.yaml", dump_recipe(recipe))
         changed = []
         for number in range(len(steps)):

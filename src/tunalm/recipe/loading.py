@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from tunalm.errors import RecipeError, did_you_mean
+from tunalm.errors import RecipeError, complaint, did_you_mean
 from tunalm.recipe import STAGES, BenchmarkSettings, Data, Found, Recipe, Settings, Stage, replaced, walk
 from tunalm.recipe.engines import ENGINES
+from tunalm.recipe.plain_yaml import parse_yaml, read_yaml
 from tunalm.recipe.selection import narrow
 from tunalm.recipe.shipped import INPUT, find_recipe
 from tunalm.recipe.sweeps import expand
 from tunalm.redaction import holds_key, names_variable
 
-LARGEST_RECIPE = 1_000_000  # bytes
 SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
 """Rows of a file, which YAML would take for a mapping or for a time of day."""
 
@@ -101,43 +100,12 @@ def _over(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    try:
-        if path.stat().st_size > LARGEST_RECIPE:
-            raise RecipeError(path, found="over 1 MB", fix="Give the recipe, not the data it names.")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        found = str(getattr(error, "strerror", None) or error)
-        raise RecipeError(path, found=found, fix="Give a file of UTF-8 text that can be read.") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = dict(_lines(node, "", path)) if node is not None else {}
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = str(getattr(error, "problem", None) or error).splitlines()[0]
-        fix = "Correct the line; quote text with ':' or '#'."
-        raise RecipeError(where, found=problem, expected="plain YAML", fix=fix) from error
+    tree, lines = parse_yaml(read_yaml(path), path)
     if not isinstance(tree, dict):
         raise RecipeError(
             path, found="no mapping with name and stages", fix="`tunalm init quickstart` writes one to start from."
         )
     return tree, lines
-
-
-def _lines(node: yaml.Node, prefix: str, path: Path) -> Iterator[tuple[str, int]]:
-    """Dotted path and line of every key; a key that stands twice in one mapping is an error."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: dict[Hashable, int] = {}
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if key.value in seen:
-            found = f"'{key.value}' a second time (first on line {seen[key.value]})"
-            raise RecipeError(f"{path}:{line}", found=found, fix="Remove or rename one.")
-        seen[key.value] = line
-        yield f"{prefix}{key.value}", line
-        yield from _lines(value, f"{prefix}{key.value}.", path)
 
 
 def override(tree: dict[str, Any], pair: str) -> None:
@@ -151,10 +119,7 @@ def override(tree: dict[str, Any], pair: str) -> None:
         fix = "For instance stages.tuna_p.margin=0.05 or base=embedded:smollm2."
         raise RecipeError("command line", found=f"'{pair}'", expected="key=value", fix=fix)
     where = f"command line, {key}"
-    try:
-        value = text if not text or SLICE.fullmatch(text) else yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(where, found=f"'{text}'", expected="a YAML value", fix="Quote it.") from error
+    value = text if not text or SLICE.fullmatch(text) else parse_yaml(text, where)[0]
     parts = key.strip().split(".")
     inputs = tree.setdefault("inputs", {}) or {}
     tree["inputs"] = inputs
@@ -229,7 +194,8 @@ def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> Recip
     tags = [part for depth, part in enumerate(parts) if part in kinds and depth > 1 and parts[depth - 1] != "stages"]
     plain = [part for depth, part in enumerate(parts) if not (part in kinds and depth > 1)]
     dotted = ".".join(plain)
-    line = lines.get(f"{dotted}.kind") if first["type"] == "union_tag_invalid" else lines.get(dotted)
+    line = lines.get(f"{dotted}.kind") if first["type"] == "union_tag_invalid" else None
+    line = line or _nearest_line(re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", dotted), lines)
     place = f"{where}:{line}: {dotted}" if line else f"{where}: {dotted}" if dotted else where
     if first["type"] == "extra_forbidden":
         fix = did_you_mean(plain[-1], _fields_at(plain, tags))
@@ -238,7 +204,7 @@ def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> Recip
         tag = str(first.get("ctx", {}).get("tag"))
         known = STAGES if len(plain) == 2 else ENGINES
         return RecipeError(place, found=f"unknown kind '{tag}'", fix=did_you_mean(tag, known))
-    message = first["msg"].removeprefix("Value error, ")
+    message = complaint(first)
     given = "" if isinstance(first["input"], dict) else f", not {repr(first['input'])[:80]}"
     return RecipeError(place, found=f"{message}{given}", fix="Correct it in the recipe.")
 

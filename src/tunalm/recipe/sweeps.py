@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from tunalm.errors import RecipeError, did_you_mean
+from tunalm.errors import RecipeError, complaint, did_you_mean
 from tunalm.recipe import Evaluate, Recipe, Settings, Source, Stage, map_sources, sources_in
 
 SEED = "seed"
@@ -130,7 +130,7 @@ def _set(settings: Any, path: Sequence[str], value: Any, where: str) -> Any:
     try:
         return type(settings).model_validate(given | {first: value})
     except ValidationError as error:
-        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        message = complaint(error.errors(include_url=False)[0])
         raise RecipeError(where, found=repr(value), expected=message, fix="Correct it in the recipe.") from error
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from tunalm.errors import DataError
+from tunalm.errors import DataError, complaint
+from tunalm.recipe.plain_yaml import parse_yaml, read_yaml
 
 
 class Published(BaseModel):
@@ -36,11 +36,8 @@ def read_published(path: Path) -> list[Published]:
     """
     fix = "Write entries such as: - {benchmark: lmentry, model: tuna, value: 12.3, source: 'the paper, Table 2'}."
     try:
-        return _ROWS.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return _ROWS.validate_python(parse_yaml(read_yaml(path, DataError, fix), path, DataError)[0])
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "file"
-        raise DataError(path, found=f"{first['msg'].lower()} at {place}", fix=fix) from error
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        found = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise DataError(path, found=found, fix=fix) from error
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DataError(path, found=f"{place} {complaint(first)}", fix=fix) from error

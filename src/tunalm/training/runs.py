@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from tunalm.calls.context import StageContext
 from tunalm.data import imitated, load, require_references
-from tunalm.data.lists import load_lists
+from tunalm.data.lists import load_lists, require_ranked
 from tunalm.errors import DataError, StoreError
 from tunalm.progress import console, is_main_process
 from tunalm.recipe import Lists, Sft, Train
@@ -44,7 +43,7 @@ def train(rows: Sequence[Ranking], settings: Train, out: Path, *, trust_remote_c
         StoreError: `out` holds another training.
         TrainingError: a loss that is not finite.
     """
-    _require_lists(rows, settings.rankings[0].source)
+    require_ranked(rows, settings.rankings[0].source)
     _require_imitated(rows, settings)
     _claim(out, settings, rows)
     return TrainingRun(settings, settings.start, rows, _objective(settings), out, trust_remote_code)()
@@ -124,7 +123,7 @@ def read_lists(sources: Sequence[Lists]) -> tuple[list[Ranking], list[int]]:
     parts = []
     for lists in sources:
         part = load_lists(lists.source)[lists.select()]
-        _require_lists(part, lists.source)
+        require_ranked(part, lists.source)
         parts.append(part)
     rows = parts[0] if len(parts) == 1 else [_renamed(row, number) for number, part in enumerate(parts) for row in part]
     return rows, [len(part) for part in parts]
@@ -133,20 +132,6 @@ def read_lists(sources: Sequence[Lists]) -> tuple[list[Ranking], list[int]]:
 def _renamed(row: Ranking, number: int) -> Ranking:
     """One instruction may have a list in several files."""
     return row.model_copy(update={"id": f"{number}/{row.id}"})
-
-
-def _require_lists(rows: Sequence[Ranking], where: str) -> None:
-    """Refuse rows of which no list can be ranked."""
-    twice = [row_id for row_id, count in Counter(row.id for row in rows).items() if count > 1]
-    if twice:
-        raise DataError(where, found=f"the id '{twice[0]}' in two rows", fix="Give every row an id of its own.")
-    longest = max((sum(response.rank is not None for response in row.responses) for row in rows), default=0)
-    if longest < 2:
-        raise DataError(
-            where,
-            found=f"{len(rows)} rows, none of which has two ranked responses",
-            fix="Sample with num_responses of 2 or more and rank them, or use `sft` to learn from references alone.",
-        )
 
 
 def _require_imitated(rows: Sequence[Ranking], settings: Train) -> None:

@@ -88,10 +88,10 @@ def test_a_host_is_named_with_its_port_or_by_a_pattern(hosts: list[str], fits: b
 @pytest.mark.parametrize(
     ("text", "where", "found"),
     [
-        ("- {host: a, model: b, prompt: -1, completion: 0}\n", "row 1: prompt", "greater than or equal to 0"),
+        ("- {host: a, model: b, prompt: -1, completion: 0}\n", "row 1: prompt", "must be at least 0"),
         ("- {host: a, model: b, prompt: .nan, completion: 0}\n", "row 1: prompt", "finite"),
-        ("- {host: a, model: b, prompt: 1}\n", "row 1: completion", "required"),
-        ("- {host: a, model: b, prompt: 1, completion: 1, per: 1000}\n", "row 1: per", "not permitted"),
+        ("- {host: a, model: b, prompt: 1}\n", "row 1: completion", "is missing"),
+        ("- {host: a, model: b, prompt: 1, completion: 1, per: 1000}\n", "row 1: per", "not known"),
         ("host: a\n", "table", "list"),
         ("- {host: a\n", ":", "expected"),
     ],

@@ -20,11 +20,11 @@ def test_entries_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        ("- {benchmark: lmentry, model: tuna, value: 12.5}", "at 0.source"),
-        ("- {benchmark: lmentry, model: tuna, value: .nan, source: x}", "at 0.value"),
-        ("lmentry: 12", "valid list at file"),
-        ("[", "while parsing"),
-        ("", "valid list"),
+        ("- {benchmark: lmentry, model: tuna, value: 12.5}", "0.source is missing"),
+        ("- {benchmark: lmentry, model: tuna, value: .nan, source: x}", "0.value must be a finite number"),
+        ("lmentry: 12", "the file must be a list"),
+        ("[", "no plain YAML"),
+        ("", "must be a list"),
         (None, "No such file"),
     ],
 )

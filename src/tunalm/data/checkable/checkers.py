@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError, validate_call
 
 from tunalm.data.checkable.words import KINDS
-from tunalm.errors import DataError, did_you_mean
+from tunalm.errors import DataError, complaint, did_you_mean
 
 
 def _known_kind(kind: str) -> str:
@@ -285,6 +285,6 @@ def check(checker: Mapping[str, Any], response: str) -> float:
         first = error.errors(include_url=False)[0]
         raise DataError(
             f"checker '{name}'",
-            found=f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+            found=f"{'.'.join(map(str, first['loc']))}: {complaint(first)}",
             fix="Correct the `checker` of the row.",
         ) from error

@@ -14,6 +14,6 @@ Fields that a row or a response holds beside are kept under their names. To add 
 and `fields` and give it a row in `reading.SHAPES`.
 """
 
-from tunalm.data.lists.reading import Source, load_lists, stream_lists
+from tunalm.data.lists.reading import Source, load_lists, require_ranked, stream_lists
 
-__all__ = ["Source", "load_lists", "stream_lists"]
+__all__ = ["Source", "load_lists", "require_ranked", "stream_lists"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -94,3 +95,21 @@ def _ours(row: RawRow, number: int) -> Ranking:
     if name is None or (isinstance(name, int) and not isinstance(name, bool)):
         fields = {**fields, "id": str(number if name is None else name)}
     return validate(Ranking, RawRow(row.where, fields), PATTERN)
+
+
+def require_ranked(rows: Sequence[Ranking], where: object) -> None:
+    """Make sure that there is something to learn from.
+
+    Raises:
+        DataError: no list has two ranked responses, or an id stands twice.
+    """
+    twice = [row_id for row_id, count in Counter(row.id for row in rows).items() if count > 1]
+    if twice:
+        raise DataError(where, found=f"the id '{twice[0]}' in two rows", fix="Give every row an id of its own.")
+    longest = max((sum(response.rank is not None for response in row.responses) for row in rows), default=0)
+    if longest < 2:
+        raise DataError(
+            where,
+            found=f"{len(rows)} rows, none of which has two ranked responses",
+            fix="Sample with num_responses of 2 or more and rank them, or use `sft` to learn from references alone.",
+        )

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunalm.data.files import RawRow, read_raw
-from tunalm.errors import DataError
+from tunalm.errors import DataError, complaint
 from tunalm.evaluation.pairwise.comparisons import METRIC, NO_REVIEW, PairVerdict, read_reviews
 from tunalm.records import UNKNOWN
 
@@ -51,7 +51,7 @@ def _own(row: RawRow) -> tuple[str, PairVerdict]:
         kept = PairVerdict.model_validate(row.value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _wrong(row, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise _wrong(row, f"{'.'.join(map(str, first['loc']))}: {complaint(first)}") from error
     unread: dict[str, object] = {"orders": [], "outcome": None, "score": None, "scores": None, "failure": None}
     if kept.reviews and not (kept.failure or "").startswith((NO_REVIEW, UNKNOWN)):
         kept = kept.model_copy(update=unread | read_reviews(kept.reviews, kept.mode, kept.task))
