@@ -66,7 +66,7 @@ def _read_rows(settings: Stage, recipe: Recipe, known: set[str]) -> None:
     for each in walk(settings):
         if isinstance(each.value, Data):
             require_source(each.value)
-            if is_hub_dataset(each.value.source) or (key := f"{settings.kind} {each.value!r}") in known:
+            if is_hub_dataset(each.value.source) or (key := f"{type(settings)} {each.value!r}") in known:
                 continue
             known.add(key)
             rows = load(each.value, tell=False)

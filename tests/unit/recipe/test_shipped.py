@@ -64,7 +64,7 @@ def test_given_inputs_stand_in_the_copy_and_comments_stay(name: str, tmp_path: P
     ("pair", "said"),
     [
         ("bse=1", "'bse' is no input"),
-        ("base={", "a YAML value"),
+        ("base={", "no plain YAML"),
         ("judge.api_key_env=sk-1234567890abcdef", "may be a key"),
         ("margin", "no input"),
     ],
