@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tunalm.errors import TunaError
     from tunalm.evaluation.superni.scoring import score_file as score_superni
     from tunalm.frontdoor import Judge, ScoreTable, evaluate, rank, sample, train
+    from tunalm.measures.equation3 import likelihood_score
     from tunalm.measures.rouge import rouge_l
     from tunalm.pipeline.running import run_recipe
-    from tunalm.ranking.equation3 import likelihood_score
     from tunalm.recipe.loading import build_recipe, load_recipe
     from tunalm.records import Instruction, Prediction, Ranking, Response, Verdict
     from tunalm.training.losses import ranking_loss
@@ -42,7 +42,7 @@ _HOMES = {
     "build_recipe": "tunalm.recipe.loading",
     "embedded_file": "tunalm.engines.models",
     "evaluate": "tunalm.frontdoor",
-    "likelihood_score": "tunalm.ranking.equation3",
+    "likelihood_score": "tunalm.measures.equation3",
     "load_data": "tunalm.data:load",
     "load_recipe": "tunalm.recipe.loading",
     "rank": "tunalm.frontdoor",

@@ -134,7 +134,7 @@ _OF_ONE_RANKING = {"responses", "ranked_by", "judgement", "failure"}
 
 
 class Prediction(Record):
-    """A model's answer to one instruction of a benchmark, saved before anything is scored."""
+    """A model's answer to one instruction of a benchmark, or a text that was given to it, before anything is scored."""
 
     id: str
     benchmark: str
@@ -142,6 +142,10 @@ class Prediction(Record):
     instruction: str = ""
     """What was asked: the last turn, for people who read the file or the report."""
     prediction: str
+    sample: int | None = None
+    """Which of several draws, or of the responses of a list, from 0; None is the one greedy answer."""
+    logprob: float | None = None
+    """log p(prediction | instruction) under the model, at temperature 1, in nats, where it was asked for."""
     references: list[str] = Field(default_factory=list)
     task: str | None = None
     checker: dict[str, Any] | None = None
@@ -161,8 +165,12 @@ class Prediction(Record):
     failure: str | None = None
 
 
+PLAIN_METRICS = frozenset({"tau", "nats_per_token", "kl_per_token", "kl_per_response"})
+"""Metrics that are told as they are, and not as 0-100; they have no worst value, so a failure is left out of them."""
+
+
 class Verdict(Record):
-    """The score of one prediction on one metric (0-1 unless the benchmark says otherwise)."""
+    """What one instruction adds to one measure of a model: 0-1, or as it is (`PLAIN_METRICS`)."""
 
     id: str
     benchmark: str
@@ -173,10 +181,19 @@ class Verdict(Record):
     """Of the row in the mean of its benchmark, if not all are equal; 1 on average."""
     task: str | None = None
     failure: str | None = None
+    unjudged: bool = False
+    """It is left out of the mean: a judge could not be brought to compare the answer, or nothing can be measured."""
 
 
 Interval = tuple[float, float]
 """Both ends of a 95 % interval."""
+
+
+class Estimate(Record):
+    """A figure with its 95 % interval over the rows or lists that it is from."""
+
+    value: float | None = None
+    ci95: Interval | None = None
 
 
 class TaskMean(Record):
@@ -187,7 +204,7 @@ class TaskMean(Record):
 
 
 class Result(Record):
-    """How one model did on one benchmark; values are 0-100."""
+    """One measure of one model on one benchmark; values are 0-100, or as they are (`PLAIN_METRICS`)."""
 
     metric: str
     value: float | None
@@ -199,7 +216,7 @@ class Result(Record):
     """Instructions in the mean, with those that the model failed to answer (as 0), without those not judged."""
     failed: int = 0
     unjudged: int = 0
-    """Answers that a judge could not be brought to compare."""
+    """Answers that a judge could not be brought to compare, and rows on which nothing could be measured."""
     by_task: dict[str, TaskMean] = Field(default_factory=dict)
     mean_tokens: float | None = None
     cut: float | None = None
@@ -212,6 +229,10 @@ class Result(Record):
     """What the benchmark's own scorer totals, by name, with standard errors as `NAME_stderr`."""
     headline: str = ""
     """The total that the benchmark is quoted by, if it is another than the metric."""
+    curve: dict[str, Estimate] = Field(default_factory=dict)
+    """The metric over something else, such as the number of samples, by its values."""
+    curve_over: str = ""
+    """What that is."""
 
     @property
     def official_totals(self) -> dict[str, float]:
@@ -232,11 +253,11 @@ class ModelResults(Record):
     identity: str
     """The model and its version."""
     results: dict[str, Result]
-    """By benchmark."""
+    """By benchmark; where one has several measures, the others are `BENCHMARK: METRIC`."""
 
 
 class Difference(Record):
-    """Two models on the same instructions of one benchmark; differences are 0-100."""
+    """Two models on the same instructions of one benchmark; differences are in the unit of the metric."""
 
     benchmark: str
     model: str
@@ -274,7 +295,7 @@ class EvaluationResults(Record):
 
     @property
     def benchmarks(self) -> list[str]:
-        """Names of the benchmarks, in the order of the evaluation."""
+        """Names of the benchmarks and their measures, in the order of the evaluation."""
         return list(self.models[self.baseline].results)
 
     def on(self, benchmark: str) -> dict[str, Result]:
@@ -388,13 +409,6 @@ class JudgeHealth(Record):
     canaries: dict[str, CanaryCounts] = Field(default_factory=dict)
     alarms: list[str] = Field(default_factory=list)
     """What a reader must know before believing the ranks."""
-
-
-class Estimate(Record):
-    """A figure with its 95 % interval over lists."""
-
-    value: float | None = None
-    ci95: Interval | None = None
 
 
 class Agreement(Record):

@@ -161,13 +161,13 @@ class PromptEncoder:
         before = list(self.lead_ids)
         if reasoning:
             opening, closing = ("", self.lead) if self.opens_thoughts else ("<think>\n", "\n</think>\n\n")
-            before = [*self._control_ids(opening), *self._plain_ids(reasoning), *self._control_ids(closing)]
+            before = [*self._control_ids(opening), *self.plain_ids(reasoning), *self._control_ids(closing)]
         elif not self.lead_ids:
             text = self.lead + text
-        ids = self._plain_ids(text)
+        ids = self.plain_ids(text)
         if not set(self.stop_ids).isdisjoint(ids):
             # This tokenizer counts its end token among the ordinary ones, so it must not meet it in one piece.
-            ids = [token for piece in self._inside_a_stop.split(text) for token in self._plain_ids(piece)]
+            ids = [token for piece in self._inside_a_stop.split(text) for token in self.plain_ids(piece)]
         return [*before, *ids, self.end_id]
 
     def text(self, ids: Sequence[int]) -> str:
@@ -178,7 +178,8 @@ class PromptEncoder:
     def _control_ids(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False)) if text else []
 
-    def _plain_ids(self, text: str) -> list[int]:
+    def plain_ids(self, text: str) -> list[int]:
+        """Token ids of a text in the middle of another, in which nothing is a control token."""
         return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
 
     def _own_template(self, arguments: Mapping[str, Any]) -> str:
@@ -217,7 +218,7 @@ class PromptEncoder:
             return lead
         # Some tokenizers put a space before every text, and have it from there.
         prompt, reply = (self.tokenizer.encode(text, add_special_tokens=False) for text in (opening, before + _PROBE))
-        return lead if [*prompt, *self._plain_ids(_PROBE)] != reply else ""
+        return lead if [*prompt, *self.plain_ids(_PROBE)] != reply else ""
 
     def _find_stop_ids(self, after: str) -> tuple[int, ...]:
         """Tokens that end a reply, from what the template writes after one."""

@@ -19,12 +19,15 @@ def prompt_ids(request: Request, encoder: PromptEncoder) -> list[int]:
     Raises:
         ModelError: the chat template refuses the conversation.
     """
-    return encoder.text_ids(request.prompt[0].text) if request.raw else encoder.prompt_ids(request.prompt)
+    if request.raw:  # an empty text is read from its beginning, which some tokenizers mark and others do not
+        return encoder.text_ids(request.prompt[0].text) or [encoder.end_id]
+    return encoder.prompt_ids(request.prompt)
 
 
 def given_ids(request: Request, encoder: PromptEncoder) -> list[int]:
     """The response that a request gives: with the token that ends it, unless it was cut."""
-    ids = encoder.response_ids(request.messages[-1].text)
+    text = request.messages[-1].text
+    ids = [*encoder.plain_ids(text), encoder.end_id] if request.raw else encoder.response_ids(text)
     return ids if request.given == "ended" or len(ids) == 1 else ids[:-1]
 
 
@@ -45,7 +48,7 @@ def completion(
     done = Completion(key=request.key, model=model, prompt_tokens=prompt_tokens, completion_tokens=len(tokens))
     if logprobs is not None and not all(map(math.isfinite, logprobs)):
         return done.model_copy(update={"failure": NOT_FINITE})
-    reasoning, start = None, len(encoder.lead_ids)
+    reasoning, start = None, 0 if request.raw else len(encoder.lead_ids)
     if text is None:
         body = list(tokens[:-1] if stopped else tokens)
         split = split_thoughts(encoder.text(body), opened=encoder.opens_thoughts)

@@ -18,7 +18,7 @@ class CheckableBenchmark:
     metric = "success"
 
     def __init__(self, settings: BenchmarkSettings) -> None:
-        self._data = settings.data
+        self._data = settings.instructions
 
     def rows(self) -> list[Instruction]:
         """The instructions, all of which have a checker."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 from tunalm.errors import DataError
 from tunalm.evaluation.results import compare, counted
-from tunalm.records import EvaluationResults, ModelResults, Prediction, Verdict
+from tunalm.records import EvaluationResults, ModelResults, Verdict
 from tunalm.store import iterate_rows
 
 Points = dict[tuple[str, str], dict[str, float | None]]
@@ -101,15 +100,16 @@ def _pairs(plain: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         yield from ((model, old) for old in names[:place] if old == first or plain[old] == plain[model])
 
 
-def _points(evaluated: Evaluated, names: Mapping[str, str], benchmarks: Iterable[str]) -> Points:
+def _points(evaluated: Evaluated, names: Mapping[str, str], benchmarks: Collection[str]) -> Points:
     found: Points = {(name, benchmark): {} for benchmark in benchmarks for name in names.values()}
-    predictions = iterate_rows(evaluated.folder / "predictions.jsonl", Prediction)
-    verdicts = iterate_rows(evaluated.folder / "rows.jsonl", Verdict)
-    for prediction, verdict in zip_longest(predictions, verdicts):
-        if prediction is None or verdict is None or prediction.id != verdict.id:
-            said = "rows.jsonl and predictions.jsonl do not belong together"
-            raise DataError(evaluated.folder, found=said, fix="Run the evaluation of that run again.")
+    for verdict in iterate_rows(evaluated.folder / "rows.jsonl", Verdict):
         place = names.get(verdict.model, ""), verdict.benchmark
         if place in found:
-            found[place][verdict.id] = counted(prediction, verdict)
+            found[place][verdict.id] = counted(verdict)
+    for model, name in names.items():
+        for benchmark in benchmarks:
+            known = [value for value in found[name, benchmark].values() if value is not None]
+            if len(known) != evaluated.results.models[model].results[benchmark].n:
+                said = "rows.jsonl and results.json do not belong together"
+                raise DataError(evaluated.folder, found=said, fix="Run the evaluation of that run again.")
     return found

@@ -14,7 +14,7 @@ class ReferenceBenchmark:
     metric = "rougeL"
 
     def __init__(self, settings: BenchmarkSettings) -> None:
-        self._data = settings.data
+        self._data = settings.instructions
         self._tokenizer = settings.rouge_tokenizer
 
     def rows(self) -> list[Instruction]:

@@ -2,7 +2,8 @@
 
 An instruction that a model failed to answer (a server that is down, not a wrong answer) has no score. It enters every
 mean as 0, the worst, and is counted in `failed`: a model never gains by failing, and n is the same for all models. An
-answer that a judge could not be brought to compare is left out of the mean, and counted in `unjudged`.
+answer that a judge could not be brought to compare is left out of the mean, and counted in `unjudged`; so is a row on
+which a quantity without a worst value (`records.PLAIN_METRICS`) could not be measured.
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tunalm.evaluation.base import Measure, Parts
 from tunalm.measures.means import holm, known_mean, mean_interval, rounded, sign_flip_p_value, standard_error
+from tunalm.measures.ranks import bootstrap
 from tunalm.progress import progress
 from tunalm.recipe import Evaluate
 from tunalm.records import (
+    PLAIN_METRICS,
     Difference,
+    Estimate,
     EvaluationKnobs,
     EvaluationResults,
     Interval,
     ModelResults,
-    Prediction,
     Result,
     TaskMean,
     Verdict,
@@ -29,18 +36,15 @@ from tunalm.records import (
 
 DIGITS = 4
 
-Scored = Sequence[tuple[Prediction, Verdict]]
-Answers = Mapping[tuple[str, str], Scored]
-"""(model, benchmark) -> what became of the instructions."""
 Points = Mapping[tuple[str, str], Mapping[str, float | None]]
 """(model, benchmark) -> what each instruction adds to the mean, by its id; None leaves it out."""
 
 
-def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluate) -> EvaluationResults:
-    """Make the content of results.json. Values, differences and their intervals are 0-100.
+def summarise(measures: Sequence[Measure], identities: Mapping[str, str], settings: Evaluate) -> EvaluationResults:
+    """Make the content of results.json.
 
     Args:
-        answers: of every model to every benchmark.
+        measures: of all models.
         identities: what each model was, by its name; the first is the baseline.
         settings: of the evaluation.
     """
@@ -48,34 +52,34 @@ def summarise(answers: Answers, identities: Mapping[str, str], settings: Evaluat
     knobs = EvaluationKnobs(
         bootstrap_samples=settings.bootstrap_samples, seed=settings.seed, max_new_tokens=settings.max_new_tokens
     )
-    metrics = {each.label: answers[first, each.label][0][1].metric for each in settings.benchmarks}
     models = {
         model: ModelResults(
-            identity=identity, results={benchmark: _result(answers[model, benchmark], knobs) for benchmark in metrics}
+            identity=identity, results={measure.name: _result(measure, model, knobs) for measure in measures}
         )
         for model, identity in identities.items()
     }
-    points = {
-        place: {verdict.id: counted(prediction, verdict) for prediction, verdict in scored}
-        for place, scored in answers.items()
-    }
+    points: defaultdict[tuple[str, str], dict[str, float | None]] = defaultdict(dict)
+    for measure in measures:
+        for verdict in measure.verdicts:
+            points[verdict.model, measure.name][verdict.id] = counted(verdict)
     pairs = [
         (model, against)
         for against, model in combinations(identities, 2)
         if settings.comparisons == "all" or against == first
     ]
-    comparisons = compare(points, pairs, metrics, knobs)
+    comparisons = compare(points, pairs, {measure.name: measure.metric for measure in measures}, knobs)
     return EvaluationResults(baseline=first, models=models, comparisons=comparisons, settings=knobs)
 
 
-def counted(prediction: Prediction, verdict: Verdict) -> float | None:
-    """What an answer adds to a mean, 0-100 on average.
-
-    A failed answer adds nothing; one that was given and could not be judged is None, and left out.
-    """
-    if prediction.failure is None and verdict.failure is not None:
+def counted(verdict: Verdict) -> float | None:
+    """What a row adds to a mean, on average 0-100 or as it is; a failed answer adds nothing, None is left out."""
+    if verdict.unjudged:
         return None
-    return 100 * (verdict.score or 0.0) * (1.0 if verdict.weight is None else verdict.weight)
+    return _scale(verdict) * (verdict.score or 0.0) * (1.0 if verdict.weight is None else verdict.weight)
+
+
+def _scale(verdict: Verdict) -> float:
+    return 1.0 if verdict.metric in PLAIN_METRICS else 100.0
 
 
 def compare(
@@ -114,23 +118,40 @@ def _compared(pair: Difference, points: Points, knobs: EvaluationKnobs) -> Diffe
     return pair
 
 
-def _result(answers: Scored, knobs: EvaluationKnobs) -> Result:
-    judged = [(counted(prediction, verdict), verdict) for prediction, verdict in answers]
-    values = [value for value, _ in judged if value is not None]
-    given = [prediction for prediction, _ in answers if prediction.failure is None]
+def _result(measure: Measure, model: str, knobs: EvaluationKnobs) -> Result:
+    verdicts = [verdict for verdict in measure.verdicts if verdict.model == model]
+    judged = [verdict for verdict in verdicts if not verdict.unjudged]
+    values = [value for verdict in judged if (value := counted(verdict)) is not None]
+    given = [answer for answer in measure.answers if answer.model == model and answer.failure is None]
+    curve = measure.curves.get(model)
     return Result(
-        metric=answers[0][1].metric,
+        metric=measure.metric,
         value=known_mean(values, DIGITS),
         stderr=rounded(standard_error(values), DIGITS),
         ci95=_interval(values, knobs),
         n=len(values),
-        failed=len(answers) - len(given),
-        unjudged=len(answers) - len(values),
-        by_task=_by_task([verdict for value, verdict in judged if value is not None]),
+        failed=sum(verdict.failure is not None for verdict in judged),
+        unjudged=len(verdicts) - len(judged),
+        by_task=_by_task(judged),
         mean_tokens=known_mean([prediction.num_tokens for prediction in given], DIGITS),
         template=", ".join(dict.fromkeys(prediction.template for prediction in given if prediction.template)),
         cut=known_mean([prediction.finish_reason == "length" for prediction in given], DIGITS),
+        curve={} if curve is None else {name: _ratio(parts, knobs) for name, parts in curve.points.items()},
+        curve_over="" if curve is None else curve.over,
     )
+
+
+def _ratio(parts: Parts, knobs: EvaluationKnobs) -> Estimate:
+    """A ratio of sums over rows, with its interval over rows."""
+
+    def ratio(some: NDArray[np.float64]) -> float | None:
+        above, below = some.sum(axis=0)
+        return float(above / below) if below else None
+
+    rows = np.array(parts, dtype=np.float64).reshape(-1, 2)
+    ends = bootstrap(rows, ratio, knobs.bootstrap_samples, knobs.seed)
+    interval = None if ends is None else (round(ends[0], DIGITS), round(ends[1], DIGITS))
+    return Estimate(value=rounded(ratio(rows), DIGITS), ci95=interval)
 
 
 def _by_task(verdicts: Sequence[Verdict]) -> dict[str, TaskMean]:
@@ -138,7 +159,7 @@ def _by_task(verdicts: Sequence[Verdict]) -> dict[str, TaskMean]:
     tasks: defaultdict[str, list[float]] = defaultdict(list)
     for verdict in verdicts:
         if verdict.task is not None:
-            tasks[verdict.task].append(100 * (verdict.score or 0.0))
+            tasks[verdict.task].append(_scale(verdict) * (verdict.score or 0.0))
     return {task: TaskMean(value=round(fmean(values), DIGITS), n=len(values)) for task, values in tasks.items()}
 
 

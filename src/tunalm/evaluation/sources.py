@@ -18,11 +18,11 @@ def whole_folder(settings: BenchmarkSettings) -> Path:
     Raises:
         DataError: they select a slice of rows, which for a benchmark with tasks says nothing.
     """
-    if settings.data.rows != ":":
-        found = f"it cannot take a slice of rows ('{settings.data.rows}')"
+    if settings.instructions.rows != ":":
+        found = f"it cannot take a slice of rows ('{settings.instructions.rows}')"
         fix = "Set `limit` instead: it takes rows from all tasks in turn."
         raise DataError(f"benchmark {settings.name}", found=found, fix=fix)
-    return Path(settings.data.source).expanduser()
+    return Path(settings.instructions.source).expanduser()
 
 
 def in_turn(rows: Sequence[Row], task: Callable[[Row], str], limit: int | None) -> list[Row]:

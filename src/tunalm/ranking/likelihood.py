@@ -15,8 +15,8 @@ from typing import Any
 from tunalm.calls.context import Calls
 from tunalm.engines.base import Completion, Engine, Request
 from tunalm.errors import DataError
+from tunalm.measures.equation3 import LengthUnit, Likelihood
 from tunalm.ranking.base import REASONS_SHOWN, with_some_scores
-from tunalm.ranking.equation3 import LengthUnit, Likelihood
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response
 

@@ -14,11 +14,11 @@ from statistics import fmean
 
 from tunalm.data.lists import load_lists
 from tunalm.errors import DataError
+from tunalm.measures.equation3 import LengthUnit, Likelihood
 from tunalm.measures.means import known_mean
 from tunalm.measures.ranks import kendall_tau, top1_agrees
 from tunalm.progress import tracked
 from tunalm.ranking.base import assign_ranks
-from tunalm.ranking.equation3 import LengthUnit, Likelihood
 from tunalm.ranking.likelihood import kept_likelihoods, list_scores, stored_likelihoods
 from tunalm.records import Ranking
 

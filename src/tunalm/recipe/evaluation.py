@@ -8,19 +8,24 @@ from pydantic import Field, field_validator, model_validator
 
 from tunalm.errors import did_you_mean
 from tunalm.extensions import is_object, load_object, object_identity
-from tunalm.recipe.base import Data, ModelSource, Produces, Settings, Stage
+from tunalm.recipe.base import Data, Lists, ModelSource, Produces, Settings, Stage
 from tunalm.recipe.engines import EngineSettings, Served, spelled_out
 from tunalm.store import digest, file_identity
 
 BENCHMARKS = {
     "checkable": "tunalm.evaluation.checkable:CheckableBenchmark",
+    "drift": "tunalm.evaluation.drift:DriftBenchmark",
+    "lists": "tunalm.evaluation.lists:ListsBenchmark",
     "lmentry": "tunalm.evaluation.lmentry.benchmark:LMentryBenchmark",
     "pairwise": "tunalm.evaluation.pairwise.benchmark:PairwiseBenchmark",
     "reference": "tunalm.evaluation.reference:ReferenceBenchmark",
     "superni": "tunalm.evaluation.superni.benchmark:SuperNIBenchmark",
+    "text": "tunalm.evaluation.text:TextBenchmark",
     "vicuna": "tunalm.evaluation.pairwise.benchmark:PairwiseBenchmark",
 }
 """`name` in a recipe -> module:class; one row adds a benchmark. The module is imported when it is opened."""
+GRADED = frozenset({"drift", "lists", "pairwise", "reference", "superni", "text", "vicuna"})
+"""Benchmarks whose answers are not simply right or wrong."""
 
 
 class BenchmarkSettings(Settings):
@@ -29,15 +34,33 @@ class BenchmarkSettings(Settings):
     name: str
     """`checkable`: share of responses that the built-in checkers accept; `reference`: ROUGE-L with the references;
     `superni` and `lmentry`: the published benchmarks, scored as published; `vicuna` and, for any other questions,
-    `pairwise`: a judge compares the answers with those of another model; or a benchmark of your own, as FILE.py:NAME or
-    package.module:NAME."""
+    `pairwise`: a judge compares the answers with those of another model; `lists`: whether a model finds the better
+    responses of ranked lists likelier; `text`: how likely it finds given texts; `drift`: how far it is from the model
+    that it began as; or a benchmark of your own, as FILE.py:NAME or package.module:NAME."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What a benchmark of your own is told; it checks them itself."""
     title: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")
     """What it is called in tables; null is `name`, or what follows its colon. Two with the same name need it."""
-    data: Data
-    """Held-out instructions; `checkable` has its own, `checkable:heldout`. For `superni` and `lmentry` a clone of their
-    repository or a folder with its data; `limit` then takes rows from all tasks in turn."""
+    data: Data | None = None
+    """Held-out instructions; `checkable` and `drift` have their own, `checkable:heldout`. For `superni` and `lmentry` a
+    clone of their repository or a folder with its data; `limit` then takes rows from all tasks in turn. For `text`
+    instructions with references, which are scored, or rows {text: ...}."""
+    rankings: Lists | None = None
+    """Held-out ranked lists (`lists`): a stage that ranks, or a file of its rows. All models score the same
+    responses."""
+    samples: int = Field(0, ge=0)
+    """Responses that a model draws to each instruction, beside its greedy answer. Of those of a benchmark whose answers
+    are right or wrong, `pass@1`, `pass@k` and `likeliest@k` are told; `drift` draws one, or so many."""
+    k: int | None = Field(None, ge=1)
+    """k of `pass@k`, the chance that one of k samples is right, and of `likeliest@k`, the chance that the one that the
+    model itself finds likeliest is; null is `samples`. Both are unbiased for any k up to that."""
+    temperature: float = Field(1.0, gt=0)
+    """Of `samples`; `drift` needs 1."""
+    length_penalty: float = Field(1.0, ge=0, le=10)
+    """How likely a response is in `likeliest@k` and `lists`: its log-probability over its tokens to this power. 1 is v
+    of Eq. 4, which ranking trains; 1.3 is Eq. 3 of the paper."""
+    start: EngineSettings | None = None
+    """The model that `drift` measures the distance to, for instance the one that all others were trained from."""
     encoding: Literal["instruction", "tk-instruct"] = "instruction"
     """How a question of `superni` is written: `instruction` gives every model definition, examples and input in its own
     template; `tk-instruct` gives all models the published prompt as plain text. A model with `template: raw` is asked
@@ -67,7 +90,7 @@ class BenchmarkSettings(Settings):
     max_review_tokens: int = Field(1024, ge=16)
     """Longest reply of that judge."""
 
-    _engine = field_validator("judge", mode="before")(spelled_out)
+    _engine = field_validator("judge", "start", mode="before")(spelled_out)
 
     @model_validator(mode="before")
     @classmethod
@@ -75,15 +98,24 @@ class BenchmarkSettings(Settings):
         if isinstance(value, str):
             name, _, data = value.partition(":")
             own = data and name in BENCHMARKS
-            value = {"name": name, "data": value if name == "checkable" else data} if own else {"name": value}
-        if isinstance(value, dict) and value.get("name") == "checkable":
+            key = "rankings" if name == "lists" else "data"
+            value = {"name": name, key: value if name == "checkable" else data} if own else {"name": value}
+        if isinstance(value, dict) and value.get("name") in ("checkable", "drift"):
             value = {"data": "checkable:heldout", **value}
+        if isinstance(value, dict) and value.get("name") == "drift":
+            value = {"samples": 1, **value}
         if isinstance(value, dict) and "template" in value:
             raise ValueError(
                 "a template belongs to a model, not to a benchmark: models: {name: {model: ..., template: raw}}."
                 " The published prompt of superni is encoding: tk-instruct"
             )
         return value
+
+    @property
+    def instructions(self) -> Data:
+        """Its `data`, which every benchmark but `lists` has."""
+        assert self.data is not None
+        return self.data
 
     @property
     def label(self) -> str:
@@ -122,6 +154,31 @@ class BenchmarkSettings(Settings):
         return self
 
     @model_validator(mode="after")
+    def _own_source(self) -> BenchmarkSettings:
+        needed, other = ("rankings", "data") if self.name == "lists" else ("data", "rankings")
+        if getattr(self, needed) is None:
+            raise ValueError(f"{self.name} needs {needed}")
+        if getattr(self, other) is not None:
+            raise ValueError(f"{self.name} reads {needed}, not {other}")
+        if (self.name == "drift") != (self.start is not None):
+            raise ValueError("drift and start: MODEL, the model that the distance is measured to, go together")
+        return self
+
+    @model_validator(mode="after")
+    def _samples_that_can_be_counted(self) -> BenchmarkSettings:
+        if self.samples and self.name in GRADED - {"drift"}:
+            raise ValueError(f"samples are for benchmarks whose answers are right or wrong, not for {self.name}")
+        if self.name == "drift" and (not self.samples or self.temperature != 1):
+            raise ValueError("drift needs samples: 1 or more at temperature: 1, for the samples to be the model's own")
+        if self.k is not None and (self.k > self.samples or self.name == "drift"):
+            raise ValueError(f"k is {self.k}: pass@k needs as many samples or more; here samples is {self.samples}")
+        if not self.samples and self.temperature != 1:
+            raise ValueError("temperature is that of samples, and samples is 0: the greedy answer has none")
+        if self.length_penalty != 1 and (self.name == "drift" or not (self.samples or self.name == "lists")):
+            raise ValueError(f"length_penalty is read by lists and with samples; {self.label} has neither")
+        return self
+
+    @model_validator(mode="after")
     def _needs_judge(self) -> BenchmarkSettings:
         if self.name in ("vicuna", "pairwise") and self.judge is None:
             raise ValueError(f"{self.name} needs a judge, for instance judge: {{base_url: ..., model: ...}}")
@@ -129,7 +186,7 @@ class BenchmarkSettings(Settings):
 
 
 class Evaluate(Stage):
-    """Let models answer held-out instructions greedily, score the answers and compare the models."""
+    """Let models answer held-out instructions, or score given texts, measure what they do and compare the models."""
 
     produces: ClassVar[Produces] = "results"
     kind: Literal["evaluate"] = "evaluate"

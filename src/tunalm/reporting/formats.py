@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 LONGEST_TEXT = 600
@@ -31,9 +31,9 @@ def number(value: float | None, digits: int = 1) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", MINUS)
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, digits: int = 1) -> str:
     """A difference, with its sign."""
-    text = number(value)
+    text = number(value, digits)
     return f"+{text}" if value is not None and value > 0 else text
 
 
@@ -90,11 +90,14 @@ def visible(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Metric:
-    """How to speak of a metric; values are 0-100."""
+    """How to speak of a metric; values are 0-100 unless it says otherwise."""
 
     label: str
     phrase: str
     """`{}` is the value."""
+    unit: str = "points"
+    """Of differences."""
+    digits: int = 1
 
 
 METRICS = {
@@ -102,9 +105,27 @@ METRICS = {
     "adjusted_win_rate": Metric("questions won, a tie as half, %", "wins {} % of the questions (a tie is half a win)"),
     "accuracy": Metric("accuracy, 0-100", "has an accuracy of {}"),
     "rougeL": Metric("ROUGE-L with the references, 0-100", "reaches a ROUGE-L of {} with the references"),
+    "pass@1": Metric("sampled answers that are right, %", "is right in {} % of its samples"),
+    "pass@": Metric("a right answer among @ samples, %", "has a right answer among @ samples {} % of the time"),
+    "likeliest@": Metric(
+        "the likeliest of @ samples is right, %", "is right in {} % with the likeliest of @ of its samples"
+    ),
+    "pairs_in_order": Metric("pairs of responses in the right order, %", "puts {} % of the pairs in the right order"),
+    "top1": Metric(
+        "lists whose likeliest response is a best one, %", "finds a best response likeliest in {} % of lists"
+    ),
+    "tau": Metric("Kendall's tau with the ranks", "has a Kendall's tau of {} with the ranks", "", 2),
+    "nats_per_token": Metric("nats per token, less is likelier", "needs {} nats per token", "nats", 3),
+    "kl_per_token": Metric("KL to the start, nats per token", "is {} nats per token from the start", "nats", 3),
+    "kl_per_response": Metric("KL to the start, nats per response", "is {} nats per response from it", "nats", 2),
 }
+"""By name; `@` is for every number behind it."""
 
 
 def metric(name: str) -> Metric:
     """How to speak of a metric, known or not."""
-    return METRICS.get(name, Metric(f"{name}, 0-100", f"has a {name} of {{}}"))
+    kind, at, size = name.partition("@")
+    known = METRICS.get(name) or METRICS.get(kind + at)
+    if known is None:
+        return Metric(f"{name}, 0-100", f"has a {name} of {{}}")
+    return replace(known, label=known.label.replace("@", size), phrase=known.phrase.replace("@", size))

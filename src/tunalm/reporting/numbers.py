@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tunalm.records import Difference, EvaluationResults, Interval, Result
+from tunalm.records import Difference, Estimate, EvaluationResults, Interval, Result
 from tunalm.reporting.formats import SIGNIFICANT, interval, metric, number, p_value, percent, signed
 from tunalm.reporting.published import Published
 from tunalm.reporting.tables import Cell, Column, Table, table
@@ -38,7 +38,9 @@ def headline(results: EvaluationResults, published: Sequence[Published] = ()) ->
             if first[benchmark].headline:
                 total = (result.totals.get(result.headline), result.headline_interval) if result else None
                 yield _value(total)
-            yield _value((result.value, result.ci95) if result else None, "*" if (benchmark, model) in sure else "")
+            mark = "*" if (benchmark, model) in sure else ""
+            digits = metric(first[benchmark].metric).digits
+            yield _value((result.value, result.ci95) if result else None, mark, digits)
             if benchmark in quoted:
                 found = numbers.get((benchmark, model))
                 yield Cell(f"{number(found.value)} [{sources.index(found.source) + 1}]" if found else "")
@@ -54,18 +56,19 @@ def headline(results: EvaluationResults, published: Sequence[Published] = ()) ->
     return Table("Models and benchmarks", columns, [list(cells(name)) for name in names], sources)
 
 
-def _value(found: tuple[float | None, Interval | None] | None, mark: str = "") -> Cell:
-    return Cell("") if found is None else Cell(number(found[0]) + mark, interval(found[1]), strong=True)
+def _value(found: tuple[float | None, Interval | None] | None, mark: str = "", digits: int = 1) -> Cell:
+    return Cell("") if found is None else Cell(number(found[0], digits) + mark, interval(found[1], digits), strong=True)
 
 
 def numbers_table(benchmark: str, by_model: By, against_first: Mapping[str, Difference]) -> Table:
     """A row per model, with its difference to the first one."""
     names = ("value", "95 % interval", "difference", "95 % interval", "p", "wins", "ties", "losses", "n", "failed")
+    digits = _digits(by_model)
     rows = [
         [
             model,
-            Cell(number(result.value), strong=True),
-            interval(result.ci95),
+            Cell(number(result.value, digits), strong=True),
+            interval(result.ci95, digits),
             *(_compared(against_first[model]) if model in against_first else [""] * 6),
             str(result.n),
             str(result.failed),
@@ -98,15 +101,38 @@ def tasks_table(benchmark: str, by_model: By) -> Table:
     rows = []
     for task in dict.fromkeys(task for result in by_model.values() for task in result.by_task):
         means = [result.by_task.get(task) for result in by_model.values()]
-        cells = [Cell(number(mean.value), heat=mean.value) if mean else Cell("") for mean in means]
+        digits = _digits(by_model)
+        cells = [
+            Cell(number(mean.value, digits), heat=mean.value if digits == 1 else None) if mean else Cell("")
+            for mean in means
+        ]
         rows.append([Cell(task), *cells, Cell(str(max(mean.n for mean in means if mean)))])
     return table(f"Tasks of {benchmark}", ["task"], [*by_model, "n"], rows)
 
 
+def curve_table(benchmark: str, by_model: By) -> Table:
+    """The metric over something else, a row per model; no rows where there is nothing."""
+    curves = {model: result.curve for model, result in by_model.items() if result.curve}
+    names = list(dict.fromkeys(name for curve in curves.values() for name in curve))
+    digits = _digits(by_model)
+
+    def cell(found: Estimate) -> Cell:
+        return Cell(number(found.value, digits), interval(found.ci95, digits))
+
+    rows = [[model, *(cell(curve.get(name, Estimate())) for name in names)] for model, curve in curves.items()]
+    over = next((result.curve_over for result in by_model.values() if result.curve_over), "")
+    return table(f"{benchmark} over {over}", ["model"], names, rows)
+
+
+def _digits(by_model: By) -> int:
+    return metric(next(iter(by_model.values())).metric).digits
+
+
 def _compared(pair: Difference) -> list[str | Cell]:
+    digits = metric(pair.metric).digits
     return [
-        Cell(signed(pair.difference), strong=pair.p_holm < SIGNIFICANT),
-        interval(pair.ci95),
+        Cell(signed(pair.difference, digits), strong=pair.p_holm < SIGNIFICANT),
+        interval(pair.ci95, digits),
         p_value(pair.p_holm),
         *(str(count) for count in (pair.wins, pair.ties, pair.losses)),
     ]

@@ -23,12 +23,13 @@ DASHES = ("-", "--", ":", "-.")
 
 
 @styled
-def interval_plot(rows: Rows, axis: str) -> Figure:
+def interval_plot(rows: Rows, axis: str, digits: int = 1) -> Figure:
     """A dot per row with its interval, in the order of the rows; a dotted line stands at the first one's value.
 
     Args:
         rows: at least one.
         axis: label of the horizontal axis.
+        digits: of the values, behind the point.
     """
     figure = Figure(figsize=(WIDTH, 0.9 + 0.36 * len(rows)), layout="constrained")
     axes = figure.subplots()
@@ -44,7 +45,9 @@ def interval_plot(rows: Rows, axis: str) -> Figure:
         if ends is not None:
             axes.plot(list(ends), [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot([value], [place], "o", color=colour, markersize=6)
-        axes.annotate(f"{value:.1f}", (value, place), (0, 5), textcoords="offset points", ha="center", fontsize=9.5)
+        axes.annotate(
+            f"{value:.{digits}f}", (value, place), (0, 5), textcoords="offset points", ha="center", fontsize=9.5
+        )
     axes.set_xlabel(axis)
     return figure
 

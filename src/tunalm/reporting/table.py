@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tunalm.records import EvaluationResults
-from tunalm.reporting.formats import MOST_TOLD, SIGNIFICANT, interval, number, signed
+from tunalm.reporting.formats import MOST_TOLD, SIGNIFICANT, interval, metric, number, signed
 
 LONGEST_NAME = 22
 TOTALS_TOLD = 4
@@ -24,9 +24,10 @@ def results_table(results: EvaluationResults) -> Table:
     """
     baseline = results.baseline
     pairs = {(each.benchmark, each.model): each for each in results.comparisons if each.against == baseline}
-    table = Table(caption_justify="left", box=SIMPLE, pad_edge=False)
+    table = Table(caption_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 0, 0, 1))
     table.add_column("model", max_width=LONGEST_NAME, overflow="fold")
-    for heading in ("0-100", "95 %", "difference", "95 %", "n"):
+    plain = any(metric(results.on(name)[baseline].metric).unit != "points" for name in results.benchmarks)
+    for heading in ("value" if plain else "0-100", "95 %", "difference", "95 %", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
     for benchmark in results.benchmarks:
         by_model = results.on(benchmark)
@@ -35,14 +36,18 @@ def results_table(results: EvaluationResults) -> Table:
             for model, result in by_model.items():
                 shown = number(result.totals.get(total)), interval(result.headline_interval)
                 table.add_row(Text(model), *shown, "", "", f"{result.n} ")
-        table.add_row(Text(f"{benchmark}: {by_model[baseline].metric}", style="bold"))
+        name = by_model[baseline].metric
+        kind = metric(name)
+        further = benchmark.endswith(f": {name}")
+        table.add_row(Text(name if further else f"{benchmark}: {name}", style="bold"))
         for model, result in by_model.items():
             difference = ["", ""]
             if pair := pairs.get((benchmark, model)):
                 star = "*" if pair.p_holm < SIGNIFICANT else " "
-                difference = [signed(pair.difference) + star, interval(pair.ci95)]
+                difference = [signed(pair.difference, kind.digits) + star, interval(pair.ci95, kind.digits)]
             count = f"{result.n}!" if result.failed else f"{result.n} "
-            table.add_row(Text(model), number(result.value), interval(result.ci95), *difference, count)
+            shown = number(result.value, kind.digits), interval(result.ci95, kind.digits)
+            table.add_row(Text(model), *shown, *difference, count)
         table.add_section()
     table.caption = Text("\n".join(_caption(results)))
     return table
@@ -55,11 +60,13 @@ def _caption(results: EvaluationResults) -> Iterator[str]:
             f"Differences are to {results.baseline}, on the same instructions; * p < {SIGNIFICANT}"
             f" (permutation test{f', Holm-corrected for {count} comparisons' if count > 1 else ''})."
         )
+    if any(metric(results.on(name)[results.baseline].metric).unit == "nats" for name in results.benchmarks):
+        yield "Nats per token and KL divergences are in nats, less is nearer; all else is 0-100, or a tau."
     found = [result for model in results.models.values() for result in model.results.values()]
     if failed := sum(result.failed for result in found):
         yield f"! {failed} answers failed; a failed answer counts as 0."
     if unjudged := sum(result.unjudged for result in found):
-        yield f"{unjudged} answers could not be judged; they are left out of n."
+        yield f"{unjudged} answers could not be judged or measured; they are left out of n."
     for benchmark in results.benchmarks:
         by_model = results.on(benchmark)
         if note := by_model[results.baseline].note:

@@ -52,7 +52,7 @@ def sweep(results: EvaluationResults) -> Sweep | None:
     if sum(len(settings) for settings in models.values()) == len(results.models) == len(models):
         return None
     first = results.models[results.baseline].results
-    kinds = {name: metric(result.metric).label for name, result in first.items()}
+    kinds = {name: metric(result.metric) for name, result in first.items()}
     rows: list[list[Cell]] = []
     drawings: list[Drawing] = []
     for model, settings in models.items():
@@ -61,12 +61,21 @@ def sweep(results: EvaluationResults) -> Sweep | None:
             for setting, outcomes in settings.items()
         }
         for setting, found in means.items():
-            cells = [Cell(number(mean.value), interval(mean.ends), strong=True) for mean in found.values()]
+            cells = [
+                Cell(number(mean.value, kinds[name].digits), interval(mean.ends, kinds[name].digits), strong=True)
+                for name, mean in found.items()
+            ]
             rows.append([Cell(model, note=_words(setting)), Cell(str(len(settings[setting]))), *cells])
         if len(settings) > 1 and all(settings):
             for name, kind in kinds.items():
-                drawings.append(_drawing(model, name, kind, {setting: each[name] for setting, each in means.items()}))
-    columns = [Column("model", number=False), Column("seeds"), *(Column(name, kind) for name, kind in kinds.items())]
+                drawings.append(
+                    _drawing(model, name, kind.label, {setting: each[name] for setting, each in means.items()})
+                )
+    columns = [
+        Column("model", number=False),
+        Column("seeds"),
+        *(Column(name, kind.label) for name, kind in kinds.items()),
+    ]
     seeds = max(len(outcomes) for settings in models.values() for outcomes in settings.values())
     return Sweep(Table("Means over seeds", columns, rows), seeds, drawings)
 

@@ -173,7 +173,7 @@ def test_an_interrupted_evaluation_goes_on_with_what_is_missing(context: StageCo
         return right(request)
 
     wanted = settings("base", "tuna")
-    wanted.benchmarks[0].data.limit = 80
+    wanted.benchmarks[0].instructions.limit = 80
     first = models(base=right, tuna=dies)
     with pytest.raises(EngineError):
         run(wanted, context)

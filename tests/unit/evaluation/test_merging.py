@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunalm.errors import DataError
+from tunalm.evaluation.base import Measure
 from tunalm.evaluation.merging import Evaluated, Merged, merge
 from tunalm.evaluation.results import summarise
 from tunalm.recipe import Evaluate
@@ -20,28 +21,30 @@ Scores = dict[str, dict[str, float | None]]
 def evaluated(folder: Path, scores: Scores, benchmark: str = "own") -> Evaluated:
     """An evaluation as its stage leaves it."""
     folder.mkdir()
-    pairs: dict[tuple[str, str], list[tuple[Prediction, Verdict]]] = {}
-    for model, given in scores.items():
-        pairs[model, benchmark] = [
-            (
-                Prediction(id=row, benchmark=benchmark, model=model, prediction=""),
-                Verdict(
-                    id=row,
-                    benchmark=benchmark,
-                    model=model,
-                    metric="success",
-                    score=score,
-                    failure=None if score is not None else "no verdict",
-                ),
-            )
-            for row, score in given.items()
-        ]
-    write_rows(folder / "predictions.jsonl", [prediction for each in pairs.values() for prediction, _ in each])
-    write_rows(folder / "rows.jsonl", [verdict for each in pairs.values() for _, verdict in each])
+    answers = [
+        Prediction(id=row, benchmark=benchmark, model=model, prediction="")
+        for model, given in scores.items()
+        for row in given
+    ]
+    verdicts = [
+        Verdict(
+            id=row,
+            benchmark=benchmark,
+            model=model,
+            metric="success",
+            score=score,
+            failure=None if score is not None else "no verdict",
+            unjudged=score is None,
+        )
+        for model, given in scores.items()
+        for row, score in given.items()
+    ]
+    write_rows(folder / "predictions.jsonl", answers)
+    write_rows(folder / "rows.jsonl", verdicts)
     settings = Evaluate.model_validate({"models": dict.fromkeys(scores, "m"), "benchmarks": [{"name": "checkable"}]})
     settings.benchmarks[0].title = benchmark
     identities = {model: f"{folder.name} {model}" for model in scores}
-    return Evaluated(folder, summarise(pairs, identities, settings))
+    return Evaluated(folder, summarise([Measure(benchmark, "success", answers, verdicts)], identities, settings))
 
 
 def named(model: str, run: str) -> str:

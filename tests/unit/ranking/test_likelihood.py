@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import tunalm
 from tunalm.calls.context import Calls
 from tunalm.errors import DataError
-from tunalm.ranking.equation3 import likelihood_score
+from tunalm.measures.equation3 import likelihood_score
 from tunalm.ranking.likelihood import LikelihoodRanker
 from tunalm.recipe import Rank
 from tunalm.records import Ranking, Response

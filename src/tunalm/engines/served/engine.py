@@ -164,7 +164,7 @@ class _Encoded:
         return prompt_ids(request, self._encoder)
 
     def given(self, request: Request) -> tuple[Prompt, Prompt]:
-        lead = self._encoder.lead_ids
+        lead = [] if request.raw else self._encoder.lead_ids
         return [*prompt_ids(request, self._encoder), *lead], given_ids(request, self._encoder)[len(lead) :]
 
 

@@ -30,7 +30,7 @@ class LMentryBenchmark:
         self._settings = settings
         self._questions = load_questions(whole_folder(settings))
         asked = [(name, number) for name, questions in self._questions.items() for number in questions.examples]
-        self._asked = in_turn(asked, lambda each: each[0], settings.data.limit)
+        self._asked = in_turn(asked, lambda each: each[0], settings.instructions.limit)
 
     @property
     def note(self) -> str:
@@ -39,7 +39,7 @@ class LMentryBenchmark:
 
     def files(self) -> list[Path]:
         """The files of the questions."""
-        return question_files(Path(self._settings.data.source).expanduser())
+        return question_files(Path(self._settings.instructions.source).expanduser())
 
     def rows(self) -> list[Question]:
         """The questions; `task` is the set of each."""

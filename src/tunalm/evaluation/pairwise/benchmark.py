@@ -43,13 +43,13 @@ class PairwiseBenchmark:
         """The files of the questions, of right answers and of the other model's answers."""
         settings = self._settings
         named = [split_name(source)[0] for source in (settings.right_answers, settings.against) if source is not None]
-        paths = [Path(source).expanduser() for source in (settings.data.source, *named)]
+        paths = [Path(source).expanduser() for source in (settings.instructions.source, *named)]
         return [path for path in paths if path.is_file()]
 
     def rows(self) -> list[Instruction]:
         """The questions; `task` is the category of each."""
         if not self._questions:
-            self._questions = load_questions(self._settings.data, self._settings.right_answers)
+            self._questions = load_questions(self._settings.instructions, self._settings.right_answers)
         return self._questions
 
     def compare(self, predictions: Sequence[Prediction], calls: Calls) -> list[Verdict]:

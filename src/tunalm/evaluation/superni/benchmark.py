@@ -32,7 +32,7 @@ class SuperNIBenchmark:
         self._settings = settings
         tasks = load_tasks(whole_folder(settings))
         asked = [(task, row) for task in tasks for row in task.instances]
-        self._asked = in_turn(asked, lambda each: each[0].name, settings.data.limit)
+        self._asked = in_turn(asked, lambda each: each[0].name, settings.instructions.limit)
         self._questions: list[Question] = []
 
     @property
@@ -53,7 +53,7 @@ class SuperNIBenchmark:
 
     def files(self) -> list[Path]:
         """The files of the tasks."""
-        return task_files(Path(self._settings.data.source).expanduser())
+        return task_files(Path(self._settings.instructions.source).expanduser())
 
     def rows(self) -> list[Question]:
         """The questions; `task` is the task of each."""

@@ -31,7 +31,7 @@ from tunalm.extensions import is_object
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.planning.counting import Known, count
 from tunalm.pipeline.planning.figures import NOTHING, Amount, Asking, RecipePlan, StageEstimate, total_of
-from tunalm.pipeline.planning.rows import PlannedLists, characters, lists_of, sampled
+from tunalm.pipeline.planning.rows import PlannedLists, Sampled, characters, lists_of, sampled
 from tunalm.pipeline.planning.tokens import TokenCounter, counter_of
 from tunalm.pipeline.products import MADE
 from tunalm.pipeline.resolving import ResolvedStage
@@ -45,6 +45,7 @@ from tunalm.recipe import (
     EngineSettings,
     Evaluate,
     FromLists,
+    Lists,
     Local,
     Proxy,
     Rank,
@@ -136,7 +137,7 @@ class _Planner:
                 whole = self._read(settings.responses)
                 parts.append(PlannedLists(whole.base, lambda some: imitated(whole.make(some))))
         else:
-            parts = [self._read(lists.source).part(lists.select()) for lists in settings.rankings]
+            parts = [self._read_part(lists) for lists in settings.rankings]
             if isinstance(settings, Proxy) and settings.held_out_rankings is None:
                 parts = [part.part(slice(round((1 - settings.held_out) * len(part.base)))) for part in parts]
         parts = [part for part in parts if part.base]
@@ -218,25 +219,35 @@ class _Planner:
         from tunalm.evaluation import requests as evaluation_requests
 
         resolved, result = cast(Evaluate, step.settings), []
-        few = {label: _Few(benchmark) for label, benchmark in open_benchmarks(settings).items()}
+        few = {
+            each.label: _Few(opened, None if each.rankings is None else self._read_part(each.rankings))
+            for each, opened in zip(settings.benchmarks, open_benchmarks(settings).values(), strict=True)
+        }
         answers: dict[str, dict[str, list[str]]] = {label: {} for label in few}
         for number, (name, engine) in enumerate(settings.models.items()):
             asked, counted = evaluation_requests(settings, cast(Any, few), engine), []
             for label, benchmark in few.items():
-                requests = [each.request for each in asked if each.benchmark == label]
+                own = [each for each in asked if each.benchmark == label]
+                requests = [each.request for each in own]
                 known = self._known(resolved.models[name], engine, requests)
-                lengths = known.lengths(benchmark.rows(), requests)
+                lengths = known.lengths([each.row for each in own], requests)
                 counted.append(count(known, requests, lengths, self._prices, weight=benchmark.sample.weight))
                 pairs = zip(requests, lengths, strict=True)
                 answers[label][name] = [known.text(request, number, length) for request, length in pairs]
             result.append(reduce(add, counted))
-        for settings_of, own in zip(settings.benchmarks, resolved.benchmarks, strict=True):
-            if settings_of.judge is not None and own.judge is not None:
-                benchmark = few[settings_of.label]
-                reviews = _reviews(settings_of, benchmark.rows(), answers[settings_of.label])
-                known = self._known(own.judge, settings_of.judge, reviews)
-                lengths = [known.length(review, math.inf) for review in reviews]
-                result.append(count(known, reviews, lengths, self._prices, weight=benchmark.sample.weight))
+        for settings_of, paths in zip(settings.benchmarks, resolved.benchmarks, strict=True):
+            benchmark, said = few[settings_of.label], answers[settings_of.label]
+            more: list[tuple[EngineSettings, EngineSettings, list[Request]]] = []
+            if settings_of.judge is not None and paths.judge is not None:
+                more.append((paths.judge, settings_of.judge, _reviews(settings_of, benchmark.rows(), said)))
+            if settings_of.start is not None and paths.start is not None:
+                scorings = _scorings(settings_of, benchmark.rows(), said)
+                more += [(resolved.models[name], settings.models[name], own) for name, own in scorings.items()]
+                more.append((paths.start, settings_of.start, [each for own in scorings.values() for each in own]))
+            for path, engine, requests in more:
+                known = self._known(path, engine, requests)
+                lengths = [known.length(request, math.inf) for request in requests]
+                result.append(count(known, requests, lengths, self._prices, weight=benchmark.sample.weight))
         return result
 
     def _known(self, engine: EngineSettings, unresolved: EngineSettings, requests: Sequence[Request]) -> Known:
@@ -262,6 +273,9 @@ class _Planner:
             name = stage.model if isinstance(stage, Sft) else stage.start
         return name
 
+    def _read_part(self, lists: Lists) -> PlannedLists:
+        return self._read(lists.source).part(lists.select())
+
     def _read(self, source: str) -> PlannedLists:
         """Lists of an earlier stage, or of a file."""
         if source not in self._lists:
@@ -284,17 +298,41 @@ def _judge_reply(rows: Sequence[Ranking], settings: Rank) -> float:
 
 
 class _Few:
-    """A benchmark with a sample of its rows."""
+    """A benchmark with a sample of its rows, or of the lists that it reads."""
 
-    def __init__(self, benchmark: Any) -> None:
+    def __init__(self, benchmark: Any, lists: PlannedLists | None) -> None:
         self._benchmark = benchmark
-        self.sample = sampled(benchmark.rows(), characters)
+        self.sample: Sampled[Any] = (
+            sampled(benchmark.rows(), characters) if lists is None else _all_ranked(lists.sample)
+        )
 
     def rows(self) -> Sequence[Instruction]:
         return self.sample.rows
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._benchmark, name)
+
+
+def _all_ranked(few: Sampled[Ranking]) -> Sampled[Ranking]:
+    """Lists in which every response has a rank, as those that are still to be ranked will."""
+    rows = [
+        row.model_copy(
+            update={"responses": [each.model_copy(update={"rank": place}) for place, each in enumerate(row.responses)]}
+        )
+        for row in few.rows
+    ]
+    return Sampled(rows, few.weight)
+
+
+def _scorings(
+    settings: BenchmarkSettings, rows: Sequence[Instruction], answers: Mapping[str, Sequence[str]]
+) -> dict[str, list[Request]]:
+    """What models, and their start, are asked about their samples."""
+    drawn = [row for row in rows for _ in range(settings.samples)]
+    return {
+        name: [Request.to_score(row.messages(), text, ended=True) for row, text in zip(drawn, own, strict=True)]
+        for name, own in answers.items()
+    }
 
 
 def _reviews(

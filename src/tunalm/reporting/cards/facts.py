@@ -26,6 +26,7 @@ from tunalm.recipe import (
 )
 from tunalm.records import EvaluationResults, Interval, Result, StageState
 from tunalm.reporting.cards import public
+from tunalm.reporting.formats import metric
 from tunalm.store import read_record
 
 Trained = Sft | FromLists | Reinforce
@@ -143,7 +144,7 @@ def lists_behind(recipe: Recipe, names: list[str]) -> list[TableRow]:
 def scores(recipe: Recipe, states: States, run: Path, model: str) -> tuple[list[TableRow], list[str]]:
     """What the finished evaluations of a run say of the model of a stage: rows of values, and notes.
 
-    A row has benchmark, metric, value (0-100), its interval, the baseline of the evaluation, its value, the interval of
+    A row has benchmark, metric, value, its interval, the baseline of the evaluation, its value, the interval of
     the difference, instructions and failed answers; the columns of a baseline itself are empty.
     """
     rows: list[TableRow] = []
@@ -163,7 +164,9 @@ def scores(recipe: Recipe, states: States, run: Path, model: str) -> tuple[list[
 
 
 def _score(results: EvaluationResults, label: str, benchmark: str, result: Result) -> TableRow:
-    row: TableRow = [benchmark, result.metric, result.value, _interval(result.ci95), None, None, None]
+    digits = metric(result.metric).digits
+    row: TableRow = [benchmark, result.metric, _number(result.value, digits), _interval(result.ci95, digits)]
+    row += [None, None, None]
     baseline = results.baseline
     if label != baseline:
         between = next(
@@ -174,9 +177,13 @@ def _score(results: EvaluationResults, label: str, benchmark: str, result: Resul
             ),
             None,
         )
-        row[4:] = [baseline, results.on(benchmark)[baseline].value, _interval(between)]
+        row[4:] = [baseline, _number(results.on(benchmark)[baseline].value, digits), _interval(between, digits)]
     return [*row, result.n, result.failed]
 
 
-def _interval(ends: Interval | None) -> str | None:
-    return None if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f}"
+def _number(value: float | None, digits: int) -> str | None:
+    return None if value is None else f"{value:.{digits}f}"
+
+
+def _interval(ends: Interval | None, digits: int) -> str | None:
+    return None if ends is None else f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
