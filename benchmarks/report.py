@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.measure import cpu_seconds, machine
+from tunalm.evaluation.base import Measure
 from tunalm.evaluation.results import summarise
 from tunalm.recipe import Evaluate, Recipe
 from tunalm.records import Prediction, Ranking, Response, StageState, Verdict
@@ -78,37 +79,37 @@ def write_run(folder: Path, rows: int) -> None:
         (folder / name).mkdir()
     write_rows(folder / "own" / "responses.jsonl", lists(rows, rng, ranked=False))
     write_rows(folder / "by_judge" / "rankings.jsonl", lists(rows, rng, ranked=True))
-    answers = {}
-    for model in MODELS:
-        answers[model, "made up"] = [
-            (
-                Prediction(
-                    id=f"row-{number}",
-                    benchmark="made up",
-                    model=model,
-                    instruction=_text(20, rng),
-                    prediction=_text(20, rng),
-                    references=[_text(10, rng)],
-                    num_tokens=25,
-                ),
-                Verdict(
-                    id=f"row-{number}",
-                    benchmark="made up",
-                    model=model,
-                    metric="success",
-                    score=rng.random() if number < DIFFERENT else 1.0,
-                    task=f"task {number % TASKS}",
-                ),
-            )
-            for number in range(rows)
-        ]
-    pairs = [pair for given in answers.values() for pair in given]
-    write_rows(folder / "scores" / "predictions.jsonl", (prediction for prediction, _ in pairs))
-    write_rows(folder / "scores" / "rows.jsonl", (verdict for _, verdict in pairs))
+    asked = [(model, number) for model in MODELS for number in range(rows)]
+    answers = [
+        Prediction(
+            id=f"row-{number}",
+            benchmark="made up",
+            model=model,
+            instruction=_text(20, rng),
+            prediction=_text(20, rng),
+            references=[_text(10, rng)],
+            num_tokens=25,
+        )
+        for model, number in asked
+    ]
+    verdicts = [
+        Verdict(
+            id=f"row-{number}",
+            benchmark="made up",
+            model=model,
+            metric="success",
+            score=rng.random() if number < DIFFERENT else 1.0,
+            task=f"task {number % TASKS}",
+        )
+        for model, number in asked
+    ]
+    write_rows(folder / "scores" / "predictions.jsonl", answers)
+    write_rows(folder / "scores" / "rows.jsonl", verdicts)
     settings = Evaluate.model_validate(
         {"models": dict.fromkeys(MODELS, "none"), "benchmarks": [BENCHMARK], "bootstrap_samples": 100}
     )
-    results = summarise(answers, dict(zip(MODELS, MODELS, strict=True)), settings)
+    measure = Measure("made up", "success", answers, verdicts)
+    results = summarise([measure], dict(zip(MODELS, MODELS, strict=True)), settings)
     write_json(folder / "scores" / "results.json", results.model_dump(mode="json"))
 
 

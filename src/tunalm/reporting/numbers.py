@@ -119,7 +119,7 @@ def curve_table(benchmark: str, by_model: By) -> Table:
     def cell(found: Estimate) -> Cell:
         return Cell(number(found.value, digits), interval(found.ci95, digits))
 
-    rows = [[model, *(cell(curve.get(name, Estimate())) for name in names)] for model, curve in curves.items()]
+    rows = [[Cell(model), *(cell(curve.get(name, Estimate())) for name in names)] for model, curve in curves.items()]
     over = next((result.curve_over for result in by_model.values() if result.curve_over), "")
     return table(f"{benchmark} over {over}", ["model"], names, rows)
 

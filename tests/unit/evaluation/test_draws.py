@@ -122,7 +122,8 @@ def test_a_response_without_tokens_is_the_least_likely_and_the_length_penalty_de
     ]
     for penalty, chosen in ((0.0, "short"), (1.0, "long")):
         own = BenchmarkSettings.model_validate({"name": "checkable", "samples": 3, "length_penalty": penalty})
-        *_, likeliest = sample_measures(own, lambda answer, text=chosen: float(answer.prediction == text), given)
+        right = {chosen: 1.0}
+        *_, likeliest = sample_measures(own, lambda answer, known=right: known.get(answer.prediction, 0.0), given)
         assert likeliest.verdicts[0].score == 1.0, penalty
 
 

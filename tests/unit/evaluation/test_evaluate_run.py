@@ -231,4 +231,4 @@ def test_without_a_folder_the_records_are_returned_and_nothing_is_written(
 )
 def test_a_benchmark_may_be_written_as_its_name_and_its_data(short: str, name: str, source: str) -> None:
     benchmark = BenchmarkSettings.model_validate(short)
-    assert (benchmark.name, benchmark.data.source) == (name, source)
+    assert (benchmark.name, benchmark.instructions.source) == (name, source)

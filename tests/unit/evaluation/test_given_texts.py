@@ -117,7 +117,7 @@ def test_a_model_puts_the_responses_of_a_list_in_the_order_of_its_own_v(tmp_path
 
 
 def benchmark(folder: Path, *ranks: Sequence[int | None]) -> ListsBenchmark:
-    return ListsBenchmark(BenchmarkSettings(name="lists", rankings={"source": lists(folder, *ranks)}))  # type: ignore[arg-type]
+    return ListsBenchmark(BenchmarkSettings(name="lists", rankings={"source": lists(folder, *ranks)}))
 
 
 def scored(row: int, *values: float | None) -> list[Prediction]:

@@ -152,7 +152,7 @@ def test_the_identity_follows_the_content_of_the_files_and_a_slice_of_rows_is_re
     assert settings.identities() == before
     lmentry(tmp_path / "lm", "last_word")
     assert settings.identities() != before
-    settings.data.rows = ":5"
+    settings.instructions.rows = ":5"
     with pytest.raises(DataError, match=r"cannot take a slice of rows \(':5'\)"):
         open_benchmark(settings)
 
