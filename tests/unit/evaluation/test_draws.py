@@ -122,8 +122,11 @@ def test_a_response_without_tokens_is_the_least_likely_and_the_length_penalty_de
     ]
     for penalty, chosen in ((0.0, "short"), (1.0, "long")):
         own = BenchmarkSettings.model_validate({"name": "checkable", "samples": 3, "length_penalty": penalty})
-        right = {chosen: 1.0}
-        *_, likeliest = sample_measures(own, lambda answer, known=right: known.get(answer.prediction, 0.0), given)
+
+        def score(answer: Prediction, right: str = chosen) -> float:
+            return float(answer.prediction == right)
+
+        *_, likeliest = sample_measures(own, score, given)
         assert likeliest.verdicts[0].score == 1.0, penalty
 
 
