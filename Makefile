@@ -8,7 +8,7 @@ TORCH  ?= torch==2.13.0
 # Where `make bench` writes its table for programs, for instance: make bench BENCH_JSON=bench.json
 BENCH_JSON ?=
 
-.PHONY: quickstart test soak check bench docs clean
+.PHONY: quickstart test soak check bench docs dist clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/tunalm run recipes/quickstart.yaml
@@ -43,6 +43,13 @@ bench: $(VENV)/.developing
 
 docs: $(VENV)/.developing
 	$(BIN)/python docs/build.py
+
+# A release as its users get it: the wheel is made from the sdist, installed where there is nothing else, and run there.
+dist: $(VENV)/.developing
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	OMP_NUM_THREADS=1 DIST="$(CURDIR)/dist" TORCH="$(TORCH)" \
+		$(BIN)/pytest -s tests/soak/test_installed_soak.py
 
 clean:
 	rm -rf $(VENV) build dist
