@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tunalm.engines.models import embedded_file
     from tunalm.errors import TunaError
     from tunalm.evaluation.superni.scoring import score_file as score_superni
-    from tunalm.frontdoor import Judge, ScoreTable, evaluate, rank, sample, train
+    from tunalm.frontdoor import Judge, ScoreTable, evaluate, rank, reward, sample, train
     from tunalm.measures.equation3 import likelihood_score
     from tunalm.measures.rouge import rouge_l
     from tunalm.pipeline.running import run_recipe
@@ -47,6 +47,7 @@ _HOMES = {
     "load_recipe": "tunalm.recipe.loading",
     "rank": "tunalm.frontdoor",
     "ranking_loss": "tunalm.training.losses",
+    "reward": "tunalm.frontdoor",
     "rouge_l": "tunalm.measures.rouge",
     "run_recipe": "tunalm.pipeline.running",
     "sample": "tunalm.frontdoor",
@@ -76,6 +77,7 @@ __all__ = [
     "load_recipe",
     "rank",
     "ranking_loss",
+    "reward",
     "rouge_l",
     "run_recipe",
     "sample",

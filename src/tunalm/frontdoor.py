@@ -1,6 +1,7 @@
 """tunalm from Python: records in and records out, without a recipe, a run folder or files.
 
     instructions --sample--> lists --rank--> ranked lists --train--> a model folder --evaluate--> a table
+                                       `--reward--> a reward function for a trainer of somebody else
 
 Each function is the stage of the same name without its folder, and takes the knobs of that stage (`tunalm rank --knobs`
 lists them) as keyword arguments. Answers of models are kept in the ledger that `cache` names: a call that is repeated,
@@ -9,9 +10,11 @@ or was interrupted, asks for and pays for what is missing only. Without `cache` 
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +34,7 @@ from tunalm.progress import console
 from tunalm.recipe import Data, Evaluate, Rank, Sample, Stage, Train
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import EvaluationResults, Instruction, Ranking
+from tunalm.rewards import Reward
 
 Engine = str | PathLike[str] | Mapping[str, Any] | BaseModel
 """A model folder, a hub id, `embedded:smollm2`, or the settings of an engine, such as {base_url: ..., model: ...}."""
@@ -56,6 +60,12 @@ class Judge:
 
     def __init__(self, model: str, **settings: Any) -> None:
         self.engine = {"model": model, **settings}
+
+    @cached_property
+    def reward(self) -> Reward:
+        """This judge as a reward function: `GRPOTrainer(..., reward_funcs=[judge.reward])`. What it answers is kept as
+        long as the judge; `tunalm.reward` takes a file that keeps it, a budget, and knobs."""
+        return reward(self)
 
     def __repr__(self) -> str:
         return f"Judge({', '.join(f'{name}={value!r}' for name, value in self.engine.items())})"
@@ -149,15 +159,60 @@ def rank(
     """
     from tunalm import ranking
 
-    function = by if callable(by) else None
-    judge = {"by": "judge", "engine": by} if isinstance(by, Judge) else {}
-    given = {"by": IN_MEMORY if function else by, "responses": IN_MEMORY, **judge}
-    settings = _settings(Rank, "rank", given, knobs, limit, trust_remote_code)
+    settings, function = _ranking(by, knobs, limit, trust_remote_code)
     rows = _lists(lists)[:limit]
     with _calls(cache, max_cost, trust_remote_code) as calls:
         ranked = ranking.rank(rows, settings, calls, function=function)
     _say_failures("lists", [row.failure for row in ranked])
     return ranked
+
+
+def reward(
+    by: str | Judge | Callable[[Instruction, str], Any],
+    *,
+    cache: str | PathLike[str] | None = None,
+    max_cost: float | None = None,
+    trust_remote_code: bool = False,
+    **knobs: Any,
+) -> Reward:
+    """A way of ranking as a reward function of TRL: `GRPOTrainer(..., reward_funcs=[tunalm.reward(judge)])`.
+
+    All completions of a prompt are ranked together, so a judge compares them, in several orders. In a launch of several
+    processes each has a ledger of its own and an equal part of `max_cost`.
+
+    Args:
+        by: as for `rank`, for instance a `Judge`, `verifier`, `proxy` (with `model=FOLDER`) or a function.
+        cache: SQLite file that keeps the answers; None keeps them as long as the function that is returned.
+        max_cost: dollars that all calls kept in `cache` may cost together; the call that could exceed it is not sent,
+            and training stops with an error. None sets no limit.
+        trust_remote_code: whether models may run code of their own.
+        **knobs: of the stage `rank`, for instance `num_orders=2`.
+
+    Returns:
+        A function of prompts, completions and columns of the data that gives a score for each completion, or None for
+        those of a list that could not be ranked.
+
+    Raises:
+        RecipeError: a knob is unknown or wrong.
+    """
+    settings, function = _ranking(by, knobs, None, trust_remote_code)
+    place, processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    room = ExitStack()
+    path = Path(cache or Path(room.enter_context(tempfile.TemporaryDirectory())) / "ledger.sqlite")
+    ledger = path.with_stem(f"{path.stem}-{place}") if place else path
+    calls = room.enter_context(_calls(ledger, None if max_cost is None else max_cost / processes, trust_remote_code))
+    opened: list[Any] = []
+
+    def ranked(lists: list[Ranking]) -> list[Ranking]:
+        from tunalm.ranking.combining import open_ranker
+        from tunalm.ranking.stage import rank_by
+
+        if not opened:  # once, and not before it is needed: a proxy is loaded, a server is asked what it can do
+            opened.append((open_ranker(settings, calls, function), room))
+        return rank_by(lists, opened[0][0], "completions")
+
+    name = by.engine["model"] if isinstance(by, Judge) else by if isinstance(by, str) else by.__name__
+    return Reward(ranked, f"tunalm_{name}")
 
 
 def train(
@@ -235,6 +290,16 @@ def evaluate(
         found = evaluation.evaluate(settings, calls)
     _say_failures("answers", [prediction.failure for prediction in found.predictions])
     return ScoreTable.model_validate(found.results.model_dump())
+
+
+def _ranking(
+    by: Any, knobs: dict[str, Any], limit: int | None, trust_remote_code: bool
+) -> tuple[Rank, Callable[[Instruction, str], Any] | None]:
+    """A way of ranking as settings, and the function that ranks in their place, if it is one."""
+    function = by if callable(by) else None
+    judge = {"by": "judge", "engine": by} if isinstance(by, Judge) else {}
+    given = {"by": IN_MEMORY if function else by, "responses": IN_MEMORY, **judge}
+    return _settings(Rank, "rank", given, knobs, limit, trust_remote_code), function
 
 
 def _settings(

