@@ -21,6 +21,7 @@ import yaml
 
 from tests.integration.forks import Forks, forks
 from tests.integration.servers.witness import Call, read_log
+from tunalm.engines.endpoint.calls import group
 
 ROOT = Path(__file__).resolve().parents[2]
 RESPONSES = "own/responses.jsonl"
@@ -241,13 +242,14 @@ def kill_and_compare(
     print(f"seed of the moments: {seed}")
     moments = random.Random(seed)
     log, killed, whole = folder / "witness.log", folder / "killed", folder / "whole"
+    open_calls = in_flight + group(in_flight)
     most = (
         2 * Runs.calls_per_prompt * prompts // (kills + 1)
     )  # calls of one life: together the lives do not suffice for all
     done = NOTHING
     with (
         witness(log, seconds) as address,
-        opening(folder, address, log, prompts, in_flight, kills * in_flight) as stage,
+        opening(folder, address, log, prompts, in_flight, kills * open_calls) as stage,
     ):
         for _ in range(kills):
             seen = len(stage.calls())
@@ -256,7 +258,7 @@ def kill_and_compare(
             asked = {call.asked for call in calls[seen:]}
             assert not asked & {call.asked for call in calls if call.number in done.replies}, "a finished call repeated"
             assert done.replies.items() <= now.replies.items(), "an acknowledged reply was lost"
-            assert now.open_calls <= in_flight
+            assert now.open_calls <= open_calls
             before = {call.asked for call in calls[:seen]}
             assert len(asked & before) <= done.doubtful, "a call was repeated that was not in flight at a kill"
             assert not (killed / stage.result).exists()
@@ -273,11 +275,11 @@ def kill_and_compare(
     marked = {call.asked for call in calls if end.lost.get(call.number)}
     assert end.replies.keys() <= {call.number for call in calls if call.answered}
     assert repeats.keys() <= marked, "a call was repeated whose outcome was not unknown"
-    assert sum(repeats.values()) <= end.duplicates <= kills * in_flight
+    assert sum(repeats.values()) <= end.duplicates <= kills * open_calls
     assert len(times) == len(end.replies) == straight == Runs.calls_per_prompt * prompts
     assert (killed / stage.result).read_bytes() == (whole / stage.result).read_bytes()
     return (
         f"{kills} kills of {prompts} prompts x 4 with {in_flight} in flight: 0 of {len(end.replies)} acknowledged "
         f"replies lost, 0 finished calls repeated, {sum(repeats.values())} calls of unknown outcome repeated (at most "
-        f"{in_flight} per kill), {end.duplicates} marked; the file is that of a run that was not killed"
+        f"{open_calls} per kill), {end.duplicates} marked; the file is that of a run that was not killed"
     )

@@ -59,7 +59,7 @@ def test_a_full_disk_is_one_line_and_no_loss(tiny_model: Path, tmp_path: Path, r
 
 def test_a_full_disk_while_a_server_answers_loses_nothing_that_was_kept(tmp_path: Path) -> None:
     log, stopped, whole = tmp_path / "witness.log", tmp_path / "stopped", tmp_path / "whole"
-    with witness(log, 0.01) as address, sampling(tmp_path, address, log, 60, in_flight=8, max_duplicates=8) as stage:
+    with witness(log, 0.01) as address, sampling(tmp_path, address, log, 60, in_flight=8, max_duplicates=12) as stage:
         code, printed = stage.run(stopped, largest=2_000_000)
         assert code == 2, printed
         assert len(printed.strip().splitlines()) == 1, printed
@@ -70,6 +70,6 @@ def test_a_full_disk_while_a_server_answers_loses_nothing_that_was_kept(tmp_path
         assert kept.replies.items() <= read_ledger(stopped).replies.items()
         finished = {call.asked for call in before if call.number in kept.replies}
         assert not finished & {call.asked for call in stage.calls()[len(before) :]}
-        assert len(stage.calls()) <= 240 + 8
+        assert len(stage.calls()) <= 240 + 12
         stage.finish(whole)
     assert (stopped / RESPONSES).read_bytes() == (whole / RESPONSES).read_bytes()

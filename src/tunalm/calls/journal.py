@@ -7,7 +7,8 @@ requests --> look up --> answered before: done with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 
 from tunalm.calls.budget import Budget
@@ -83,6 +84,12 @@ class LedgerJournal(Journal):
         }
 
     # The journal of the engine
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """See `Journal`."""
+        with self._kept.changing(durable=True):
+            yield
 
     def sending(self, unit: Sequence[Request]) -> None:
         """See `Journal`."""

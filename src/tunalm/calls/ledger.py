@@ -15,8 +15,8 @@ Beside it there is a row per call, with what it could cost at most and what it h
 `ok` is answered for good, `failed` has a reason. `unknown` was sent, and may have been carried out and paid for, but
 its answer never came. A model in this process makes no calls: its rows are `ok` or `failed` at once.
 
-What is filed survives a kill at once, and a power cut when the ledger is closed, before anybody uses an answer. (SQLite
-waits for the disk about every hundred answers and at the end, not at every commit.)
+What is filed survives a kill at once. It survives a power cut when the change that it is part of is `durable`, or the
+next one is, because SQLite's log reaches the disk in order; the last is made when the ledger is closed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from tunalm.calls.prices import Usage
@@ -98,7 +98,9 @@ class Ledger:
 
     def __init__(self, link: sqlite3.Connection, path: Path, identity: str) -> None:
         self._link, self._path, self._identity = link, path, identity
-        self._using = Lock()
+        self._using = RLock()
+        self.loose = False
+        """Something is filed that may not be on the disk."""
         self.spent: float = self.ask("SELECT total(cost) FROM calls WHERE ended IS NOT NULL")[0][0]
         """Dollars that all calls of the run have cost, whoever was asked."""
         self.reserved: float = self.ask("SELECT total(reserved) FROM calls WHERE ended IS NULL")[0][0]
@@ -144,19 +146,18 @@ class Ledger:
         if (free := shutil.disk_usage(self._path.parent).free) < RESERVE:
             raise unusable(self._path, f"{free >> 20} MB of free space, too little to keep what is paid for")
         rows = [(place, self._identity, key) for place, key in requests.items()]
-        with self._changing() as link:
+        with self.changing(durable=True) as link:
             total = self.spent + self.reserved + (reserved or 0.0)
             if max_cost is not None and total > max_cost + 1e-9:  # which is what rounding leaves
                 return None
-            query = f"SELECT count(*) FROM requests WHERE state = 'unknown' AND {AMONG}"
-            (duplicates,) = link.execute(query, [canonical([*requests])]).fetchone()
             call = link.execute(
-                "INSERT INTO calls (engine, sent, reserved, duplicates) VALUES (?, ?, ?, ?)",
-                [self._identity, time.time(), reserved, duplicates],
+                "INSERT INTO calls (engine, sent, reserved, duplicates) SELECT ?, ?, ?, count(*) FROM requests"
+                f" WHERE state = 'unknown' AND {AMONG}",
+                [self._identity, time.time(), reserved, canonical([*requests])],
             ).lastrowid
             link.executemany(
                 f"INSERT INTO requests (address, engine, key, state, call) VALUES (?, ?, ?, 'sent', {call})"
-                " ON CONFLICT DO UPDATE SET state = 'sent', call = excluded.call",
+                " ON CONFLICT DO UPDATE SET state = 'sent', call = excluded.call WHERE state <> 'ok'",
                 rows,
             )
             self.reserved += reserved or 0.0
@@ -164,13 +165,13 @@ class Ledger:
 
     def lose(self, call: int, reason: str) -> None:
         """File that nobody knows what became of a call. It counts as paid, with the most that it could cost."""
-        with self._changing() as link:
+        with self.changing() as link:
             self._end(link, call, None, reason)
             link.execute("UPDATE requests SET state = 'unknown', lost = lost + 1 WHERE call = ?", [call])
 
     def refuse(self, call: int, reason: str) -> None:
         """File that a call was surely not carried out."""
-        with self._changing() as link:
+        with self.changing() as link:
             self._end(link, call, 0.0, reason)
             link.execute("UPDATE calls SET duplicates = 0 WHERE id = ?", [call])
             link.execute("UPDATE requests SET state = 'unknown' WHERE call = ? AND lost > 0", [call])
@@ -178,12 +179,12 @@ class Ledger:
 
     def file(self, answers: Mapping[str, Completion]) -> None:
         """File what became of some requests, by their address. A request that is `ok` stays as it is."""
-        with self._changing() as link:
+        with self.changing() as link:
             self._file(link, answers)
 
     def settle(self, call: int, answers: Mapping[str, Completion], usage: Usage | None, cost: float | None) -> None:
         """File the answers that a call gave and what it has cost (None: the most that it could), all or nothing."""
-        with self._changing() as link:
+        with self.changing() as link:
             self._file(link, answers)
             self._end(link, call, cost, None, usage)
 
@@ -193,7 +194,7 @@ class Ledger:
 
     def remember(self, name: str, value: str) -> None:
         """Keep a small fact about the engine."""
-        with self._changing() as link:
+        with self.changing(durable=True) as link:
             link.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", [self._identity, name, value])
 
     def recall(self, name: str) -> str | None:
@@ -231,16 +232,31 @@ class Ledger:
         self.spent += cost or 0.0
 
     @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction, of one thread at a time."""
+    def changing(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """One change, of one thread at a time; changes within it are part of it.
+
+        Args:
+            durable: it is on the disk when the block ends, and so is all that was filed before.
+        """
         with self._using, explained(self._path):
-            self._link.execute("BEGIN IMMEDIATE")
+            link, before = self._link, (self.spent, self.reserved)
+            if link.in_transaction:
+                try:
+                    yield link
+                except sqlite3.Error:
+                    link.rollback()
+                    raise
+                return
+            link.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            link.execute("BEGIN IMMEDIATE")
             try:
-                yield self._link
-                self._link.execute("COMMIT")
+                yield link
+                link.execute("COMMIT")
+                self.loose = not durable
             except BaseException:
-                if self._link.in_transaction:
-                    self._link.execute("ROLLBACK")
+                self.spent, self.reserved = before
+                if link.in_transaction:
+                    link.execute("ROLLBACK")
                 raise
 
 
@@ -262,9 +278,10 @@ def open_ledger(path: Path, identity: str) -> Iterator[Ledger]:
         with closing(link):
             with explained(path):
                 _prepare(link, path)
-            yield Ledger(link, path, identity)
-            with explained(path):
-                link.execute("PRAGMA wal_checkpoint").fetchall()
+            kept = Ledger(link, path, identity)
+            yield kept
+            if kept.loose:
+                kept.remember("closed", f"{time.time():.0f}")
 
 
 def _prepare(link: sqlite3.Connection, path: Path) -> None:
@@ -273,8 +290,8 @@ def _prepare(link: sqlite3.Connection, path: Path) -> None:
     (tables,) = link.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if version != VERSION and (version or tables):
         raise unusable(path, f"an SQLite file that is no ledger of version {VERSION}")
+    link.execute("PRAGMA synchronous = FULL")
     link.execute("PRAGMA journal_mode = WAL").fetchall()
-    link.execute("PRAGMA synchronous = NORMAL")
     if not version:
         link.executescript(TABLES)
 

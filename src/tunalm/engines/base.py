@@ -9,6 +9,7 @@ server tells the `Journal` of each call.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -116,9 +117,20 @@ class Journal:
     """What an engine tells of calls to a server, as they happen; a model in this process need not use it.
 
     A call answers one unit (see `Engine.batches`). For every call first `sending`, then one of `answered`, `lost` and
-    `refused`. The methods may be called from any thread; each takes about 0.1 ms, and when it returns a kill loses
-    nothing of what it was told. This one keeps nothing and allows everything, for calls that are not part of a run.
+    `refused`. The methods may be called from any thread, and when one returns a kill loses nothing of what it was told.
+    `sending` and `remember` wait for the disk, some milliseconds, so that a power cut loses nothing either; who tells
+    many things tells them `together`, and waits once. This journal keeps nothing and allows everything, for calls that
+    are not part of a run.
     """
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All that is told in the block is kept when it ends, on the disk, or nothing of it.
+
+        Raises:
+            StoreError: it cannot be kept.
+        """
+        yield
 
     def sending(self, unit: Sequence[Request]) -> None:
         """A call is about to be made: not a byte of it may leave before this returns.
@@ -129,7 +141,7 @@ class Journal:
         """
 
     def answered(self, unit: Sequence[Request], completions: Sequence[Completion]) -> None:
-        """The reply is here, and this is what it says: nothing may be done with it before this returns."""
+        """The reply is here, and this is what it says: nothing may be done with it before this is kept."""
 
     def lost(self, unit: Sequence[Request], reason: str) -> bool:
         """The call was made and no whole reply came back: nobody knows whether it was answered, and paid for.

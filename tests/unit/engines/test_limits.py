@@ -102,11 +102,11 @@ def serve(server: Server, requests: int, limit: Concurrency) -> None:
 
 
 def test_calls_in_flight_double_with_every_round_trip_up_to_the_ceiling() -> None:
-    server, limit = Server(rate=1e9, latency=1.0), Concurrency(64)
-    serve(server, 300, limit)
+    server, limit = Server(rate=1e9, latency=1.0), Concurrency(200)
+    serve(server, 600, limit)
     per_second = [sum(int(at) == second for at, _ in server.calls) for second in range(5)]
-    assert per_second == [START, 2 * START, 4 * START, 64, 64]
-    assert server.most == 64
+    assert per_second == [START, 2 * START, 4 * START, 200, 176]
+    assert server.most == 200
     assert limit.rate is None
 
 

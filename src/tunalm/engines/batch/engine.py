@@ -15,6 +15,7 @@ from tunalm.engines.endpoint.bodies import Dialect, siblings
 from tunalm.engines.endpoint.engine import EndpointEngine
 from tunalm.engines.endpoint.replies import ReplyReader
 from tunalm.engines.endpoint.stops import Stops
+from tunalm.engines.endpoint.wire import Answer
 from tunalm.errors import EngineError
 from tunalm.recipe import BatchSettings, EndpointSettings, Served
 from tunalm.store import write_text
@@ -76,14 +77,13 @@ class BatchEngine:
         replies = path.with_suffix(".replies.jsonl")
         left = dict(units)
         if replies.is_file():
-            with open(replies, "rb") as file:
-                for name, reply in read_replies(file, units):
-                    if reply.status:
-                        unit = left.pop(name)
-                        journal.sending(unit)
-                        completions = self._reader.completions(unit, reply.status, reply.body)
-                        journal.answered(unit, completions)
-                        yield completions
+            with open(replies, "rb") as file, journal.together():
+                answered = [
+                    self._taken(left.pop(name), reply, journal)
+                    for name, reply in read_replies(file, units)
+                    if reply.status
+                ]
+            yield from answered
         if not left:
             replies.replace(path.with_suffix(f".replies-{time.time_ns()}.jsonl"))  # its failures are asked for anew
             return
@@ -95,3 +95,9 @@ class BatchEngine:
             expected=f"their replies in {replies}",
             fix=f"Run: vllm run-batch -i {path} -o {replies} --model {self._settings.model}; then this command again.",
         )
+
+    def _taken(self, unit: Unit, reply: Answer, journal: Journal) -> list[Completion]:
+        journal.sending(unit)
+        completions = self._reader.completions(unit, reply.status, reply.body)
+        journal.answered(unit, completions)
+        return completions

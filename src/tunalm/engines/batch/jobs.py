@@ -72,8 +72,9 @@ class Jobs:
         left = dict(units)
         why = dict.fromkeys(units, NOT_EXECUTED)
         self._recover()
-        for name in self._held() & left.keys():
-            self._journal.sending(left[name])
+        with self._journal.together():
+            for name in self._held() & left.keys():
+                self._journal.sending(left[name])
         for _ in range(self._settings.max_retries + 1):
             held = self._held()
             self._submit({name: unit for name, unit in left.items() if name not in held})
@@ -119,18 +120,19 @@ class Jobs:
         while rest and self._stop is None:
             lines: dict[str, bytes] = {}
             size = 0
-            for name, unit in rest.items():
-                line = request_line(self._dialect, unit)
-                size += len(line)
-                full = len(lines) == self._settings.requests_per_job or size > self._settings.bytes_per_job
-                if lines and full:
-                    break
-                try:
-                    self._journal.sending(unit)
-                except BudgetError as error:
-                    self._stop = error
-                    break
-                lines[name] = line
+            with self._journal.together():
+                for name, unit in rest.items():
+                    line = request_line(self._dialect, unit)
+                    size += len(line)
+                    full = len(lines) == self._settings.requests_per_job or size > self._settings.bytes_per_job
+                    if lines and full:
+                        break
+                    try:
+                        self._journal.sending(unit)
+                    except BudgetError as error:
+                        self._stop = error
+                        break
+                    lines[name] = line
             if lines:
                 self._start(b"".join(lines.values()), {name: rest.pop(name) for name in lines})
 

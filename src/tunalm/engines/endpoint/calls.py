@@ -1,7 +1,12 @@
 """Makes the calls of one run to a server: as many at once as it takes, and again where that may help.
 
-    unit --> limit lets it go --> journal: sending --> wire --> journal: answered | lost | refused --> completions
-                 `-- another attempt, if `retries` says so <---------------------------'
+    unit --> journal: sending --> limit lets it go --> wire --> journal: answered | lost | refused --> completions
+      ^                                                                        |
+      `-- another attempt, if `retries` says so <------------------------------'
+
+No call waits for the disk in its place of the limit: a call is on record as sent before it is its turn, and its place
+is free when the reply is here. So some calls (`group`) are on record as sent, and not as answered, beside those in
+flight, and a kill leaves these too of unknown outcome.
 
 When the run must stop, calls in flight are completed, because they are paid for; only leaving the run (Ctrl-C) abandons
 them. The event loop runs in a thread of its own, so a caller may have one too (a notebook does).
@@ -10,8 +15,9 @@ them. The event loop runs in a thread of its own, so a caller may have one too (
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from queue import SimpleQueue
+from functools import partial
 from typing import Any
 
 import stamina
@@ -34,6 +40,7 @@ from tunalm.engines.endpoint.retries import (
     may_pass,
     silence_retries,
 )
+from tunalm.engines.endpoint.scribe import Scribe
 from tunalm.engines.endpoint.stops import Stops
 from tunalm.engines.endpoint.wire import Answer, Fleet
 from tunalm.errors import EngineError
@@ -47,6 +54,11 @@ ABOUT_A_PROMPT = frozenset({403, 404})
 """Statuses of a wrong key or model, and of a prompt that is moderated or too long for every machine of a provider."""
 PLAIN = Request(key="plain", messages=[Message(role="user", content="Name an animal.")], max_new_tokens=8)
 """What every server answers that works."""
+
+
+def group(concurrency: int) -> int:
+    """Calls that may be on record as sent, and not as answered, beside the most that may be in flight."""
+    return math.ceil(concurrency / 2)
 
 
 class ServerCalls:
@@ -76,9 +88,13 @@ class ServerCalls:
     ) -> None:
         self._fleet, self._limit, self._stops, self._dialect = fleet, limit, stops, dialect
         self._read, self._check, self._journal, self._max_retries = read, check, journal, max_retries
-        self._done: SimpleQueue[list[Completion] | None] = SimpleQueue()
+        self._scribe = Scribe(journal)
+        self._room = asyncio.Semaphore(limit.ceiling + group(limit.ceiling))
+        """For calls that are on record as sent and not answered."""
         self._error: Exception | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._due: set[asyncio.Task[None] | None] = set()
+        """Those that are on record as sent."""
         self._in_flight: set[asyncio.Task[None] | None] = set()
         self._succeeded = False
         """The server has answered something."""
@@ -92,15 +108,17 @@ class ServerCalls:
             Exception: what ended the run, after the units that were in flight have been yielded.
         """
         silence_retries()
-        with start_blocking_portal() as portal:
-            work = portal.start_task_soon(self._answer_all, units)
-            try:
-                while (answered := self._done.get()) is not None:
-                    yield answered
-            except BaseException:
-                portal.call(self._abandon)
-                raise
-            work.result()
+        try:
+            with start_blocking_portal() as portal:
+                work = portal.start_task_soon(self._answer_all, units)
+                try:
+                    yield from self._scribe.completions()
+                except BaseException:
+                    portal.call(self._abandon)
+                    raise
+                work.result()
+        finally:
+            self._scribe.close()
 
     async def _answer_all(self, units: Sequence[Unit]) -> None:
         try:
@@ -109,13 +127,13 @@ class ServerCalls:
                 while self._tasks:
                     await asyncio.wait(self._tasks)
         finally:
-            self._done.put(None)
+            self._scribe.hand_over(None)
         if self._error:
             raise self._error
 
     async def _start_all(self, units: Sequence[Unit]) -> None:
         for unit in units:
-            await self._limit.enter(estimated_tokens(unit))
+            await self._room.acquire()
             self._start(self._work(unit))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -129,11 +147,16 @@ class ServerCalls:
 
     async def _work(self, unit: Unit) -> None:
         try:
-            self._done.put(await self._answer(unit))
+            self._scribe.hand_over(await self._answer(unit))
         except Exception as error:
-            self._error = self._error or error
-            for task in self._tasks - self._in_flight - {asyncio.current_task()}:
-                task.cancel()
+            self._end(error)
+
+    def _end(self, error: Exception) -> None:
+        """Let only those calls go on that are on their way or, if it is money that lacks, that there is money for."""
+        self._error = self._error or error
+        going = self._in_flight if isinstance(error, EngineError) else self._due
+        for task in self._tasks - going - {asyncio.current_task()}:
+            task.cancel()
 
     async def _answer(self, unit: Unit) -> list[Completion]:
         try:
@@ -154,34 +177,46 @@ class ServerCalls:
             with attempt:
                 if attempt.num == 1:
                     raise error
-                await self._limit.enter(estimated_tokens(unit))
+                await self._room.acquire()
                 return await self._call(unit)
         raise AssertionError("stamina raises the last error itself")
 
     async def _call(self, unit: Unit) -> list[Completion]:
-        """Make one call, whose place in the limit has been taken; it is given back once the answer is on record."""
+        """Make one call, for which room has been taken; it is given back once the answer is on record."""
         task = asyncio.current_task()
-        self._in_flight.add(task)
         try:
-            if isinstance(self._error, EngineError):
-                raise self._error
-            self._journal.sending(unit)
+            await self._let_go(unit)
+            self._in_flight.add(task)
             try:
                 answer = await self._exchange(unit)
                 completions = self._read(unit, answer.status, answer.body)
             except ReplyError as error:
                 completions = failed(unit, str(error))
-            self._journal.answered(unit, completions)
+            try:
+                self._check(unit, completions)
+            except EngineError as error:
+                self._end(error)
+            await self._scribe.tell(partial(self._journal.answered, unit, completions))
             if used := (completions[0].prompt_tokens or 0) + (completions[0].completion_tokens or 0):
                 self._limit.correct(used - estimated_tokens(unit))
-            self._check(unit, completions)
             return completions
         except (NotSentError, RefusedError, ServerError):
             self._limit.correct(-estimated_tokens(unit))
             raise
         finally:
-            self._limit.leave()
+            self._room.release()
+            self._due.discard(task)
             self._in_flight.discard(task)
+
+    async def _let_go(self, unit: Unit) -> None:
+        """Put a call on record as sent, and wait until it may go."""
+        try:
+            await self._scribe.tell(partial(self._journal.sending, unit))
+            self._due.add(asyncio.current_task())
+            await self._limit.enter(estimated_tokens(unit))
+        except asyncio.CancelledError:
+            self._scribe.mention(partial(self._journal.refused, unit, "the run ended before its turn"))
+            raise
 
     async def _exchange(self, unit: Unit) -> Answer:
         """Send a unit and get an answer that is not worth another attempt.
@@ -197,13 +232,15 @@ class ServerCalls:
             if answer.status in UNCERTAIN:
                 raise LostError(self._stops.failure(answer), asked_pause(answer.headers), overload=True)
         except NotSentError as error:
-            self._journal.refused(unit, error.failure)
+            self._scribe.mention(partial(self._journal.refused, unit, error.failure))
             raise
         except LostError as error:
             if error.overload:
                 self._limit.timed_out(sent_at)
-            error.may_repeat = self._journal.lost(unit, error.failure)
+            error.may_repeat = await self._scribe.tell(partial(self._journal.lost, unit, error.failure))
             raise
+        finally:
+            self._limit.leave()
         if answer.status in NO_ROOM:
             self._limit.refused(sent_at)
         else:
@@ -219,7 +256,7 @@ class ServerCalls:
             stop = RefusedError(failure)
         if not stop and not may_pass(answer.status):
             return answer
-        self._journal.refused(unit, failure)
+        self._scribe.mention(partial(self._journal.refused, unit, failure))
         raise stop or (RefusedError if answer.status in NO_ROOM else ServerError)(failure, asked_pause(answer.headers))
 
     def _learned(self, unit: Unit, sent: bytes, failure: str) -> bool:

@@ -14,7 +14,7 @@ import asyncio
 import math
 from contextlib import suppress
 
-START = 8
+START = 32
 """Calls at once before anything is known of the server."""
 CUT = 0.8
 """What a refusal leaves of the rate."""
@@ -47,7 +47,7 @@ class Concurrency:
     """
 
     def __init__(self, ceiling: int, requests: float | None = None, tokens: float | None = None) -> None:
-        self._ceiling = ceiling
+        self.ceiling = ceiling
         self._requests, self._tokens = Quota(requests), Quota(tokens)
         self.places = min(START, ceiling)
         """Calls that may be in flight."""
@@ -94,7 +94,7 @@ class Concurrency:
     def answered(self, sent_at: float) -> None:
         """The server answered a call that was sent then."""
         if self.rate is None:
-            self.places = min(self.places + 1, self._ceiling)
+            self.places = min(self.places + 1, self.ceiling)
         if sent_at > self._refused_at:  # what it accepted before does not show that it accepts again
             self._pause, self._refusing_since = 0.0, None
             if self.rate is not None:
@@ -137,7 +137,7 @@ class Concurrency:
     def _slow_down(self, now: float) -> float:
         """Lower the rate, unless nothing got through since it was lowered last; returns it."""
         self._slowed_at = now
-        self.places = self._ceiling
+        self.places = self.ceiling
         if self.rate is None:
             started = now if self._started_at is None else self._started_at
             self.rate = max(self._sent, 1) / max(now - started, 1.0)

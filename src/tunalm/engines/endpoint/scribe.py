@@ -1,0 +1,101 @@
+"""Tells a journal, in one thread, what the calls of an event loop in another have to tell it.
+
+What gathers while the journal waits for the disk is told together, and waits for the disk once. No call waits for it in
+the event loop's thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from tunalm.engines.base import Completion, Journal
+
+
+@dataclass
+class Message:
+    """Something to be told, and who waits for it to be kept."""
+
+    tell: Callable[[], Any]
+    waiting: asyncio.Future[Any] | None = None
+    reply: Any = None
+    error: Exception | None = None
+
+    def answer(self) -> None:
+        """Let who waits go on, in the event loop."""
+        if self.waiting and not self.waiting.done():
+            if self.error:
+                self.waiting.set_exception(self.error)
+            else:
+                self.waiting.set_result(self.reply)
+
+
+class Scribe:
+    """Between the calls of one run and its journal.
+
+    Args:
+        journal: what is told.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._inbox: SimpleQueue[Message | list[Completion] | None] = SimpleQueue()
+
+    # In the event loop
+
+    async def tell(self, tell: Callable[[], Any]) -> Any:
+        """Have something told; returns what it returns, or raises what it raises, once it is kept."""
+        waiting = asyncio.get_running_loop().create_future()
+        self._inbox.put(Message(tell, waiting))
+        return await waiting
+
+    def mention(self, tell: Callable[[], Any]) -> None:
+        """Have something told, before whatever is told later."""
+        self._inbox.put(Message(tell))
+
+    def hand_over(self, completions: list[Completion] | None) -> None:
+        """Give completions to the other thread; None is the end."""
+        self._inbox.put(completions)
+
+    # In the thread that takes the completions
+
+    def completions(self) -> Iterator[list[Completion]]:
+        """Keep the journal until the end, yielding what is handed over."""
+        ended = False
+        while not ended:
+            news = [self._inbox.get(), *self.left()]
+            self.keep([each for each in news if isinstance(each, Message)])
+            yield from (each for each in news if isinstance(each, list))
+            ended = None in news
+
+    def left(self) -> Iterator[Message | list[Completion] | None]:
+        """What has come since, without waiting."""
+        with suppress(Empty):
+            while True:
+                yield self._inbox.get_nowait()
+
+    def keep(self, messages: Sequence[Message]) -> None:
+        """Tell the journal, and those who wait that it is kept, or why not."""
+        if not messages:
+            return
+        try:
+            with self._journal.together():
+                for message in messages:
+                    try:
+                        message.reply = message.tell()
+                    except Exception as error:
+                        message.error = error
+        except Exception as error:
+            for message in messages:
+                message.error = error
+        for message in messages:
+            if message.waiting:
+                message.waiting.get_loop().call_soon_threadsafe(message.answer)
+
+    def close(self) -> None:
+        """Tell the journal what was mentioned after the end."""
+        self.keep([each for each in self.left() if isinstance(each, Message) and not each.waiting])
