@@ -37,17 +37,20 @@ def audit(
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Lists: JSONL, JSON or Parquet, also gzipped.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Ends in .jsonl, .json or .parquet.")],
-    to: Annotated[Literal["trl-pairs", "trl-tpo", "nemo-rl", "tunalm"], typer.Option("--to", help="What to write.")],
+    to: Annotated[
+        Literal["trl-pairs", "trl-tpo", "llama-factory", "axolotl", "nemo-rl", "tunalm"],
+        typer.Option("--to", help="What to write."),
+    ],
     pairs: Annotated[
         Literal["best-worst", "adjacent", "all"] | None,
         typer.Option("--pairs", help="Which pairs of a list; best-worst by default, for nemo-rl the whole list."),
     ] = None,
     shape: Annotated[
-        Literal["auto", "tunalm", "pairs", "lmops", "ultrafeedback", "nectar"],
+        Literal["auto", "tunalm", "pairs", "lmops", "ultrafeedback", "nectar", "nemo-rl"],
         typer.Option("--from", help="Whose shape the rows have; auto goes by the fields of each."),
     ] = "auto",
 ) -> None:
-    """Turn ranked lists into the formats of TRL and NeMo-RL, and pairs and lists of others into lists of tunalm."""
+    """Turn lists into the formats of TRL, LLaMA-Factory, axolotl, NeMo-RL, and pairs and lists of others into ours."""
     from tunalm.data.exports import Exporter
     from tunalm.data.files import existing_file
     from tunalm.data.lists import stream_lists

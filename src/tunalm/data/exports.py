@@ -1,12 +1,13 @@
 """Ranked lists in the formats of others.
 
-    trl-pairs  TRL's preference format: {prompt, chosen, rejected}, each a list of turns
-    trl-tpo    TRL's triple preference format: the same with {reference}
-    nemo-rl    NeMo-RL's preference format: {context, completions: [{rank, completion}]}
-    tunalm     `Ranking` itself
+    trl-pairs      TRL's preference format: {prompt, chosen, rejected}, each a list of turns
+    trl-tpo        TRL's triple preference format: the same with {reference}
+    llama-factory  LLaMA-Factory's ShareGPT pairs: {conversations, chosen, rejected}, turns are {from, value}
+    axolotl        axolotl's `chat_template.default` pairs: {messages, chosen, rejected}
+    nemo-rl        NeMo-RL's preference format: {context, completions: [{rank, completion}]}
+    tunalm         `Ranking` itself
 
-The first two also carry the `id` of the list. A turn is {role, content}; the input of an instruction is part of its
-content.
+Pairs also carry the `id` of the list. A turn is {role, content}; the input of an instruction is part of its content.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from typing import Any, Literal, NamedTuple
 
 from tunalm.records import Message, Ranking
 
-Target = Literal["trl-pairs", "trl-tpo", "nemo-rl", "tunalm"]
+Target = Literal["trl-pairs", "trl-tpo", "llama-factory", "axolotl", "nemo-rl", "tunalm"]
 Pairing = Literal["best-worst", "adjacent", "all"]
+
+
+SPEAKERS = {"system": "system", "user": "human", "assistant": "gpt"}
+"""What ShareGPT calls the roles."""
 
 
 class Ranked(NamedTuple):
@@ -50,7 +55,7 @@ class Exporter:
         self._whole = target == "nemo-rl" and pairing is None
         self.counts: Counter[str] = Counter()
         """Of `lists` and `rows`, and of what was left out: `failed lists`, `lists without two ranked responses`,
-        `lists without a reference`, `tied pairs`, `pairs of equal texts`."""
+        `lists without a reference`, `lists whose turns do not alternate`, `tied pairs`, `pairs of equal texts`."""
 
     def rows(self, rankings: Iterable[Ranking]) -> Iterator[dict[str, Any]]:
         """Yield the rows of all lists, in their order."""
@@ -80,11 +85,19 @@ class Exporter:
             yield _nemo_rl(prompt, ranked)
             return
         for better, worse in self._pairs(ranked):
-            if self._target == "nemo-rl":
-                yield _nemo_rl(prompt, [Ranked(0, better.text), Ranked(1, worse.text)])
-                continue
-            row = {"id": ranking.id, "prompt": prompt, "chosen": _reply(better.text), "rejected": _reply(worse.text)}
-            yield row if self._target == "trl-pairs" else row | {"reference": _reply(ranking.reference or "")}
+            yield self._pair(ranking, prompt, better.text, worse.text)
+
+    def _pair(self, ranking: Ranking, prompt: list[dict[str, str]], better: str, worse: str) -> dict[str, Any]:
+        if self._target == "nemo-rl":
+            return _nemo_rl(prompt, [Ranked(0, better), Ranked(1, worse)])
+        if self._target == "llama-factory":
+            turns = [{"from": SPEAKERS[turn["role"]], "value": turn["content"]} for turn in prompt]
+            sides = ({"from": SPEAKERS["assistant"], "value": text} for text in (better, worse))
+            return {"id": ranking.id, "conversations": turns, **dict(zip(("chosen", "rejected"), sides, strict=True))}
+        if self._target == "axolotl":
+            return {"id": ranking.id, "messages": prompt, "chosen": _reply(better)[0], "rejected": _reply(worse)[0]}
+        row = {"id": ranking.id, "prompt": prompt, "chosen": _reply(better), "rejected": _reply(worse)}
+        return row if self._target == "trl-pairs" else row | {"reference": _reply(ranking.reference or "")}
 
     def _why_not(self, ranking: Ranking, ranked: list[Ranked]) -> str | None:
         if ranking.failure is not None:
@@ -93,6 +106,8 @@ class Exporter:
             return "lists without two ranked responses"
         if self._target == "trl-tpo" and not ranking.reference:
             return "lists without a reference"
+        if self._target == "llama-factory" and not _alternate(ranking.messages()):
+            return "lists whose turns do not alternate"
         return None
 
     def _pairs(self, ranked: list[Ranked]) -> Iterator[Pair]:
@@ -114,6 +129,12 @@ class Exporter:
         for better, worse in combinations(ranked, 2):
             if self._pairing == "all" or levels[worse.rank] - levels[better.rank] < 2:
                 yield better, worse
+
+
+def _alternate(turns: list[Message]) -> bool:
+    """Whether user and assistant speak in turn, after a system message or none: LLaMA-Factory skips other rows."""
+    spoken = [turn.role for turn in turns[turns[0].role == "system" :]]
+    return all(role == ("user", "assistant")[place % 2] for place, role in enumerate(spoken))
 
 
 def _nemo_rl(prompt: list[dict[str, str]], ranked: list[Ranked]) -> dict[str, Any]:

@@ -83,6 +83,21 @@ def test_what_teaches_nothing_is_left_out_and_counted() -> None:
     }
 
 
+def test_llama_factory_and_axolotl_have_turns_of_their_own() -> None:
+    row = make_list(("x", 1), ("y", 0), history=[Message(role="system", content="Be short.")])
+    (theirs,), _ = export("llama-factory", None, row)
+    assert theirs["conversations"] == [
+        {"from": "system", "value": "Be short."},
+        {"from": "human", "value": "Add.\n\n1 2"},
+    ]
+    assert (theirs["chosen"], theirs["rejected"]) == ({"from": "gpt", "value": "y"}, {"from": "gpt", "value": "x"})
+    (other,), _ = export("axolotl", None, row)
+    assert other["messages"][0] == {"role": "system", "content": "Be short."}
+    assert (other["chosen"]["content"], other["rejected"]["content"]) == ("y", "x")
+    twice = row.model_copy(update={"history": [Message(role="user", content="Hello?")]})
+    assert export("llama-factory", None, twice) == ([], {"lists": 1, "lists whose turns do not alternate": 1})
+
+
 def test_nemo_rl_takes_whole_lists_with_their_ties_best_first() -> None:
     rows, _ = export("nemo-rl", None, make_list(("x", 1), ("y", 0), ("z", 1)))
     assert rows == [

@@ -187,6 +187,8 @@ LFACTORY = {"chosen": {"from": "gpt", "value": "Hello."}, "rejected": {"from": "
         {"chosen": "\n\nHuman: Hi.\n\nAssistant: Hello.", "rejected": "\n\nHuman: Hi.\n\nAssistant: No."},
         {"instruction": "Hi.", "input": "", "chosen": "Hello.", "rejected": "No."},
         {"conversations": [{"from": "human", "value": "Hi."}], **LFACTORY},
+        {"messages": [ASKED], "chosen": SAID[0], "rejected": SAID[1]},
+        {"context": [ASKED], "completions": [{"rank": n, "completion": [each]} for n, each in enumerate(SAID)]},
     ],
     ids=str,
 )
@@ -217,7 +219,7 @@ def test_what_pairs_carry_is_kept_and_what_is_no_pair_is_named(tmp_path: Path) -
             read(tmp_path, [row])
 
 
-@pytest.mark.parametrize("to", ["trl-pairs", "trl-tpo"])
+@pytest.mark.parametrize("to", ["trl-pairs", "trl-tpo", "llama-factory", "axolotl"])
 def test_pairs_that_were_written_are_read_again(tmp_path: Path, to: Any) -> None:
     row = Ranking(
         id="a",
@@ -230,9 +232,12 @@ def test_pairs_that_were_written_are_read_again(tmp_path: Path, to: Any) -> None
     found = read(tmp_path, list(Exporter(to, "all").rows([row])))
     assert [[each.text for each in pair.responses] for pair in found] == [["3", "4"], ["3", "5"], ["4", "5"]]
     assert [pair.id for pair in found] == ["a", "a/1", "a/2"]
-    assert {pair.reference for pair in found} == {None if to == "trl-pairs" else "3"}
+    assert {pair.reference for pair in found} == {"3" if to == "trl-tpo" else None}
     assert found[0].history == row.history
     assert found[0].instruction == "Add.\n\n1 2"
+    (whole,) = read(tmp_path, list(Exporter("nemo-rl").rows([row])))
+    assert [(each.text, each.rank) for each in whole.responses] == [("3", 0), ("4", 1), ("5", 2)]
+    assert whole.history == row.history
 
 
 def test_ranks_are_made_dense_and_empty_texts_have_none(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
     file --> raw rows --> shape of the row --> Ranking --> dense ranks, no rank or reference without text
 
     tunalm         {instruction, responses: [{text, rank, score, ...}]}
-    pairs          {prompt, chosen, rejected}, each a text or a list of turns
+    pairs          {prompt, chosen, rejected}, each a text or a list of turns; the prompt may be in other fields
+    nemo-rl        {context, completions: [{rank, completion}]}
     lmops          {orig, text, logprob, length}                    sampled lists, not ranked
                    {id, instruct, generation, rank, response_4}     lists with the judge's order
                    {id, instruction, output, score}                 lists as the authors train on them

@@ -9,12 +9,12 @@ from typing import Literal
 
 from tunalm.data.files import RawRow, stream_raw
 from tunalm.data.lists.lmops import LmopsJudged, LmopsSampled, LmopsTraining
-from tunalm.data.lists.shapes import Nectar, Pairs, RankedShape, UltraFeedback
+from tunalm.data.lists.shapes import Nectar, NemoRl, Pairs, RankedShape, UltraFeedback
 from tunalm.data.rows import checked, list_fields, mapping, require_storable, text_or_none, validate
 from tunalm.errors import DataError
 from tunalm.records import Ranking
 
-Source = Literal["tunalm", "lmops", "ultrafeedback", "nectar", "pairs"]
+Source = Literal["tunalm", "lmops", "ultrafeedback", "nectar", "nemo-rl", "pairs"]
 
 PATTERN = "a ranked row {id, instruction, responses: [{text, rank}]}"
 
@@ -24,6 +24,7 @@ SHAPES: dict[str, tuple[Source, type[RankedShape] | None]] = {
     "orig": ("lmops", LmopsSampled),
     "generation": ("lmops", LmopsJudged),
     "output": ("lmops", LmopsTraining),
+    "context": ("nemo-rl", NemoRl),
     "completions": ("ultrafeedback", UltraFeedback),
     "answers": ("nectar", Nectar),
 }

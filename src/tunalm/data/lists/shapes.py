@@ -115,9 +115,10 @@ Side = Annotated[str | list[PairTurn], BeforeValidator(lambda value: [value] if 
 
 
 class Pairs(RankedShape):
-    """Two responses, the better one named, as TRL, LLaMA-Factory and others write them, with text or turns.
+    """Two responses, the better one named, as TRL, LLaMA-Factory, axolotl and others write them, with text or turns.
 
-    The prompt stands apart (`prompt`, or `instruction` and `input`, or `conversations`), or in front of both replies.
+    The prompt stands apart (`prompt`, `instruction` and `input`, `conversations` or `messages`), or in front of both
+    replies.
     """
 
     pattern = "a pair {prompt, chosen, rejected}, each a text or a list of turns"
@@ -128,12 +129,12 @@ class Pairs(RankedShape):
     instruction: str | None = None
     input: str | None = None
     conversations: list[PairTurn] | None = None
+    messages: list[PairTurn] | None = None
+    """The prompt (axolotl); beside a `prompt`, UltraFeedback's binarized pairs repeat the better conversation there."""
     system: str | None = None
     reference: Side | None = None
     score_chosen: FiniteFloat | None = None
     score_rejected: FiniteFloat | None = None
-    ignored = frozenset({"messages"})
-    """UltraFeedback's binarized pairs repeat the better conversation there."""
 
     def fields(self) -> dict[str, Any]:
         """See `Shape`."""
@@ -150,7 +151,7 @@ class Pairs(RankedShape):
         }
 
     def _task(self, asked: list[Message]) -> dict[str, Any]:
-        given = self.prompt or self.conversations
+        given = self.prompt or self.conversations or (None if self.instruction else self.messages)
         if isinstance(given, str) and not asked:
             dialogue = _from_dialogue(given)
             return dialogue | {"history": with_system(self.system, dialogue.get("history", []))}
@@ -171,3 +172,27 @@ def _parted(side: str | list[TurnShape]) -> tuple[str, list[Message]]:
     if not side or side[-1].role != "assistant":
         raise ValueError("a side of the pair that does not end with the assistant's reply")
     return side[-1].content, [turn.to_message() for turn in side[:-1]]
+
+
+class RankedCompletion(Candidate):
+    """One response of NeMo-RL; 0 is the best rank."""
+
+    rank: int
+    completion: list[PairTurn]
+
+
+class NemoRl(RankedShape):
+    """A row of NeMo-RL's preference data: a list of any length."""
+
+    pattern = "a NeMo-RL row {context, completions: [{rank, completion}]}"
+
+    context: list[PairTurn]
+    completions: list[RankedCompletion]
+
+    def fields(self) -> dict[str, Any]:
+        """See `Shape`."""
+        replies = [each.to_response(_parted(each.completion)[0]) for each in self.completions]
+        return {
+            **from_turns([turn.to_message() for turn in self.context], None),
+            "responses": ranked(replies, [each.rank for each in self.completions]),
+        }
