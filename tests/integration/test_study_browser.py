@@ -1,4 +1,4 @@
-"""A study in a real browser: one rater by keyboard, one without script, the server killed in between."""
+"""A study in a real browser: one rater by keyboard alone, one without script, the server killed in between."""
 
 from __future__ import annotations
 
@@ -114,16 +114,34 @@ def chosen(study: Path, rater: str, number: int) -> dict[str, int]:
     return {letter: PREFERENCE[systems[0]] for letter, systems in letters.items()}
 
 
+def tab_to(page: Any, selector: str) -> None:
+    """Press Tab until something is in focus, as somebody without a mouse does."""
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"Tab never reaches {selector}")
+
+
 def rate_by_keyboard(page: Any, study: Path, number: int) -> None:
-    for letter, place in chosen(study, "rater-1", number).items():
-        page.locator(f"article[data-letter={letter}]").focus()
+    page.locator(".scripted").wait_for()  # the script is there
+    tab_to(page, "article")
+    for letter, place in sorted(chosen(study, "rater-1", number).items()):
+        assert page.evaluate("document.activeElement.dataset.letter") == letter
         page.keyboard.press(str(place))
+        page.keyboard.press("ArrowRight")
     page.get_by_text("Saved", exact=True).wait_for()
 
 
 def rate_without_script(page: Any, study: Path, number: int) -> None:
     for letter, place in chosen(study, "rater-2", number).items():
         page.select_option(f"select[name=place-{letter}]", str(place))
+    page.fill("textarea", PAYLOADS[number])
+
+
+def go_on(page: Any) -> None:
+    tab_to(page, "button")
+    page.keyboard.press("Enter")
 
 
 def test_two_raters_and_a_killed_server_give_the_table_worked_out_by_hand(study: Path) -> None:
@@ -133,11 +151,12 @@ def test_two_raters_and_a_killed_server_give_the_table_worked_out_by_hand(study:
         with served(study, port) as server:
             for rater, page in (("rater-1", first), ("rater-2", second)):
                 page.goto(f"http://127.0.0.1:{port}{links(study)[rater]}")
-                page.get_by_role("button", name="I agree and start").click()
+            go_on(first)
+            second.get_by_role("button", name="I agree and start").click()
             for number in range(2):
+                first.get_by_text(f"Question {number + 1} of 5").wait_for()
                 rate_by_keyboard(first, study, number)
-                first.keyboard.press("Tab")
-                first.get_by_role("button", name="Save and go on").press("Enter")
+                go_on(first)
                 rate_without_script(second, study, number)
                 second.get_by_role("button", name="Save and go on").click()
             first.get_by_text("Question 3 of 5").wait_for()
@@ -150,8 +169,11 @@ def test_two_raters_and_a_killed_server_give_the_table_worked_out_by_hand(study:
                 for number in range(2, 5):
                     page.get_by_text(f"Question {number + 1} of 5").wait_for()
                     rate(page, study, number)
-                    page.get_by_role("button", name="Save and go on").click()
+                    go_on(page)
                 page.get_by_text("All 5 questions are finished").wait_for()
+            second.go_back()  # to the last question, where the comment is shown again
+            assert second.input_value("textarea") == PAYLOADS[4]
+            assert second.locator("iframe, img, svg").count() == 0
     found = score(study)
     assert {system.name: system.points for system in found.systems} == {"tuna": 3.0, "alpaca": 2.0, "ppo_sim": 1.0}
     assert (found.ratings, found.unfinished, found.alpha, found.kendall_w) == (10, 0, 1.0, 1.0)
@@ -163,6 +185,7 @@ def test_an_answer_can_be_dragged_to_its_place(study: Path) -> None:
         page = new_page(chromium)
         page.goto(f"http://127.0.0.1:{port}{links(study)['rater-1']}")
         page.get_by_role("button", name="I agree and start").click()
+        page.locator(".scripted").wait_for()
         page.drag_and_drop("article[data-letter=C] h2", "article[data-letter=A] h2")
         page.get_by_text("Saved", exact=True).wait_for()
         assert dict(Book(study / "study.sqlite").latest()["rater-1", 0].places) == {"C": 1, "A": 2, "B": 3}
@@ -175,6 +198,24 @@ def test_no_width_needs_sideways_scrolling(study: Path, width: int) -> None:
         page = new_page(chromium, viewport={"width": width, "height": 900})
         page.goto(f"http://127.0.0.1:{port}{links(study)['rater-1']}")
         page.get_by_role("button", name="I agree and start").click()
+        page.get_by_text("Question 1 of 5").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         if folder := os.environ.get("TUNALM_SCREENSHOTS"):
             page.screenshot(path=f"{folder}/study-{width}.png")
+
+
+def test_a_free_port_is_found_and_told_and_a_taken_one_is_an_error(study: Path) -> None:
+    command = [sys.executable, "-m", "tunalm", "study", "serve", str(study), "--port"]
+    server = subprocess.Popen([*command, "0"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        told = (line.partition("rater-1: ")[2].strip() for line in server.stdout)
+        link = next(filter(None, told))
+        assert b"I agree" in urlopen(link).read()
+        taken = subprocess.run(
+            [*command, link.split(":")[2].split("/")[0]], capture_output=True, text=True, check=False
+        )
+        assert (taken.returncode, "cannot be had" in taken.stderr) == (2, True)
+    finally:
+        server.kill()
+        server.wait()

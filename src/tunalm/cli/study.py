@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,9 @@ Folder = Annotated[Path, typer.Argument(help="Folder of the study.")]
 def make(
     run: Annotated[Path, typer.Argument(help="Folder of a run that has been evaluated, or a predictions.jsonl.")],
     systems: Annotated[str, typer.Option("--systems", help="Models of the evaluation, with commas between them.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the new study.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the new study; `study` in that of the run by default.")
+    ] = None,
     questions: Annotated[
         Path | None, typer.Option("--questions", help="Only the questions of this file, for instance vicuna.jsonl.")
     ] = None,
@@ -31,17 +34,19 @@ def make(
     ] = 0,
     checks: Annotated[int, typer.Option("--checks", min=0, help="Attention checks for each rater.")] = 2,
     consent: Annotated[
-        Path | None, typer.Option("--consent", help="A text that raters agree to, in place of ours.")
+        Path | None, typer.Option("--consent", help="A file with a text that raters agree to, in place of ours.")
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of all orders.")] = 0,
 ) -> None:
     """Make a study: what raters see, the key to it, and a link for each rater."""
     from tunalm.data import load
+    from tunalm.data.files import existing_file
     from tunalm.recipe import Data
     from tunalm.study import design
 
     names = [name.strip() for name in systems.split(",") if name.strip()]
-    text = consent.read_text(encoding="utf-8") if consent else design.CONSENT
+    text = existing_file(consent).read_text(encoding="utf-8") if consent else design.CONSENT
+    out = out or (run if run.is_dir() else run.parent) / "study"
     plan = design.Plan(names, raters=raters, people=people, checks=checks, seed=seed, consent=text)
     answers = design.read_answers(run, plan, benchmark)
     if questions is not None:
@@ -77,7 +82,13 @@ def serve(
             expected="the extra `study`",
             fix="Run: pip install 'tunalm[study]'.",
         ) from error
-    app = make_app(folder)
+    server = uvicorn.Server(uvicorn.Config(make_app(folder), log_level="warning", access_log=False))
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        fix = "Give another --host or --port."
+        raise RecipeError("tunalm study serve", found=f"{host}:{port} cannot be had ({error})", fix=fix) from error
+    port = listener.getsockname()[1]
     if host in ("127.0.0.1", "::1", "localhost"):
         typer.echo("Only this machine can reach the study. --host 0.0.0.0 opens it to the network.")
     else:
@@ -87,8 +98,8 @@ def serve(
         )
     for line in (folder / "links.txt").read_text(encoding="utf-8").splitlines():
         rater, _, path = line.partition(" ")
-        typer.echo(f"{rater}: http://{host}:{port}{path}")
-    uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False)
+        typer.echo(f"{rater}: http://{f'[{host}]' if ':' in host else host}:{port}{path}")
+    server.run(sockets=[listener])
 
 
 @study_app.command()
@@ -100,18 +111,22 @@ def score(
     ] = None,
 ) -> None:
     """Score what raters have saved so far: scores.json, ratings.jsonl and ratings.csv."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from tunalm.auditing import audit_files, audit_table, read_lists, write_audit
+    from tunalm.reporting.judges import study_table
     from tunalm.study.scoring import score as score_study
 
     found = score_study(folder, read_lists(judge) if judge else ())
-    table = Table("system", "points", "95 %", *(["by the judge"] if judge else []))
-    for system in sorted(found.systems, key=lambda each: -each.points):
-        interval = f"{system.interval[0]:.2f} to {system.interval[1]:.2f}" if system.interval else "-"
-        judged = [] if system.judge_points is None else [f"{system.judge_points:.2f}"]
-        table.add_row(system.name, f"{system.points:.2f}", interval, *judged)
+    shown = study_table(found)
+    table = Table(box=SIMPLE, pad_edge=False)
+    for column in shown.columns:
+        table.add_column(column.heading, overflow="fold", no_wrap=column.heading == "95 %")
+    for row in shown.rows:
+        table.add_row(*(Text(cell.text) for cell in row))
     screen = Console(highlight=False)
     screen.print(table)
     alpha, w = (f"{value:.2f}" if value is not None else "-" for value in (found.alpha, found.kendall_w))

@@ -50,12 +50,23 @@ def held_out_table(stage: str, held_out: HeldOut) -> Table:
 
 
 def study_table(scores: StudyScores) -> Table:
-    """A row per system of a human study."""
-    rows = [[each.name, number(each.points, 2), interval(each.interval, 2)] for each in scores.systems]
+    """A row per system of a human study, best first: points, and how often it beats each other one, a tie as a half."""
+    systems = sorted(scores.systems, key=lambda each: -each.points)
+    rates: dict[tuple[str, str], float] = {}
+    for each in scores.wins:
+        rate = (each.wins + each.ties / 2) / (each.wins + each.ties + each.losses)
+        rates |= {(each.system, each.against): rate, (each.against, each.system): 1 - rate}
+    rows = [[each.name, number(each.points, 2), interval(each.interval, 2)] for each in systems]
     columns = ["points", "95 %"]
-    if any(each.judge_points is not None for each in scores.systems):
+    if scores.judged:
         columns.append("by the judge")
-        rows = [[*row, number(each.judge_points, 2)] for row, each in zip(rows, scores.systems, strict=True)]
+        rows = [[*row, number(each.judge_points, 2)] for row, each in zip(rows, systems, strict=True)]
+    if rates:
+        columns += [f"beats {other.name}" for other in systems]
+        rows = [
+            [*row, *(percent(rates.get((each.name, other.name))) for other in systems)]
+            for row, each in zip(rows, systems, strict=True)
+        ]
     return table("Human study", ["system"], columns, rows)
 
 

@@ -152,7 +152,7 @@ def _list(question: str, answers: Mapping[str, Prediction], plan: Plan) -> Ranki
 def _page(question: str, answers: Mapping[str, Prediction], rater: str, plan: Plan) -> tuple[Page, StudyItem]:
     authors: dict[str, list[str]] = {}
     for name in plan.systems:
-        authors.setdefault(answers[name].prediction, []).append(name)
+        authors.setdefault(answers[name].prediction.strip(), []).append(name)
     texts = list(authors)
     random.Random(f"{plan.seed}/{question}/{rater}").shuffle(texts)
     letters = dict(zip(ascii_uppercase, texts, strict=False))

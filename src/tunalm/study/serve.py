@@ -90,7 +90,6 @@ class _Site:
             return _nothing_here()
         if not self._book.raters()[page.rater]:
             return RedirectResponse(f"/r/{token}", status_code=303)
-        self._book.opened(page.rater, page.number)
         return self._question(token, page, self._book.latest(page.rater).get((page.rater, page.number)))
 
     async def save(self, request: Request) -> Response:
@@ -138,6 +137,7 @@ class _Site:
         return min(max(seconds, 0.0), LONGEST_VISIT) if seconds == seconds else 0.0
 
     def _question(self, token: str, page: Page, state: Save | None, message: str = "", status: int = 200) -> Response:
+        self._book.opened(page.rater, page.number)
         return self._html(
             "question",
             status=status,

@@ -28,7 +28,7 @@ async function keep() {
   const body = new URLSearchParams(new FormData(form));
   body.set("action", "keep");
   try {
-    const reply = await fetch(form.getAttribute("action"), { method: "POST", body });
+    const reply = await fetch(form.getAttribute("action"), { method: "POST", body, keepalive: true });
     saved.textContent = reply.ok ? "Saved" : "Not saved: the server refused it";
   } catch {
     saved.textContent = "Not saved: no connection. It is tried again.";

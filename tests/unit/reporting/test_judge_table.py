@@ -56,12 +56,13 @@ def test_a_human_study_has_the_table_of_the_paper(fake_run: Run, agreement: dict
     systems = [{"name": "<tuna>", "points": 3.456, "interval": [3.1, 3.8]}, {"name": "alpaca", "points": 1.5}]
     counts = {"questions": 40, "ratings": 80, "unfinished": 0, "checks_passed": 2, "checks_answered": 2}
     (fake_run.path / "study").mkdir()
-    scores = {"systems": systems, "wins": [], "median_seconds": 30.0} | counts | agreement
+    wins = [{"system": "<tuna>", "against": "alpaca", "wins": 6, "ties": 3, "losses": 1}]
+    scores = {"systems": systems, "wins": wins, "median_seconds": 30.0} | counts | agreement
     write_json(fake_run.path / "study" / "scores.json", scores)
     shown = re.sub(r"\s*<[^>]*>\s*", "|", page(fake_run).partition("<h2>Human study")[2].partition("</section>")[0])
-    assert "system||points||95 %" in shown
-    assert "&lt;tuna&gt;||3.46||3.10 to 3.80|" in shown
-    assert "alpaca||1.50||-|" in shown
+    assert "system||points||95 %||beats &lt;tuna&gt;||beats alpaca|" in shown
+    assert "&lt;tuna&gt;||3.46||3.10 to 3.80||-||75.0 %|" in shown
+    assert "alpaca||1.50||-||25.0 %||-|" in shown
     expected = (
         "Kendall's W\n0.61, Krippendorff's alpha 0.50." if agreement else "Kendall's W\n-, Krippendorff's alpha -."
     )

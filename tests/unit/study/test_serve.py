@@ -53,6 +53,7 @@ def test_an_unknown_token_and_number_lead_nowhere(study: Path, visit: Visit) -> 
 
 def test_a_page_without_script_goes_on_only_when_it_is_complete(study: Path, visit: Visit) -> None:
     client, address = visit("rater-1")
+    client.get(f"{address}/1")
     incomplete = client.post(f"{address}/1", data={"place-A": "1", "comment": "half", "action": "next"})
     assert incomplete.status_code == 422
     assert "Give every answer a place" in incomplete.text
