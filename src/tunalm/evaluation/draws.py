@@ -18,7 +18,7 @@ from tunalm.store import digest
 
 
 def draws(settings: BenchmarkSettings, asked: Request, seed: int) -> list[Request]:
-    """Requests for `settings.samples` responses, with their log-probabilities, where one greedy answer is asked for.
+    """Requests for `settings.samples` responses where one greedy answer is asked for.
 
     Each has a seed of its own, from that of the evaluation and the key of the greedy request.
     """
@@ -28,7 +28,7 @@ def draws(settings: BenchmarkSettings, asked: Request, seed: int) -> list[Reques
                 "key": f"{asked.key}/{number}",
                 "temperature": settings.temperature,
                 "seed": int(digest([seed, asked.key, number])[:16], 16) >> 1,
-                "logprobs": True,
+                "logprobs": settings.logprobs,
             }
         )
         for number in range(settings.samples)
@@ -103,9 +103,8 @@ def sample_measures(
         return chosen_of_k(scores, [length_normalised(answer, settings.length_penalty) for answer in own], k)
 
     passed = partial(measure, "pass", lambda own, scores, k: pass_at_k(scores, k))
-    if most == 1:
-        return [passed(1)]
-    return [passed(1), passed(most), measure("likeliest", likeliest, most)]
+    measures = [passed(k) for k in dict.fromkeys((1, most))]
+    return [*measures, measure("likeliest", likeliest, most)] if settings.logprobs and most > 1 else measures
 
 
 def _right(answer: Prediction, score: Callable[[Prediction], float]) -> float:

@@ -8,17 +8,20 @@ is a thing without a rank. Things that either order leaves out are dropped from 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tunalm.measures.means import percentile_interval
+from tunalm.measures.means import known_mean, percentile_interval
 
 Ranks = Sequence[float | None]
 Values = NDArray[np.float64]
+
+LENGTH_BIAS = 0.5
+"""Kendall's tau between rank and length, on average over the lists, beyond which a ranking is warned of."""
 
 
 def kendall_tau(one: Ranks, other: Ranks) -> float | None:
@@ -126,6 +129,29 @@ def pair_accuracy(truth: Ranks, other: Ranks) -> tuple[float, int]:
     decided = np.triu(signs != 0)
     agreement = (signs * other_signs)[decided]
     return float((agreement + 1).sum() / 2), int(decided.sum())
+
+
+def length_tau(lists: Iterable[tuple[Ranks, Sequence[int]]]) -> float | None:
+    """Kendall's tau of the ranks of responses and their lengths, mean over the lists in which it is defined.
+
+    Args:
+        lists: ranks of the responses of a list, and their lengths.
+
+    Returns:
+        Tau: above 0 longer responses rank better, below 0 shorter ones; None where no list has one.
+    """
+    return known_mean([kendall_tau(ranks, [-length for length in lengths]) for ranks, lengths in lists])
+
+
+def length_bias(tau: float | None) -> str | None:
+    """What to say of ranks that go with length; None where tau (see `length_tau`) is within `LENGTH_BIAS`."""
+    if tau is None or abs(tau) <= LENGTH_BIAS:
+        return None
+    prefers = "longer" if tau > 0 else "shorter"
+    return (
+        f"its ranks go with length: Kendall's tau of rank and length is {abs(tau):.2f} on average over the lists, and"
+        f" {prefers} responses rank higher"
+    )
 
 
 def bootstrap(

@@ -13,7 +13,9 @@ from tunalm.calls.context import Calls, StageContext
 from tunalm.data.lists import load_lists
 from tunalm.engines.base import Request
 from tunalm.errors import DataError
-from tunalm.measures.means import known_mean
+from tunalm.measures.means import known_mean, rounded
+from tunalm.measures.ranks import length_bias, length_tau
+from tunalm.progress import console
 from tunalm.ranking import simulated
 from tunalm.ranking.base import REASONS_SHOWN, Ranker, unranked
 from tunalm.ranking.combining import open_ranker
@@ -44,7 +46,10 @@ def run(settings: Rank, context: StageContext) -> Summary:
     ranker = open_ranker(settings, context.calls)
     result = rank_by(rows, ranker, path)
     write_rows(context.folder / "rankings.jsonl", result)
-    return Summary.of([row.failure for row in result], {"by": ranker.name, **describe(result), **ranker.figures()})
+    figures = describe(result)
+    if (warning := length_bias(figures["length_tau"])) is not None:
+        console().print(f"      {warning}", markup=False, soft_wrap=True)
+    return Summary.of([row.failure for row in result], {"by": ranker.name, **figures, **ranker.figures()})
 
 
 def rank(rows: Sequence[Ranking], settings: Rank, calls: Calls, *, function: Function | None = None) -> list[Ranking]:
@@ -113,6 +118,7 @@ def describe(rows: Sequence[Ranking]) -> dict[str, Any]:
         tied_pairs: share of the pairs of ranked responses that have the same rank.
         all_tied_lists: lists in which no response is better than another.
         unranked_responses: failed or empty ones, in lists that are ranked.
+        length_tau: Kendall's tau of rank and length in characters, mean over the lists; above 0, longer is better.
         mean_characters_by_rank: length of the responses at each rank (as Table 4 of the paper, to see a length bias).
         failures: the commonest reasons for lists without ranks.
     """
@@ -127,6 +133,7 @@ def describe(rows: Sequence[Ranking]) -> dict[str, Any]:
         "tied_pairs": known_mean([one == other for own in ranks for one, other in combinations(own, 2)], 4),
         "all_tied_lists": sum(len(set(own)) == 1 for own in ranks),
         "unranked_responses": sum(rank is None for rank, _ in chain.from_iterable(lists)),
+        "length_tau": rounded(length_tau(([rank for rank, _ in own], [size for _, size in own]) for own in lists), 4),
         "mean_characters_by_rank": {str(rank): round(fmean(lengths[rank]), 1) for rank in sorted(lengths)},
         "failures": dict(failures.most_common(REASONS_SHOWN)),
     }

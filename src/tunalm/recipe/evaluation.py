@@ -56,6 +56,9 @@ class BenchmarkSettings(Settings):
     model itself finds likeliest is; null is `samples`. Both are unbiased for any k up to that."""
     temperature: float = Field(1.0, gt=0)
     """Of `samples`; `drift` needs 1."""
+    logprobs: bool = True
+    """Ask for the log-probabilities of samples, which `likeliest@k` needs; false leaves it out, for a server that gives
+    none."""
     length_penalty: float = Field(1.0, ge=0, le=10)
     """How likely a response is in `likeliest@k` and `lists`: its log-probability over its tokens to this power. 1 is v
     of Eq. 4, which ranking trains; 1.3 is Eq. 3 of the paper."""
@@ -168,8 +171,8 @@ class BenchmarkSettings(Settings):
     def _samples_that_can_be_counted(self) -> BenchmarkSettings:
         if self.samples and self.name in GRADED - {"drift"}:
             raise ValueError(f"samples are for benchmarks whose answers are right or wrong, not for {self.name}")
-        if self.name == "drift" and (not self.samples or self.temperature != 1):
-            raise ValueError("drift needs samples: 1 or more at temperature: 1, for the samples to be the model's own")
+        if self.name == "drift" and (not self.samples or self.temperature != 1 or not self.logprobs):
+            raise ValueError("drift needs samples: 1 or more, at temperature: 1 and with logprobs: true")
         if self.k is not None and (self.k > self.samples or self.name == "drift"):
             raise ValueError(f"k is {self.k}: pass@k needs as many samples or more; here samples is {self.samples}")
         if not self.samples and self.temperature != 1:
@@ -233,6 +236,18 @@ class Evaluate(Stage):
                     f"the chat server of {name} cannot be given the plain prompts of {raw[0]}: leave out its encoding,"
                     " or set protocol: completions for the server"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _given_texts_can_be_scored(self) -> Evaluate:
+        for benchmark in self.benchmarks:
+            asked = {**self.models, "start": benchmark.start} if benchmark.name in ("drift", "lists", "text") else {}
+            for name, engine in asked.items():
+                if isinstance(engine, Served) and not (engine.kind == "endpoint" and engine.protocol == "completions"):
+                    raise ValueError(
+                        f"{benchmark.label} needs log-probabilities of given texts, which {name} does not give: take a"
+                        " model on this machine, or kind: endpoint with protocol: completions"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 
 from tunalm.measures.means import known_mean
-from tunalm.measures.ranks import kendall_tau
+from tunalm.measures.ranks import length_bias, length_tau
 from tunalm.recipe import AnyStage, FromLists, Proxy, Rank, Reinforce, Sample, Sft
 from tunalm.records import CallAccount, HeldOut, JudgeHealth, Ranking, Response, StageState, TrainingStep
 from tunalm.reporting.files import as_record, read_records
@@ -24,8 +24,6 @@ from tunalm.reporting.tables import Table, table
 REASONS_SHOWN = 10
 NUM_LISTS = 3
 """Ranked lists that are shown."""
-LENGTH_BIAS = 0.5
-"""Kendall's tau between rank and length, on average over the lists, beyond which the report warns."""
 
 
 @dataclass
@@ -153,13 +151,13 @@ def _add_samples(view: StageView, folder: Path, limit: float | None) -> None:
 
 def _add_ranks(view: StageView, folder: Path) -> None:
     at_rank: defaultdict[int, list[tuple[int, int | None, float | None]]] = defaultdict(list)
-    taus: list[float | None] = []
+    lengths: list[tuple[list[int | None], list[int]]] = []
     for row in read_records(folder / "rankings.jsonl", Ranking):
         ranked = ranked_responses(row)
         for response in ranked:
             at_rank[response.rank or 0].append((len(response.text), response.num_tokens, response.score))
         if len({response.rank for response in ranked}) > 1:
-            taus.append(kendall_tau([each.rank for each in ranked], [-len(each.text) for each in ranked]))
+            lengths.append(([each.rank for each in ranked], [len(each.text) for each in ranked]))
             if len(view.lists) < NUM_LISTS:
                 view.lists.append(row)
     view.facts.pop("mean_characters_by_rank", None)
@@ -171,13 +169,8 @@ def _add_ranks(view: StageView, folder: Path) -> None:
     if rows:
         names = ["rank", "responses", "mean characters", "mean tokens", "mean score"]
         view.tables.append(table(f"Responses of {view.name} by rank", [], names, rows))
-    tau = known_mean(taus)
-    if tau is not None and abs(tau) > LENGTH_BIAS:
-        prefers = "longer" if tau > 0 else "shorter"
-        view.warnings.append(
-            f"its ranks go with length: Kendall's tau of rank and length is {number(abs(tau), 2)} on average over the"
-            f" lists, and {prefers} responses rank higher"
-        )
+    if (warning := length_bias(length_tau(lengths))) is not None:
+        view.warnings.append(warning)
     if (health := as_record(view.facts.pop("judge", None), JudgeHealth)) is not None:
         view.tables.append(judge_table(view.name, health))
         view.warnings += health.alarms

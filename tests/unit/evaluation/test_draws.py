@@ -148,6 +148,7 @@ def test_a_score_between_right_and_wrong_is_refused() -> None:
         ({"name": "lists", "data": "x.jsonl"}, "lists needs rankings"),
         ({"name": "drift"}, "drift and start: MODEL"),
         ({"name": "drift", "start": "a/b", "temperature": 0.5}, "drift needs samples"),
+        ({"name": "drift", "start": "a/b", "logprobs": False}, "drift needs samples"),
     ],
 )
 def test_knobs_that_nothing_would_read_or_that_cannot_be_kept_are_refused(

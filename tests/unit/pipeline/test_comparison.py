@@ -19,6 +19,10 @@ from tunalm.reporting.files import read_results
 ROWS = [{"id": f"row-{number}", "instruction": f"Say {word}.", "reference": word} for number, word in enumerate("abc")]
 
 
+WORDS = {"kind": "scripted"}
+"""Says the words of the instruction in any order."""
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     path = tmp_path / "rows.jsonl"
@@ -54,6 +58,24 @@ def test_runs_that_differ_in_the_seed_alone_are_averaged(tmp_path: Path, data: P
     assert "tuna~seed=0" in results.models
     assert "tuna~seed=1" in results.models
     assert "Means over seeds" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_measures_of_samples_are_averaged_over_seeds_and_compared_between_runs(tmp_path: Path) -> None:
+    benchmark = {"name": "checkable", "data": {"source": "checkable:heldout", "limit": 4}, "samples": 3, "k": 2}
+    runs = [
+        run(tmp_path / f"run{seed}", tmp_path, "b", seed=seed, benchmarks=[benchmark], models={"tuna": WORDS})
+        for seed in range(2)
+    ]
+    for index, folder in enumerate(runs):  # as if the seed had made another model
+        path = folder / "scores" / "results.json"
+        path.write_text(path.read_text(encoding="utf-8").replace("scripted", f"scripted {index}"), encoding="utf-8")
+    results = compare_runs(runs, tmp_path / "out")
+    names = ["checkable", "checkable: pass@1", "checkable: pass@2", "checkable: likeliest@2"]
+    assert results.benchmarks == names
+    assert [pair.benchmark for pair in results.comparisons] == names
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for part in ("Means over seeds", "checkable: pass@2 over samples (k)", "the likeliest of 2 samples is right, %"):
+        assert part in page
 
 
 def test_folders_of_one_name_are_told_apart(tmp_path: Path, data: Path) -> None:

@@ -90,6 +90,28 @@ def test_calls_and_tokens_of_a_whole_line(tmp_path: Path, data: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_samples_given_texts_and_the_start_are_calls_of_an_evaluation(tmp_path: Path, data: Path) -> None:
+    checkable = {"source": "checkable:heldout", "limit": 2}
+    stages = {
+        "own": {"kind": "sample", "engine": {"kind": "scripted"}, "data": str(data), "num_responses": 3},
+        "judged": {"kind": "rank", "by": "judge", "responses": "own", "engine": ENDPOINT},
+        "scores": {
+            "kind": "evaluate",
+            "models": {"one": {"kind": "scripted"}, "two": {"kind": "scripted", "replies": ["a"]}},
+            "benchmarks": [
+                {"name": "checkable", "data": checkable, "samples": 4},
+                {"name": "lists", "rankings": {"source": "judged", "rows": ":4"}},
+                {"name": "text", "data": str(data)},
+                {"name": "drift", "data": checkable, "start": {"kind": "scripted", "replies": ["b"]}, "samples": 2},
+            ],
+        },
+    }
+    one, two, *again = lines(planned(tmp_path, stages))["scores"].asked
+    asked = 2 * (1 + 4) + 4 * 3 + ROWS + 2 * 2
+    assert one.requested == two.requested == asked
+    assert [each.requested for each in again] == [4, 4, 8], "both models score their samples, and the start all of them"
+
+
 def sampling(data: Path, **knobs: Any) -> dict[str, Any]:
     return {"teacher": {"kind": "sample", "engine": ENDPOINT, "data": str(data), "max_new_tokens": 50, **knobs}}
 
