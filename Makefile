@@ -22,7 +22,7 @@ $(VENV)/.installed: constraints.txt pyproject.toml
 	touch $@
 
 $(VENV)/.developing: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,llamacpp,baselines,study]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,llamacpp,baselines,docs,study]"
 	touch $@
 
 check: $(VENV)/.developing
@@ -43,6 +43,8 @@ bench: $(VENV)/.developing
 
 docs: $(VENV)/.developing
 	$(BIN)/python docs/build.py
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/site
+	@echo "The site: build/site/index.html"
 
 # A release as its users get it: the wheel is made from the sdist, installed where there is nothing else, and run there.
 dist: $(VENV)/.developing

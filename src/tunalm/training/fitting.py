@@ -117,6 +117,8 @@ class TrainingRun:
             save_steps=settings.save_steps or 500,
             logging_steps=settings.logging_steps,
             report_to=settings.report_to or "none",
+            run_name=f"{self.out.absolute().parent.name}/{self.out.name}",
+            project="tunalm",
             seed=settings.seed,
             use_cpu=device().type == "cpu",
             disable_tqdm=True,
