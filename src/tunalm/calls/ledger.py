@@ -34,10 +34,12 @@ from tunalm.calls.prices import Usage
 from tunalm.engines.base import Completion, Request
 from tunalm.errors import StoreError
 from tunalm.redaction import without_secrets
-from tunalm.store import canonical, digest, locked
+from tunalm.store import canonical, digest, locked, replacing
 
 VERSION = 3
 TABLES = f"""
+PRAGMA synchronous = OFF;            -- the whole file is waited for
+PRAGMA journal_mode = WAL;
 BEGIN IMMEDIATE;
 CREATE TABLE requests (
     address TEXT PRIMARY KEY,        -- SHA-256 of engine and request
@@ -274,26 +276,19 @@ def open_ledger(path: Path, identity: str) -> Iterator[Ledger]:
     fix = "Wait for the other process, stop it, or give another --run-dir."
     with locked(path.with_name(f".{path.name}.lock"), path, "a ledger in use", fix):
         with explained(path):
+            if not path.exists() or not path.stat().st_size:
+                with replacing(path) as draft, closing(sqlite3.connect(draft, isolation_level=None)) as link:
+                    link.executescript(TABLES)
             link = sqlite3.connect(path, timeout=SECONDS_TO_WAIT, isolation_level=None, check_same_thread=False)
         with closing(link):
             with explained(path):
-                _prepare(link, path)
+                if link.execute("PRAGMA user_version").fetchone() != (VERSION,):
+                    raise unusable(path, f"an SQLite file that is no ledger of version {VERSION}")
+                link.execute("PRAGMA journal_mode = WAL").fetchall()
             kept = Ledger(link, path, identity)
             yield kept
             if kept.loose:
                 kept.remember("closed", f"{time.time():.0f}")
-
-
-def _prepare(link: sqlite3.Connection, path: Path) -> None:
-    """Make an empty file a ledger; what is something else is left alone."""
-    (version,) = link.execute("PRAGMA user_version").fetchone()
-    (tables,) = link.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version != VERSION and (version or tables):
-        raise unusable(path, f"an SQLite file that is no ledger of version {VERSION}")
-    link.execute("PRAGMA synchronous = FULL")
-    link.execute("PRAGMA journal_mode = WAL").fetchall()
-    if not version:
-        link.executescript(TABLES)
 
 
 @contextmanager

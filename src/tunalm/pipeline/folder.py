@@ -15,7 +15,16 @@ from pathlib import Path
 from tunalm.errors import StoreError
 from tunalm.pipeline.products import Condition, content_of, examine, products_of
 from tunalm.records import StageState
-from tunalm.store import Summary, allow_as_usual, locked, read_record, write_json, write_text
+from tunalm.store import (
+    Summary,
+    allow_as_usual,
+    locked,
+    make_folder,
+    read_record,
+    sync_folder,
+    write_json,
+    write_text,
+)
 
 
 def _state(folder: Path) -> StageState:
@@ -37,7 +46,7 @@ class RunFolder:
             StoreError: another live process holds it.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
         except OSError as error:
             raise StoreError(self.path, found=str(error.strerror), fix="Choose another --run-dir.") from error
         fix = "Wait for it, stop it, or give another --run-dir."
@@ -103,7 +112,8 @@ class RunFolder:
             self._park(folder, f"{stage}-{found[:12] or None}")
         if not folder.exists() and (earlier := self._parked(stage, fingerprint)):
             os.replace(earlier[-1], folder)
-        folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(self.path)
+        make_folder(folder)
         state = self.state(stage)
         if state.status == "not run":
             self.write_state(stage, StageState(fingerprint=fingerprint, status="running"))
@@ -140,8 +150,9 @@ class RunFolder:
 
     def _park(self, path: Path, name: str) -> None:
         parked = self.path / "superseded"
-        parked.mkdir(exist_ok=True)
+        make_folder(parked)
         os.replace(path, parked / f"{name}-{time.time_ns()}")
+        sync_folder(parked)
 
     def _parked(self, stage: str, fingerprint: str) -> list[Path]:
         """Folders that were moved aside, oldest first."""

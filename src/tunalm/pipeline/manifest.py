@@ -26,10 +26,14 @@ from tunalm.recipe.plain_yaml import parse_yaml, read_yaml
 from tunalm.records import StageState
 from tunalm.redaction import without_keys
 from tunalm.reporting.cards import write_card
-from tunalm.store import write_json
+from tunalm.store import digest, replacing, write_json, write_text
 
 PACKAGES = ("tunalm", "torch", "transformers", "accelerate", "peft", "datasets", "aiohttp", "pydantic", "numpy")
 """Whose versions the manifest records."""
+
+
+PUBLISHED = ".published"
+"""File with the hash of the states that results and report were made of."""
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -86,11 +90,26 @@ def publish(run: RunFolder, recipe: Recipe, states: dict[str, StageState], publi
             write_card(recipe, name, states, run.path)
         results = run.folder(name) / MADE["results"]
         if stage.produces == "results" and results.is_file():
-            shutil.copyfile(results, run.path / MADE["results"])
+            with replacing(run.path / MADE["results"]) as draft:
+                shutil.copyfile(results, draft)
     from tunalm.reporting.report import write_report  # plots: slow to import
     from tunalm.reporting.run import Run
 
     write_report(Run(run.path, recipe, states), published)
+    write_text(run.path / PUBLISHED, _mark(states))
+
+
+def is_published(run: RunFolder, states: dict[str, StageState]) -> bool:
+    """Whether what is at the top of the run folder was made of these states to its end."""
+    try:
+        mark = (run.path / PUBLISHED).read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return mark == _mark(states) and (run.path / "report.html").exists()
+
+
+def _mark(states: dict[str, StageState]) -> str:
+    return digest({name: state.model_dump(mode="json", exclude_unset=True) for name, state in states.items()})
 
 
 def stored_recipe(run: RunFolder) -> Recipe:

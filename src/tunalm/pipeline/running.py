@@ -15,7 +15,7 @@ from tunalm.data.prompts import pin_day
 from tunalm.errors import RecipeError
 from tunalm.pipeline.checks import check, runner
 from tunalm.pipeline.folder import RunFolder
-from tunalm.pipeline.manifest import dump_recipe, publish, states, write_manifest
+from tunalm.pipeline.manifest import dump_recipe, is_published, publish, states, write_manifest
 from tunalm.pipeline.resolving import ResolvedStage, resolve
 from tunalm.progress import console, is_main_process
 from tunalm.recipe import Recipe, Served, settings_in
@@ -69,7 +69,7 @@ def run_recipe(
             if run.version(step.name, step.fingerprint) != before:
                 steps = resolve(recipe, run)
         found = states(recipe, run)
-        if any(changed) or not (run.path / "report.html").exists():
+        if any(changed) or not is_published(run, found):
             write_manifest(run, recipe, found)
             publish(run, recipe, found)
     return found

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunalm.errors import StoreError
+from tunalm.store import replacing
 
 TABLES = """
+PRAGMA synchronous = OFF;          -- the whole file is waited for
+PRAGMA journal_mode = WAL;
 CREATE TABLE study (consent TEXT NOT NULL);
 CREATE TABLE raters (name TEXT PRIMARY KEY, token TEXT NOT NULL UNIQUE, consented REAL, consent_sha256 TEXT);
 CREATE TABLE pages (
@@ -72,10 +75,7 @@ class Book:
     @classmethod
     def make(cls, path: Path, consent: str, tokens: Mapping[str, str], pages: Iterable[Page]) -> Book:
         """Write a new study, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".partial")
-        draft.unlink(missing_ok=True)
-        with closing(sqlite3.connect(draft)) as link, link:
+        with replacing(path) as draft, closing(sqlite3.connect(draft)) as link, link:
             link.executescript(TABLES)
             link.execute("INSERT INTO study VALUES (?)", [consent])
             link.executemany("INSERT INTO raters (name, token) VALUES (?, ?)", tokens.items())
@@ -83,7 +83,6 @@ class Book:
                 "INSERT INTO pages VALUES (?, ?, ?, ?)",
                 [(page.rater, page.number, page.question, json.dumps(page.answers)) for page in pages],
             )
-        draft.replace(path)
         return cls(path)
 
     @contextmanager

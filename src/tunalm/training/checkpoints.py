@@ -111,8 +111,10 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def discard(checkpoint: Path) -> None:
-    """Delete a checkpoint; its mark goes first, so that a kill on the way leaves nothing that looks complete."""
-    (checkpoint / COMPLETE).unlink(missing_ok=True)
+    """Delete a checkpoint; its mark goes first, so that an end on the way leaves nothing that looks complete."""
+    if (checkpoint / COMPLETE).exists():
+        (checkpoint / COMPLETE).unlink()
+        sync_folder(checkpoint)
     shutil.rmtree(checkpoint, ignore_errors=True)
 
 
