@@ -20,7 +20,7 @@ from tunalm.cli.lists import audit, convert
 from tunalm.cli.running import compare, plan, report, run
 from tunalm.cli.scoring import score_app
 from tunalm.cli.showing import show
-from tunalm.cli.stages import KNOBS, rank, stage_command
+from tunalm.cli.stages import KNOBS, evaluate, rank, stage_command
 from tunalm.cli.starting import init, recipes, schema
 from tunalm.cli.study import study_app
 from tunalm.cli.tools import doctor, preview
@@ -83,7 +83,7 @@ COMMANDS: dict[str, dict[str, tuple[Command | typer.Typer, list[str]]]] = {
             ["rl start=runs/sft/sft/model reward=runs/proxy/proxy/model \\\n    data=alpaca.jsonl"],
         ),
         "evaluate": (
-            stage_command("evaluate", "Score models on held-out instructions."),
+            evaluate,
             ["evaluate models.base=embedded:smollm2 'benchmarks=[checkable]'"],
         ),
     },

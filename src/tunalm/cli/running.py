@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -168,9 +168,16 @@ PublishedFile = Annotated[
 ]
 
 
+Log = Annotated[
+    Literal["inspect"] | None,
+    typer.Option("--log", help="Write each evaluation as logs of inspect_ai, too, into RUN/inspect."),
+]
+
+
 def report(
     run_dir: Annotated[Path, typer.Argument(help="Folder of a run.")],
     published: PublishedFile = None,
+    log: Log = None,
 ) -> None:
     """Write the report of a run again and print its results."""
     from tunalm.pipeline.manifest import report_again
@@ -178,6 +185,17 @@ def report(
 
     numbers = read_published(published) if published else []
     _print_outcome(run_dir, report_again(run_dir, numbers))
+    if log is not None:
+        write_logs(run_dir)
+
+
+def write_logs(folder: Path) -> None:
+    """Write the logs of every evaluation of a run that has finished, and say where."""
+    from tunalm.reporting.inspect_logs import write_inspect_logs
+
+    stages = [path.parent for path in sorted(folder.glob("*/results.json")) if (path.parent / "rows.jsonl").is_file()]
+    logs = [path for stage in stages for path in write_inspect_logs(stage, folder / "inspect")]
+    print(f"{len(logs)} logs. To see them: inspect view --log-dir {folder / 'inspect'}")
 
 
 def compare(

@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from tunalm.cli.completion import complete_knobs
-from tunalm.cli.running import DryRun, Limit, MaxCost, PriceTable, RetryFailed, RunDir, Trust, execute, money
+from tunalm.cli.running import (
+    DryRun,
+    Limit,
+    Log,
+    MaxCost,
+    PriceTable,
+    RetryFailed,
+    RunDir,
+    Trust,
+    execute,
+    money,
+    write_logs,
+)
 from tunalm.errors import RecipeError
 
 KNOBS = {"ignore_unknown_options": True}
@@ -91,6 +103,31 @@ def rank(
         raise RecipeError("command line", found="--out belongs to --scan-beta", fix="Use --run-dir to say where.")
     recipe = _stage_recipe("rank", given or [], limit, max_cost, prices)
     execute(recipe, run_dir, dry_run, retry_failed, trust_remote_code)
+
+
+def evaluate(
+    given: Given = None,
+    run_dir: RunDir = None,
+    limit: Limit = None,
+    max_cost: MaxCost = None,
+    prices: PriceTable = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
+    trust_remote_code: Trust = False,
+    knobs: ListKnobs = False,
+    log: Log = None,
+) -> None:
+    """Score models on held-out instructions. Knobs as key=value or --key value; --knobs lists them."""
+    if knobs:
+        _print_knobs("evaluate")
+        return
+    recipe = _stage_recipe("evaluate", given or [], limit, max_cost, prices)
+    folder = run_dir or Path("runs") / recipe.name
+    try:
+        execute(recipe, run_dir, dry_run, retry_failed, trust_remote_code)
+    finally:  # answers that failed are in the logs, too
+        if log is not None and not dry_run and (folder / "results.json").is_file():
+            write_logs(folder)
 
 
 def _pairs(arguments: list[str]) -> list[str]:
