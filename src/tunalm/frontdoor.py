@@ -275,7 +275,7 @@ def evaluate(
         **knobs: of the stage `evaluate`, for instance `max_new_tokens=64`.
 
     Returns:
-        Values and differences (0-100) with 95 % intervals; `print` shows them.
+        Values and differences (0-100, or in the unit of the measure) with 95 % intervals; `print` shows them.
 
     Raises:
         RecipeError: a knob is unknown or wrong.
