@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +16,6 @@ from tunalm.errors import RecipeError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tunalm.pipeline.folder import RunFolder
     from tunalm.reporting.run import Run
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -88,44 +89,38 @@ def _product(target: Path) -> Path:
 
 
 def _show_run(path: Path, screen: Console, failed: bool, follow: bool) -> None:
+    """Show the stages once, or again and again until the run ends or somebody presses Ctrl-C."""
     from rich.live import Live
 
-    from tunalm.pipeline.folder import RunFolder
     from tunalm.reporting.showing import stages_table
 
-    folder = RunFolder(path)
-    if not (follow and screen.is_terminal):
-        shown = None
-        while True:
-            run = _read(path)
-            states = {name: (state.status, state.failed) for name, state in run.states.items()}
-            if states != shown:
-                screen.print(stages_table(run, failed=failed))
-            shown = states
-            if not follow or _ended(run, folder):
-                break
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-    else:
-        with Live(console=screen, auto_refresh=False) as live:
-            while True:
-                run = _read(path)
-                live.update(stages_table(run, failed=failed), refresh=True)
-                if _ended(run, folder):
-                    break
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-    if follow and not all(state.done for state in run.states.values()):
-        screen.print("No process works in this folder any more; the command of the run goes on from here.")
+    run, shown = None, None
+    with suppress(KeyboardInterrupt):
+        if follow and screen.is_terminal:
+            with Live(console=screen, auto_refresh=False) as live:
+                for run in _looks(path, follow):
+                    live.update(stages_table(run, failed=failed), refresh=True)
+        else:
+            for run in _looks(path, follow):
+                states = {name: (state.status, state.failed) for name, state in run.states.items()}
+                if states != shown:
+                    screen.print(stages_table(run, failed=failed))
+                shown = states
+        if follow and run and not all(state.done for state in run.states.values()):
+            screen.print("No process works in this folder any more; the command of the run goes on from here.")
 
 
-def _read(path: Path) -> Run:
+def _looks(path: Path, follow: bool) -> Iterator[Run]:
+    """The run as it is now, and, to follow it, as it is every other second until nobody works on it."""
     from tunalm.pipeline.folder import RunFolder
     from tunalm.pipeline.manifest import states, stored_recipe
     from tunalm.reporting.run import Run
 
     folder = RunFolder(path)
-    recipe = stored_recipe(folder)
-    return Run(path, recipe, states(recipe, folder))
-
-
-def _ended(run: Run, folder: RunFolder) -> bool:
-    return all(state.done for state in run.states.values()) or not folder.in_progress()
+    while True:
+        recipe = stored_recipe(folder)
+        run = Run(path, recipe, states(recipe, folder))
+        yield run
+        if not follow or all(state.done for state in run.states.values()) or not folder.in_progress():
+            return
+        time.sleep(SECONDS_BETWEEN_LOOKS)
