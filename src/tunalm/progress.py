@@ -29,7 +29,8 @@ def console() -> Console:
     """Where messages to the user go: standard error, so that standard output stays data."""
     if _shown is not None:
         return _shown.console
-    return Console(stderr=True, quiet=not is_main_process() or os.environ.get("TUNALM_QUIET") == "1", highlight=False)
+    quiet = not is_main_process() or os.environ.get("TUNALM_QUIET") == "1"
+    return Console(stderr=True, quiet=quiet, highlight=False, force_jupyter=False)  # in a notebook, lines as in a log
 
 
 def tracked(items: Sequence[Item], description: str) -> Iterator[Item]:
