@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.clock import run
 from tunalm.engines.endpoint.limits import LONGEST_PAUSE, START, Concurrency
-
-
-class JumpingLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time jumps to the next thing that is due."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-        selector: Any = self._selector  # type: ignore[attr-defined]
-        self._really_select: Callable[[float], list[Any]] = selector.select
-        selector.select = self._select
-
-    def time(self) -> float:
-        return self._now
-
-    def _select(self, timeout: float | None) -> list[Any]:
-        events = self._really_select(0)
-        if not events and timeout:
-            self._now += timeout
-        return events
-
-
-def run(work: Callable[[], Awaitable[None]]) -> None:
-    async def main() -> None:
-        await work()
-
-    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-        runner.run(main())
-
 
 Outcome = Literal["answered", "refused", "timed out"]
 

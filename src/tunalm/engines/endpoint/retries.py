@@ -105,7 +105,7 @@ def asked_pause(headers: Mapping[str, str]) -> float | None:
     readings = (
         _number(headers.get("retry-after-ms", ""), 0.001),
         _number(headers.get("retry-after", ""), 1.0),
-        _until(headers.get("retry-after", "")),
+        _until(headers.get("retry-after", ""), headers.get("date", "")),
         _duration(headers.get("x-ratelimit-reset-requests", "")),
     )
     return next((max(seconds, 0.0) for seconds in readings if seconds is not None), None)
@@ -119,9 +119,15 @@ def _number(text: str, unit: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _until(text: str) -> float | None:
+def _until(text: str, now: str) -> float | None:
+    """Seconds to a date, on the clock of the server if it says what that shows: ours may be wrong."""
+    until = _date(text)
+    return None if until is None else until - (_date(now) or time.time())
+
+
+def _date(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp() - time.time()
+        return parsedate_to_datetime(text).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
 
