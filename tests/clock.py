@@ -28,8 +28,8 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         events = self._really_select(0)
         if not events and timeout is None:
             raise DeadlockError
-        if not events and timeout is not None:
-            self._now += timeout + 1e-9  # no clock stands still, and asyncio wakes up to a nanosecond early
+        if not events and timeout:
+            self._now += max(timeout, 1e-9)  # no clock stands still, and asyncio wakes up to a nanosecond early
         return events
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import tempfile
@@ -16,6 +15,7 @@ import pytest
 
 from tests.integration.disks import ACKNOWLEDGED, Call, cut, record
 from tests.integration.killing import witness
+from tests.memory import MEMORY
 from tests.tiny import save_tiny_model
 from tunalm.calls.asking import complete
 from tunalm.calls.spending import answers_in
@@ -50,8 +50,7 @@ def recorded(name: str, folder: Path, *words: str) -> list[Call]:
 def tried(calls: Sequence[Call], states: int, check: Check) -> None:
     """Check states that the disk may be in when the power goes."""
     seed = random.randrange(2**32)
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where nothing waits for a disk
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         count = cut(calls, states, seed, Path(folder, "disk"), check)
     syncs = sum(call.name == "sync" for call in calls)
     print(f"{count} states of a disk after {len(calls)} calls ({syncs} syncs), seed {seed}")
@@ -226,7 +225,7 @@ PROMISES = [(no_answer_is_lost, 0.45), (no_stage_is_lost, 0.1), (no_checkpoint_i
 @pytest.mark.slow
 @pytest.mark.parametrize(("promise", "share"), PROMISES, ids=lambda each: getattr(each, "__name__", ""))
 def test_a_power_cut(promise: Callable[[int, Path], None], share: float, tmp_path: Path) -> None:
-    promise(round(400 * share), tmp_path)
+    promise(round(250 * share), tmp_path)
 
 
 @pytest.mark.soak

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from tests.memory import MEMORY
 from tests.unit.calls.test_journal import PRICE, KilledError, Server, limited, requests, rows
 from tunalm.calls.journal import NOT_AGAIN, LedgerJournal
 from tunalm.calls.ledger import open_ledger
@@ -37,7 +38,7 @@ class LedgerOrders(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.files, self.process = ExitStack(), ExitStack()
-        self.ledger = Path(self.files.enter_context(tempfile.TemporaryDirectory())) / "ledger.sqlite"
+        self.ledger = Path(self.files.enter_context(tempfile.TemporaryDirectory(dir=MEMORY))) / "ledger.sqlite"
         self.state: dict[str, str] = {}
         self.lost: Counter[str] = Counter()
         self.open: dict[str, int] = {}

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.clock import run
+from tests.memory import MEMORY
 from tunalm.calls.asking import complete
 from tunalm.calls.budget import Budget
 from tunalm.calls.prices import Price, Prices
@@ -238,7 +239,7 @@ def schedule(seed: int) -> None:
     budget = Budget(dice.choice([None, 80.0 * count, 300.0]) if kind == "storm" else None, Prices((PRICE,)))
     budget.know(engine.identity, Place("localhost", "m", "endpoint"))
     answers: dict[str, Completion] = {}
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(retries, "time", Wall(server))
         ledger = Path(folder) / "ledger.sqlite"
         try:
@@ -296,4 +297,4 @@ def every_timing(count: int) -> None:
 
 def test_every_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNALM_QUIET", "1")
-    every_timing(150)
+    every_timing(100)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from tests.memory import MEMORY
 from tunalm.calls.context import StageContext
 from tunalm.pipeline import running
 from tunalm.pipeline.running import run_recipe
@@ -73,7 +74,7 @@ class FolderOrders(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
-        self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory(dir=MEMORY)))
         self.run_dir = self.folder / "run"
         patch = self.stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(running, "runner", work)
