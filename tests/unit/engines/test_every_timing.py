@@ -182,15 +182,16 @@ class Simulated(EndpointEngine):
         limit = Concurrency(settings.concurrency, settings.requests_per_minute, settings.tokens_per_minute)
 
         async def work() -> None:
+            fleet: Any = self.server
             calls = ServerCalls(
-                self.server,
+                fleet,
                 limit,
                 self._stops,
                 self._dialect,
                 self._read,
                 self._check,
                 journal,
-                settings.max_retries,  # type: ignore[arg-type]
+                settings.max_retries,
             )
             calls._scribe = disk
             retries.silence_retries()
@@ -260,7 +261,7 @@ def schedule(seed: int) -> None:
     assert server.most <= concurrency
     assert sum(server.lost.values()) <= count + settings.max_duplicates
     paid = COST * sum(server.carried_out.values())
-    assert told is None or told.cost >= paid - 1e-6
+    assert told is None or (told.cost or 0.0) >= paid - 1e-6
     assert budget.max_cost is None or paid <= budget.max_cost
     if per_minute and not engine.stopped:
         assert all(later - earlier >= 60 / per_minute - 1e-6 for earlier, later in pairwise(server.times))

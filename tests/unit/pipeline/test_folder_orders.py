@@ -126,11 +126,9 @@ class FolderOrders(RuleBasedStateMachine):
     @rule(moment=st.integers(0, 12))
     def run(self, moment: int) -> None:
         """The recipe is run, perhaps not to the end, and then to the end."""
-        stages = {
-            "own": {"kind": "sample", "data": str(self.folder / "data.jsonl"), "engine": {"kind": "scripted"}},
-            "ranked": {"kind": "rank", "by": "likelihood", "responses": "own", "length_penalty": self.knobs["ranked"]},
-        }
-        stages["own"] |= {"seed": self.knobs["own"], "logprobs": True}
+        own = {"kind": "sample", "data": str(self.folder / "data.jsonl"), "engine": {"kind": "scripted"}}
+        ranked = {"kind": "rank", "by": "likelihood", "responses": "own", "length_penalty": self.knobs["ranked"]}
+        stages = {"own": {**own, "seed": self.knobs["own"], "logprobs": True}, "ranked": ranked}
         recipe = Recipe.model_validate({"name": "orders", "stages": stages})
         with suppress(KilledError), killed_at(moment):
             run_recipe(recipe, self.run_dir)
