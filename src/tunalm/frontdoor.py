@@ -270,7 +270,7 @@ def evaluate(
     Args:
         models: by their name in the table; the others are compared with the first.
         benchmarks: names (`checkable:heldout`) or settings ({name: vicuna, data: ..., judge: Judge(...)}).
-        limit: at most so many instructions of each benchmark.
+        limit: at most so many instructions of each benchmark; `lists` has `rows` for that.
         cache, max_cost, trust_remote_code: as for `sample`.
         **knobs: of the stage `evaluate`, for instance `max_new_tokens=64`.
 

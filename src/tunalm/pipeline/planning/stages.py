@@ -220,7 +220,7 @@ class _Planner:
 
         resolved, result = cast(Evaluate, step.settings), []
         few = {
-            each.label: _Few(opened, None if each.rankings is None else self._read_part(each.rankings))
+            each.label: _Few(opened, self._of_a_stage(each.rankings))
             for each, opened in zip(settings.benchmarks, open_benchmarks(settings).values(), strict=True)
         }
         answers: dict[str, dict[str, list[str]]] = {label: {} for label in few}
@@ -272,6 +272,10 @@ class _Planner:
             stage: Any = self._recipe.stages[name]
             name = stage.model if isinstance(stage, Sft) else stage.start
         return name
+
+    def _of_a_stage(self, lists: Lists | None) -> PlannedLists | None:
+        """Lists that a stage makes, or will make; those of a file are read by who reads them."""
+        return None if lists is None or lists.source not in self._recipe.stages else self._read_part(lists)
 
     def _read_part(self, lists: Lists) -> PlannedLists:
         return self._read(lists.source).part(lists.select())
