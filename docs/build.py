@@ -38,6 +38,9 @@ def _lines() -> Iterator[str]:
         yield f"## Stage `{kind}`"
         yield ""
         yield from _section(stage)
+    yield "## Rounds"
+    yield ""
+    yield from _section(recipe.Rounds)
     yield "## Data"
     yield ""
     yield from _section(recipe.Data)

@@ -132,8 +132,10 @@ def _print_plan(recipe: Any, run_dir: Path | None) -> None:
     from tunalm.pipeline.planning import estimate
     from tunalm.pipeline.planning.table import print_estimate
     from tunalm.pipeline.resolving import resolve
+    from tunalm.pipeline.settling import settle
 
     folder = RunFolder(run_dir or Path("runs") / recipe.name)
+    recipe = settle(recipe, folder)
     stages = resolve(recipe, folder)
     check(stages, recipe)
     estimated = estimate(recipe, stages, folder, load_prices(recipe.prices))

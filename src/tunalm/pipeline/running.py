@@ -17,8 +17,10 @@ from tunalm.pipeline.checks import check, runner
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.manifest import dump_recipe, is_published, publish, states, write_manifest
 from tunalm.pipeline.resolving import ResolvedStage, resolve
+from tunalm.pipeline.settling import settle
 from tunalm.progress import console, is_main_process
 from tunalm.recipe import Recipe, Served, settings_in
+from tunalm.recipe.rounds import said
 from tunalm.records import CallAccount, StageState
 from tunalm.reporting.cards import write_card
 from tunalm.store import write_text
@@ -54,25 +56,36 @@ def run_recipe(
         return _follow(recipe, run, trust_remote_code)
     with run.lock():
         if retry_failed:
-            _reopen_failed(recipe, run)
+            _reopen_failed(settle(recipe, run), run)
+        written, recipe = recipe, settle(recipe, run)
         steps = resolve(recipe, run)
         check(steps, recipe, trust_remote_code=trust_remote_code)
         budget = _budget(recipe, steps, run)
         pin_day(run.day())
-        write_text(run.path / "config.yaml", dump_recipe(recipe))
-        changed = []
-        for number in range(len(steps)):
+        _keep(recipe, run)
+        changed: list[bool] = []
+        while (number := len(changed)) < len(steps):
             step = steps[number]
             before = run.version(step.name, step.fingerprint)
             title = f"[{number + 1}/{len(steps)}] {step.name} ({step.kind})"
             changed.append(_run_step(step, recipe, run, budget, trust_remote_code, title))
             if run.version(step.name, step.fingerprint) != before:
                 steps = resolve(recipe, run)
+            if step.kind == "evaluate" and (settled := settle(written, run)) != recipe:
+                recipe, steps = settled, resolve(settled, run)
+                _keep(recipe, run)
         found = states(recipe, run)
         if any(changed) or not is_published(run, found):
             write_manifest(run, recipe, found)
             publish(run, recipe, found)
     return found
+
+
+def _keep(recipe: Recipe, run: RunFolder) -> None:
+    """Write down the recipe as it runs, and say what early stopping has left out of it."""
+    write_text(run.path / "config.yaml", dump_recipe(recipe))
+    for sentence in said(recipe):
+        console().print(sentence, markup=False)
 
 
 def _reopen_failed(recipe: Recipe, run: RunFolder) -> None:
@@ -163,8 +176,11 @@ def _accounts_before(step: ResolvedStage, run: RunFolder) -> dict[str, CallAccou
 
 def _follow(recipe: Recipe, run: RunFolder, trust_remote_code: bool) -> dict[str, StageState]:
     """What the other processes of a launch do: train when the main one does, wait while it does the rest."""
-    for name in recipe.stages:
-        step = next(step for step in resolve(recipe, run) if step.name == name)
+    written, recipe = recipe, settle(recipe, run)
+    followed: list[str] = []
+    while step := next((step for step in resolve(recipe, run) if step.name not in followed), None):
+        name = step.name
+        followed.append(name)
         while not run.is_done(name, step.fingerprint):
             open_now = run.state(name).fingerprint == step.fingerprint
             if step.kind in ALL_PROCESSES and open_now:
@@ -173,4 +189,5 @@ def _follow(recipe: Recipe, run: RunFolder, trust_remote_code: bool) -> dict[str
                 while not run.is_done(name, step.fingerprint):
                     time.sleep(0.2)
             time.sleep(0.2)
+        recipe = settle(written, run)
     return states(recipe, run)

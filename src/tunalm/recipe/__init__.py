@@ -37,7 +37,7 @@ from tunalm.recipe.engines import (
 )
 from tunalm.recipe.evaluation import BENCHMARKS, BenchmarkSettings, Evaluate
 from tunalm.recipe.feedback import RANKERS, Rank, Sample, SimulatedJudge
-from tunalm.recipe.training import FromLists, Ppo, Proxy, Reinforce, Sft, Train, Training
+from tunalm.recipe.training import FromLists, Ppo, Proxy, Reinforce, Rounds, Sft, Train, Training
 from tunalm.recipe.walking import Found, map_sources, replaced, settings_in, sources_in, walk
 
 AnyStage = Annotated[Sft | Sample | Rank | Train | Proxy | Reinforce | Evaluate, Field(discriminator="kind")]
@@ -50,6 +50,21 @@ STAGES: dict[str, type[Stage]] = {
     "rl": Reinforce,
     "evaluate": Evaluate,
 }
+
+
+class EarlyStopping(Settings):
+    """Rounds with `patience`, written out."""
+
+    patience: int = Field(ge=1)
+    """Rounds in succession that may score lower than the best model before them; then the rest is left out."""
+    start: ModelSource
+    """The model that the first round starts from: it counts as round 0."""
+    rounds: list[list[str]] = Field(min_length=1)
+    """Stages of each round; the last one trains the model."""
+    scores: list[str]
+    """The evaluation after each round, with one benchmark. The first has the start too, as `start`."""
+    best: int | None = Field(None, ge=0)
+    """The round that is taken; null until it is known."""
 
 
 class Recipe(Settings):
@@ -74,6 +89,8 @@ class Recipe(Settings):
     sweep: dict[str, list[Any]] = Field(default_factory=dict)
     """Values to try, by knob: `{tuna.mle_weight: [0, 1, 10], seed: [0, 1, 2]}`. Every stage that a value reaches is run
     once per combination, all others once; the evaluation then has a row for each."""
+    early_stopping: dict[str, EarlyStopping] = Field(default_factory=dict)
+    """What `rounds` with `patience` become when they are written out; the recipe that a run keeps has it."""
     stages: dict[str, AnyStage]
     """Named stages in the order in which they run."""
 
@@ -87,6 +104,7 @@ __all__ = [
     "BenchmarkSettings",
     "CustomSettings",
     "Data",
+    "EarlyStopping",
     "EndpointSettings",
     "EngineSettings",
     "Evaluate",
@@ -107,6 +125,7 @@ __all__ = [
     "Recipe",
     "Reinforce",
     "ResponsesSource",
+    "Rounds",
     "Sample",
     "ScriptedSettings",
     "Served",

@@ -13,6 +13,7 @@ from tunalm.errors import RecipeError, complaint, did_you_mean
 from tunalm.recipe import STAGES, BenchmarkSettings, Data, Found, Recipe, Settings, Stage, replaced, walk
 from tunalm.recipe.engines import ENGINES
 from tunalm.recipe.plain_yaml import parse_yaml, read_yaml
+from tunalm.recipe.rounds import write_rounds
 from tunalm.recipe.selection import narrow
 from tunalm.recipe.shipped import INPUT, find_recipe
 from tunalm.recipe.sweeps import expand
@@ -58,7 +59,15 @@ def build_recipe(
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         raise _explain(error, where, lines or {}) from error
-    return _spread(expand(_check_sources(recipe, where, lines or {}), where), limit)
+    recipe, copies = write_rounds(recipe, where)
+    lines = (lines or {}) | {
+        path.replace(f"stages.{name}", f"stages.{copy}", 1): line
+        for name, each in copies.items()
+        for copy in each
+        for path, line in (lines or {}).items()
+        if path == f"stages.{name}" or path.startswith(f"stages.{name}.")
+    }
+    return _spread(expand(_check_sources(recipe, where, lines), where, copies), limit)
 
 
 def read_recipe(path: Path, younger: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[str, int]]:

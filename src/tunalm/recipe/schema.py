@@ -107,6 +107,8 @@ def _written(node: Node) -> Node:
 def _choice(node: Node) -> Node:
     if "oneOf" in node:  # the only unions by kind beside stages are engines
         return {"$ref": "#/$defs/Engine"}
+    if node.get("$ref") == "#/$defs/Rounds":
+        return {"anyOf": [node, {"type": "integer", "minimum": 1}]}  # rounds: 3
     if "$ref" in node:
         return {"anyOf": [node, _TEXT]} if node["$ref"].rpartition("/")[2] in SHORT_FORMS else node
     node = {key: value for key, value in node.items() if key not in _LEFT_OUT}

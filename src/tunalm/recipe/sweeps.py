@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from tunalm.errors import RecipeError, complaint, did_you_mean
-from tunalm.recipe import Evaluate, Recipe, Settings, Source, Stage, map_sources, sources_in
+from tunalm.recipe import EarlyStopping, Evaluate, Recipe, Settings, Source, Stage, map_sources, sources_in
 
 SEED = "seed"
 MARK = "~"
@@ -32,25 +32,26 @@ class _Axis:
     """A knob and the values that it takes."""
 
     name: str
-    stage: str | None
-    """None for the seed of all stages."""
+    stages: Sequence[str]
+    """Whose knob it is: one stage, or its copies in all rounds; empty for the seed of all stages."""
     path: tuple[str, ...]
     values: Sequence[Any]
 
 
-def expand(recipe: Recipe, where: str = "recipe") -> Recipe:
+def expand(recipe: Recipe, where: str = "recipe", copies: Mapping[str, Sequence[str]] | None = None) -> Recipe:
     """Write out the sweep of a recipe.
 
     Args:
         recipe: whose stages name each other correctly.
         where: names it in errors.
+        copies: what stages that run in rounds are called in each; a knob of such a stage is one of all its rounds.
 
     Raises:
         RecipeError: an axis is no knob of a stage, or has no values.
     """
     if not recipe.sweep:
         return recipe
-    axes = _axes(recipe, where)
+    axes = _axes(recipe, where, copies or {})
     reaching: dict[str, list[str]] = {}
     stages: dict[str, Any] = {}
     for name, stage in recipe.stages.items():
@@ -64,10 +65,11 @@ def expand(recipe: Recipe, where: str = "recipe") -> Recipe:
             changed: Any = stage
             for axis in axes.values():
                 if axis.name in values and _is_own(axis, name, stage):
-                    place = f"{where}: sweep.{axis.stage or axis.name}.{'.'.join(axis.path)}"
+                    place = f"{where}: sweep.{'.'.join([*axis.stages[:1], *axis.path])}"
                     changed = _set(changed, axis.path, values[axis.name], place)
             stages[label(name, values)] = _renamed(changed, reaching, values)
-    return recipe.model_copy(update={"stages": stages, "sweep": {}})
+    stopping = _each_stopping(recipe.early_stopping, reaching, axes)
+    return recipe.model_copy(update={"stages": stages, "sweep": {}, "early_stopping": stopping})
 
 
 def label(name: str, values: Mapping[str, Any]) -> str:
@@ -84,7 +86,7 @@ def read_label(text: str) -> tuple[str, dict[str, str]]:
     return name, {axis: value for axis, _, value in pairs}
 
 
-def _axes(recipe: Recipe, where: str) -> dict[str, _Axis]:
+def _axes(recipe: Recipe, where: str, copies: Mapping[str, Sequence[str]]) -> dict[str, _Axis]:
     axes: dict[str, _Axis] = {}
     for key, values in recipe.sweep.items():
         place = f"{where}: sweep.{key}"
@@ -93,21 +95,33 @@ def _axes(recipe: Recipe, where: str) -> dict[str, _Axis]:
             raise RecipeError(place, found=f"{values}", expected="values that differ", fix=fix)
         stage, *path = key.split(".")
         if key == SEED:
-            axes[SEED] = _Axis(SEED, None, (SEED,), values)
+            axes[SEED] = _Axis(SEED, (), (SEED,), values)
             continue
-        if stage not in recipe.stages or isinstance(recipe.stages[stage], Evaluate) or not path:
-            known = [name for name, each in recipe.stages.items() if not isinstance(each, Evaluate)]
+        stages = copies.get(stage, [stage])
+        if stages[0] not in recipe.stages or isinstance(recipe.stages[stages[0]], Evaluate) or not path:
+            known = [*copies, *(name for name, each in recipe.stages.items() if not isinstance(each, Evaluate))]
             expected = "STAGE.KNOB, of a stage that makes something, or seed"
             raise RecipeError(place, found=f"'{stage}'", expected=expected, fix=did_you_mean(stage, known))
         twice = any(other.split(".")[-1] == path[-1] for other in recipe.sweep if other != key)
         name = key if twice else path[-1]
-        axes[name] = _Axis(name, stage, tuple(path), values)
+        if path[0] == "rounds" or len({repr(_knob(recipe.stages[each], path)) for each in stages}) > 1:
+            fix = "Sweep another knob; an evaluation has a row for every round anyway."
+            raise RecipeError(place, found="a knob that the rounds themselves set", fix=fix)
+        axes[name] = _Axis(name, stages, tuple(path), values)
     return axes
 
 
 def _is_own(axis: _Axis, name: str, stage: Stage) -> bool:
     """Whether an axis is a knob of this stage."""
-    return axis.stage == name or (axis.stage is None and SEED not in stage.model_fields_set)
+    return name in axis.stages or (not axis.stages and SEED not in stage.model_fields_set)
+
+
+def _knob(settings: Any, path: Sequence[str]) -> Any:
+    """The value of a knob; None where there is none, which `_set` refuses."""
+    for part in path:
+        within = isinstance(settings, list) and part.isdecimal() and int(part) < len(settings)
+        settings = settings[int(part)] if within else getattr(settings, part, None)
+    return settings
 
 
 def _combinations(names: Sequence[str], axes: Mapping[str, _Axis]) -> Iterator[Values]:
@@ -157,6 +171,22 @@ def _with_variants(stage: Evaluate, reaching: Mapping[str, Sequence[str]], axes:
         against = benchmark.against and firsts.get(benchmark.against, benchmark.against)
         benchmarks.append(_renamed(benchmark, reaching, first).model_copy(update={"against": against}))
     return stage.model_copy(update={"models": models, "benchmarks": benchmarks})
+
+
+def _each_stopping(
+    stopping: Mapping[str, EarlyStopping], reaching: Mapping[str, Sequence[str]], axes: Mapping[str, _Axis]
+) -> dict[str, EarlyStopping]:
+    """Every variant of a model stops by itself."""
+    each: dict[str, EarlyStopping] = {}
+    for name, group in stopping.items():
+        for values in _combinations(reaching[group.rounds[-1][-1]], axes):
+
+            def variant(stage: str, values: Values = values) -> str:
+                return label(stage, {axis: values[axis] for axis in reaching.get(stage, ())})
+
+            rounds = [[variant(stage) for stage in stages] for stages in group.rounds]
+            each[label(name, values)] = group.model_copy(update={"start": variant(group.start), "rounds": rounds})
+    return each
 
 
 def _plain(value: Any) -> str:

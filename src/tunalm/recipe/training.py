@@ -17,6 +17,7 @@ from tunalm.recipe.base import (
     Settings,
     Stage,
 )
+from tunalm.recipe.evaluation import BenchmarkSettings
 
 
 class Training(Stage, Prompting):
@@ -111,6 +112,42 @@ class FromLists(Training):
         return value
 
 
+NOT_TO_RISE = frozenset({"drift", "pairwise", "text", "vicuna"})
+"""Benchmarks that do not say of one model alone how good it is."""
+
+
+class Rounds(Settings):
+    """How often to sample, rank and train. A plain number is `times`."""
+
+    times: int = Field(ge=1)
+    """Rounds at most."""
+    rows: Literal["next", "same"] = "next"
+    """Whether each round samples from the next rows of the instructions or from the same ones. After `rows: ":240"`, or
+    `limit: 240`, come rows 240 to 480. Data without a stop, or with one counted from the end, stays the same."""
+    keep_lists: bool = False
+    """Train on the lists of all earlier rounds, too."""
+    patience: int | None = Field(None, ge=1)
+    """Stop when so many rounds in succession score lower on `held_out` than the best model before them. Later stages
+    then read the model of the best round, or the start if no round reached its score. null runs all rounds."""
+    held_out: BenchmarkSettings | None = None
+    """What `patience` looks at, after every round; take other rows than those that you report."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"times": value} if isinstance(value, int) else value
+
+    @model_validator(mode="after")
+    def _something_to_look_at(self) -> Rounds:
+        if (self.patience is None) != (self.held_out is None):
+            raise ValueError("patience and held_out, a benchmark, go together")
+        if self.held_out is not None and self.held_out.name in NOT_TO_RISE:
+            raise ValueError(
+                f"held_out needs a benchmark on which a better model scores more, not {self.held_out.name}"
+            )
+        return self
+
+
 BETAS = {"plackett_luce": 1.0, "dpo": 0.1, "simpo": 2.0}
 """Losses that scale their values, and by how much if nothing is said."""
 
@@ -118,7 +155,12 @@ BETAS = {"plackett_luce": 1.0, "dpo": 0.1, "simpo": 2.0}
 class Train(FromLists):
     """Train on ranked lists: L = L_rank + lambda L_MLE (Eq. 4-6)."""
 
+    not_hashed: ClassVar[frozenset[str]] = Training.not_hashed | {"rounds"}
     kind: Literal["train"] = "train"
+    rounds: Rounds | None = None
+    """Repeat this stage, and every stage between `start` and it, from the model of the round before: `own`, which asks
+    the start, `by_checker`, which ranks `own`, and `tuna`, which trains on it, become `own_1`, `by_checker_1`,
+    `tuna_1`, `own_2` and so on. Later stages read the last round; an evaluation of this model has a row for each."""
     margin: float = Field(0.1, ge=0)
     """Margin m of Eq. 5 between neighbouring ranks."""
     mle_weight: float = Field(1.0, ge=0)

@@ -21,9 +21,11 @@ from tunalm.reporting.numbers import headline
 from tunalm.reporting.outcome import BenchmarkView, benchmark_views
 from tunalm.reporting.pages import environment, page_text
 from tunalm.reporting.published import Published
+from tunalm.reporting.rounds import by_round, starts_of
 from tunalm.reporting.run import Run
 from tunalm.reporting.runs import differences, run_view
 from tunalm.reporting.stages import ranked_responses
+from tunalm.reporting.svg import Drawing
 from tunalm.reporting.tables import Table
 from tunalm.reporting.variants import Sweep, sweep
 from tunalm.store import read_record, write_text
@@ -36,6 +38,7 @@ class EvaluationView:
     name: str
     headline: Table
     sweep: Sweep | None
+    rounds: list[Drawing]
     benchmarks: list[BenchmarkView]
 
 
@@ -56,7 +59,8 @@ def write_report(run: Run, published: Sequence[Published] = ()) -> None:
         results = read_record(run.path / name / "results.json", EvaluationResults)
         if results is not None:
             sources = [Answers(run.path / name, {model: model for model in results.models})]
-            evaluations.append(evaluation_view(name, results, sources, published))
+            starts = starts_of(run.recipe, stage)
+            evaluations.append(evaluation_view(name, results, sources, published, starts))
     name, description = run.recipe.name, run.recipe.description
     _write(run.path / "report.html", name, description, {name: run}, evaluations)
 
@@ -87,10 +91,15 @@ def write_comparison(
 
 
 def evaluation_view(
-    name: str, results: EvaluationResults, sources: Sequence[Answers], published: Sequence[Published]
+    name: str,
+    results: EvaluationResults,
+    sources: Sequence[Answers],
+    published: Sequence[Published],
+    starts: Mapping[str, str] | None = None,
 ) -> EvaluationView:
-    """Everything to show of an evaluation."""
-    return EvaluationView(name, headline(results, published), sweep(results), benchmark_views(results, sources))
+    """Everything to show of an evaluation; `starts` as in `by_round`."""
+    table, views = headline(results, published), benchmark_views(results, sources)
+    return EvaluationView(name, table, sweep(results), by_round(results, starts or {}), views)
 
 
 def _write(

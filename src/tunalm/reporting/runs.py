@@ -12,6 +12,7 @@ from tunalm.calls.budget import dollars
 from tunalm.engines.remedies import remedy
 from tunalm.progress import tracked
 from tunalm.recipe import sources_in
+from tunalm.recipe.rounds import said
 from tunalm.records import Manifest, StageState, StudyScores
 from tunalm.reporting.formats import duration, plain
 from tunalm.reporting.run import Run
@@ -33,7 +34,7 @@ class RunView:
     calls: Table
     failures: Table
     said: list[str]
-    """How long all took, and what it cost."""
+    """How long all took, what it cost, and which rounds were left out."""
     commands: list[str]
     manifest: Manifest | None
     config: str
@@ -54,7 +55,7 @@ def run_view(name: str, run: Run) -> RunView:
         counts=_counts_table(name, run, views),
         calls=_calls_table(name, views),
         failures=_failures_table(name, views),
-        said=list(_totals(views)),
+        said=[*_totals(views), *said(run.recipe)],
         commands=_commands(manifest or Manifest()),
         manifest=manifest,
         config=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100),
