@@ -123,9 +123,9 @@ def test_one_more_round_resumes_from_the_rounds_that_are_there(stand_ins: StandI
 
 
 def test_every_variant_of_a_sweep_stops_by_itself(stand_ins: StandIns, tmp_path: Path) -> None:
-    stand_ins.held_out = {"start": 50} | {
+    stand_ins.held_out = {"start": 50.0} | {
         f"tuna_{number}~margin={margin}": score
-        for margin, scores in {1: (60, 70, 80), 2: (40, 90, 90)}.items()
+        for margin, scores in {1: (60.0, 70.0, 80.0), 2: (40.0, 90.0, 90.0)}.items()
         for number, score in enumerate(scores, 1)
     }
     swept = recipe(1, sweep={"tuna.margin": [1, 2]})
