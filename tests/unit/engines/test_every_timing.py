@@ -162,7 +162,10 @@ class Disk(Scribe):
 
     def commit(self) -> None:
         news = list(self.left())
-        self.keep([each for each in news if not isinstance(each, list) and each is not None])
+        messages = [each for each in news if not isinstance(each, list) and each is not None]
+        self.keep(messages)
+        for each in messages:
+            each.answer()
         self.answered += [each for each in news if isinstance(each, list)]
 
 

@@ -226,8 +226,8 @@ class ServerCalls:
             ReplyError: as `read_body`.
         """
         sent_at = asyncio.get_running_loop().time()
-        body = self._dialect.body(unit)
         try:
+            body = self._dialect.body(unit)
             answer = await self._fleet.post(unit[0], self._dialect.path(unit[0]), body, largest_reply(unit))
             if answer.status in UNCERTAIN:
                 raise LostError(self._stops.failure(answer), asked_pause(answer.headers), overload=True)

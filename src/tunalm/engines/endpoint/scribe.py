@@ -68,7 +68,11 @@ class Scribe:
         ended = False
         while not ended:
             news = [self._inbox.get(), *self.left()]
-            self.keep([each for each in news if isinstance(each, Message)])
+            messages = [each for each in news if isinstance(each, Message)]
+            self.keep(messages)
+            for each in messages:
+                if each.waiting:
+                    each.waiting.get_loop().call_soon_threadsafe(each.answer)
             yield from (each for each in news if isinstance(each, list))
             ended = None in news
 
@@ -79,7 +83,11 @@ class Scribe:
                 yield self._inbox.get_nowait()
 
     def keep(self, messages: Sequence[Message]) -> None:
-        """Tell the journal, and those who wait that it is kept, or why not."""
+        """Tell the journal.
+
+        Raises:
+            StoreError: it cannot be kept, and nobody waits who would hear of it.
+        """
         if not messages:
             return
         try:
@@ -92,10 +100,9 @@ class Scribe:
         except Exception as error:
             for message in messages:
                 message.error = error
-        for message in messages:
-            if message.waiting:
-                message.waiting.get_loop().call_soon_threadsafe(message.answer)
+            if not any(message.waiting for message in messages):
+                raise
 
     def close(self) -> None:
-        """Tell the journal what was mentioned after the end."""
-        self.keep([each for each in self.left() if isinstance(each, Message) and not each.waiting])
+        """Tell the journal what has come since the calls were left."""
+        self.keep([each for each in self.left() if isinstance(each, Message)])
