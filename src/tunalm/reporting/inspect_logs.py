@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tunalm.records import EvaluationResults, Prediction, Result, StageState, Verdict
+from tunalm.records import PLAIN_METRICS, EvaluationResults, Prediction, Result, StageState, Verdict
 from tunalm.reporting.files import read_records, read_results
 from tunalm.store import digest, iterate_rows, read_record, write_json
 
@@ -42,7 +42,8 @@ def write_inspect_logs(stage: Path, out: Path) -> list[Path]:
     scores = {(row.benchmark, row.model, row.id): row for row in read_records(stage / "rows.jsonl", Verdict)}
     answers: defaultdict[tuple[str, str], list[Prediction]] = defaultdict(list)
     for answer in iterate_rows(stage / "predictions.jsonl", Prediction):
-        answers[answer.model, answer.benchmark].append(answer)
+        if answer.benchmark in results.models[answer.model].results:
+            answers[answer.model, answer.benchmark].append(answer)
     written = []
     for (model, benchmark), own in answers.items():
         verdicts = [scores.get((benchmark, model, answer.id)) for answer in own]
@@ -95,9 +96,10 @@ def _log(
 
 
 def _metrics(result: Result) -> Log:
-    """Mean and standard error (0-1), and the benchmark's own totals as they are."""
+    """Mean and standard error (0-1, or as they are), and the benchmark's own totals as they are."""
     found = {"mean": result.value, "stderr": result.stderr}
-    values = {name: value / 100 for name, value in found.items() if value is not None} | result.official_totals
+    whole = 1 if result.metric in PLAIN_METRICS else 100
+    values = {name: value / whole for name, value in found.items() if value is not None} | result.official_totals
     return {name: {"name": name, "value": value, "params": {}} for name, value in values.items()}
 
 
