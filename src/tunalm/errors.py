@@ -109,6 +109,7 @@ def of_the_system(error: OSError) -> TunaError | None:
 _WORDS = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
+    "union_tag_not_found": "needs a {discriminator}",
     "string_type": "must be a text",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -139,7 +140,10 @@ def complaint(wrong: Mapping[str, Any]) -> str:
     """What is wrong with a value, in our words: one of the entries of `ValidationError.errors()`."""
     words = _WORDS.get(wrong["type"])
     if words is not None:
-        return words.format(**wrong.get("ctx", {})) if "}" in words and "{name" not in words else words
+        told = {
+            name: f"{value:g}" if isinstance(value, float) else value for name, value in wrong.get("ctx", {}).items()
+        }
+        return words if "{name" in words else words.format(**told)
     text = str(wrong["msg"]).removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
 

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from tunalm.errors import RecipeError
-from tunalm.store import digest, file_digest
+from tunalm.store import digest, file_digest, local_path
 
 OBJECT = r"^.+\.py:[A-Za-z_]\w*$|^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 """What such a name looks like."""
@@ -77,7 +77,7 @@ def load_object(spec: str, where: object) -> Any:
     _checked(spec, where)
     place, _, name = spec.rpartition(":")
     try:
-        module = _run(Path(place).expanduser()) if place.endswith(".py") else importlib.import_module(place)
+        module = _run(local_path(place)) if place.endswith(".py") else importlib.import_module(place)
         return getattr(module, name)
     except (Exception, SystemExit) as error:
         raise RecipeError(place, found=said(error), fix="Run the module by itself to see where.") from error
@@ -96,7 +96,7 @@ def _located(spec: str, where: object) -> tuple[Path, str]:
         fix = "Give FILE.py:NAME or package.module:NAME, for instance checks.py:is_short."
         raise RecipeError(where, found=f"'{spec}' names no object of a module", fix=fix)
     if place.endswith(".py"):
-        return Path(place).expanduser(), name
+        return local_path(place), name
     first, *rest = place.split(".")
     module = importlib.util.find_spec(first)
     if module is None:

@@ -55,6 +55,11 @@ class Summary:
         return cls(len(failures), len(failures) - failed - unknown, failed, unknown, details)
 
 
+def local_path(text: str | Path) -> Path:
+    """What a text means as a path: `~` is the user's home, and `~somebody`, whom nobody knows, a plain name."""
+    return Path(os.path.expanduser(text))
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)

@@ -16,6 +16,7 @@ from tunalm.errors import RecipeError, complaint
 from tunalm.recipe import Settings
 from tunalm.recipe.places import Place
 from tunalm.recipe.plain_yaml import parse_yaml, read_yaml
+from tunalm.store import local_path
 
 USER_TABLE = "prices.yaml"
 """In the folder where the user's settings of tunalm lie."""
@@ -89,7 +90,7 @@ def load_prices(path: str | Path | None = None) -> Prices:
         RecipeError: a table cannot be read, or a row is wrong (it is named).
     """
     user = platformdirs.user_config_path("tunalm") / USER_TABLE
-    tables = [*([] if path is None else [Path(path).expanduser()]), *([user] if user.is_file() else [])]
+    tables = [*([] if path is None else [local_path(path)]), *([user] if user.is_file() else [])]
     shipped = files("tunalm.calls").joinpath("prices.yaml").read_text(encoding="utf-8")
     return Prices((*(row for table in tables for row in _read(table)), *_rows(shipped, "prices.yaml")))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from tunalm.errors import DataError
+from tunalm.store import local_path
 
 SUFFIXES = (".json", ".jsonl", ".parquet", ".gz")
 """How the names of data files usually end."""
@@ -72,7 +73,7 @@ def existing_file(source: Path | str) -> Path:
     Raises:
         DataError: there is none; a name beside it that looks alike is suggested.
     """
-    path = Path(source).expanduser()
+    path = local_path(source)
     try:
         if path.is_file():
             return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 from tunalm.data.files import SUFFIXES, RawRow, existing_file, stream_raw
@@ -13,6 +12,7 @@ from tunalm.errors import DataError, did_you_mean
 from tunalm.recipe import Data
 from tunalm.recipe.base import CHECKABLE, sliced
 from tunalm.records import Instruction, Ranking
+from tunalm.store import local_path
 
 CheckableSplit = Literal["train", "heldout", "test"]
 _CHECKABLE_SPLITS: tuple[CheckableSplit, ...] = ("train", "heldout", "test")
@@ -92,7 +92,7 @@ def _checkable_split(source: str) -> CheckableSplit | None:
 
 def is_hub_dataset(source: str) -> bool:
     """Whether a source is `owner/name` on a hub and not a path on this machine, mistyped or not."""
-    path = Path(source).expanduser()
+    path = local_path(source)
     local = path.exists() or path.parent.is_dir() or source.endswith(SUFFIXES)
     return not local and _HUB_ID.fullmatch(source) is not None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from tunalm.data.prompts import no_chat_template, require_arguments
 from tunalm.engines.models import Role, local_folder
 from tunalm.recipe import Prompting, Proxy, Stage, walk
+from tunalm.store import local_path
 
 
 def check_templates(stage: Stage, where: str, made: Collection[str] = ()) -> None:
@@ -44,7 +45,7 @@ def check_weights(stage: Stage, made: Collection[str] = (), *, trust_remote_code
         ModelError: as `engines.huggingface.load_model`.
     """
     for place, asked, source, scores in _models(stage):
-        if source in made or not Path(source).expanduser().is_dir():
+        if source in made or not local_path(source).is_dir():
             continue
         from tunalm.engines.huggingface import check_model
 

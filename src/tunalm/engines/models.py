@@ -10,6 +10,7 @@ import platformdirs
 
 from tunalm.errors import ModelError
 from tunalm.recipe.models import EMBEDDED, embedded_version, is_hub_id
+from tunalm.store import local_path
 
 Role = Literal["language model", "proxy", "start of a proxy"]
 """What a model is loaded for."""
@@ -57,7 +58,7 @@ def local_folder(source: str) -> Path | None:
         except ModelError:
             return None
     else:
-        folder = Path(source).expanduser()
+        folder = local_path(source)
     if folder.is_dir():
         return folder
     if not is_hub_id(source):

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from tunalm.errors import DataError
 from tunalm.recipe import BenchmarkSettings
+from tunalm.store import local_path
 
 Row = TypeVar("Row")
 
@@ -22,7 +23,7 @@ def whole_folder(settings: BenchmarkSettings) -> Path:
         found = f"it cannot take a slice of rows ('{settings.instructions.rows}')"
         fix = "Set `limit` instead: it takes rows from all tasks in turn."
         raise DataError(f"benchmark {settings.name}", found=found, fix=fix)
-    return Path(settings.instructions.source).expanduser()
+    return local_path(settings.instructions.source)
 
 
 def in_turn(rows: Sequence[Row], task: Callable[[Row], str], limit: int | None) -> list[Row]:

@@ -48,7 +48,8 @@ class RunFolder:
         try:
             make_folder(self.path)
         except OSError as error:
-            raise StoreError(self.path, found=str(error.strerror), fix="Choose another --run-dir.") from error
+            found = "a file, and no folder" if self.path.is_file() else str(error.strerror)
+            raise StoreError(self.path, found=found, fix="Choose another --run-dir.") from error
         fix = "Wait for it, stop it, or give another --run-dir."
         with locked(self.path / ".lock", self.path, "a run in progress", fix):
             yield

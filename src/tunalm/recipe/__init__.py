@@ -12,6 +12,7 @@ from pydantic import Field
 
 from tunalm.recipe.base import (
     Data,
+    FolderName,
     Lists,
     ModelSource,
     Produces,
@@ -70,7 +71,7 @@ class EarlyStopping(Settings):
 class Recipe(Settings):
     """A whole recipe, its inputs already filled in."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: FolderName
     """Names the run folder."""
     description: str = ""
     """One sentence for the report."""
@@ -91,7 +92,7 @@ class Recipe(Settings):
     once per combination, all others once; the evaluation then has a row for each."""
     early_stopping: dict[str, EarlyStopping] = Field(default_factory=dict)
     """What `rounds` with `patience` become when they are written out; the recipe that a run keeps has it."""
-    stages: dict[str, AnyStage]
+    stages: dict[FolderName, AnyStage] = Field(min_length=1)
     """Named stages in the order in which they run."""
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from tunalm.store import digest, file_digest
+from tunalm.store import digest, file_digest, local_path
 
 Produces = Literal["model", "proxy", "responses", "rankings", "results"]
 PromptTemplate = Literal["chat", "alpaca", "raw"]
@@ -29,10 +30,27 @@ ResponsesSource = Annotated[str, Source(("responses", "rankings"))]
 RankingsSource = Annotated[str, Source(("rankings",))]
 
 
+TAKEN = frozenset({"superseded", "study"})
+"""Folders of a run that are no stage's."""
+_FOLDER = re.compile(r"\w[\w .~=,+-]*")
+
+
+def _folder_name(name: str) -> str:
+    if not _FOLDER.fullmatch(name) or len(name) > 200 or name in TAKEN or Path(name).suffix in (".json", ".yaml"):
+        raise ValueError("must be the name of a folder: letters, digits, '_', '-' and '.', a letter or digit first")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+"""What a folder inside the run folder, or the run folder itself, can be called: it leads nowhere else."""
+
+
 class Settings(BaseModel):
     """Base of everything in a recipe: unknown keys are errors, attribute docstrings are the help texts."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
 
     not_hashed: ClassVar[frozenset[str]] = frozenset()
     """Fields that cannot change what a stage makes; changing one does not run the stage again."""
@@ -128,7 +146,7 @@ class Data(Sliced):
     def identities(self) -> list[str]:
         """What the source holds: equal strings mean equal rows. A hub dataset goes by name and split, a folder by what
         the benchmark that reads it says, a missing file by its name (reading it is an error)."""
-        path = Path(self.source).expanduser()
+        path = local_path(self.source)
         if self.source.startswith(CHECKABLE):
             code = Path(__file__).resolve().parents[1] / "data" / "checkable"
             return [digest([self.source, *map(file_digest, sorted(code.glob("*.py")))])]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tunalm.errors import did_you_mean
 from tunalm.extensions import is_object, load_object, object_identity
@@ -188,12 +188,22 @@ class BenchmarkSettings(Settings):
         return self
 
 
+def _not_dots(name: str) -> str:
+    if not name.strip(" .") or not name.isprintable():
+        raise ValueError("must be a name that can be printed, and not of dots alone")
+    return name
+
+
+ModelName = Annotated[str, AfterValidator(_not_dots)]
+"""What a table calls a model; it also names a folder."""
+
+
 class Evaluate(Stage):
     """Let models answer held-out instructions, or score given texts, measure what they do and compare the models."""
 
     produces: ClassVar[Produces] = "results"
     kind: Literal["evaluate"] = "evaluate"
-    models: dict[str, EngineSettings]
+    models: dict[ModelName, EngineSettings]
     """Names for the table, each with its engine; the first is the one that others are compared with."""
     benchmarks: list[BenchmarkSettings]
     """What to score them on."""

@@ -214,7 +214,8 @@ def _explain(error: ValidationError, where: str, lines: dict[str, int]) -> Recip
         known = STAGES if len(plain) == 2 else ENGINES
         return RecipeError(place, found=f"unknown kind '{tag}'", fix=did_you_mean(tag, known))
     message = complaint(first)
-    given = "" if isinstance(first["input"], dict) else f", not {repr(first['input'])[:80]}"
+    value = repr(first["input"])[:80]
+    given = "" if isinstance(first["input"], dict) or value in message else f", not {value}"
     return RecipeError(place, found=f"{message}{given}", fix="Correct it in the recipe.")
 
 
@@ -252,7 +253,7 @@ def _limited(stage: Stage, limit: int) -> Any:
 def _nearest_line(path: str, lines: dict[str, int]) -> int | None:
     """Line of a key or, where a short form has no such key, of the one around it."""
     while path and path not in lines:
-        path = re.sub(r"(^|\.)[^.\[]+$|\[\d+\]$", "", path)
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return lines.get(path)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from tunalm.errors import ModelError, did_you_mean
-from tunalm.store import folder_identity
+from tunalm.store import folder_identity, local_path
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def model_identity(source: str, where: str = "model") -> str:
     """
     if source.startswith("embedded:"):
         return f"{source}@{embedded_version(source)}"
-    path = Path(source).expanduser()
+    path = local_path(source)
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
             fix = "Give the folder that save_pretrained wrote."

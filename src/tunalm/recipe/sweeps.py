@@ -145,7 +145,7 @@ def _set(settings: Any, path: Sequence[str], value: Any, where: str) -> Any:
         return type(settings).model_validate(given | {first: value})
     except ValidationError as error:
         message = complaint(error.errors(include_url=False)[0])
-        raise RecipeError(where, found=repr(value), expected=message, fix="Correct it in the recipe.") from error
+        raise RecipeError(where, found=f"{value!r}: it {message}", fix="Correct it in the recipe.") from error
 
 
 def _renamed(value: Any, reaching: Mapping[str, Sequence[str]], values: Values) -> Any:

@@ -111,7 +111,7 @@ def test_a_typo_is_named_with_its_line_and_the_nearest_word(
         ("${base}", "${bse}", "Did you mean 'base'?"),
         ("${base}", "${judge}", "Add judge=..."),
         ("    margin: 0.1", "    margin: 0.1\n    margin: 0.2", "a second time (first on line 16)"),
-        ("name: tiny", "name: ../up", "must look like"),
+        ("name: tiny", "name: ../up", "name of a folder"),
         ("name: tiny", "name: [", "expected"),
         ("name: tiny", "name: !!python/object/apply:os.getcwd []", "plain YAML"),
         ("limit: 8", "limit: 0", "must be at least 1"),

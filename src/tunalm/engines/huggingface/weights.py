@@ -22,6 +22,7 @@ from tunalm.engines.huggingface.files import (
 from tunalm.engines.models import Role
 from tunalm.errors import ModelError
 from tunalm.recipe.models import model_identity
+from tunalm.store import local_path
 
 _TENSORS_NAMED = 3
 _HEAD = "score.weight"
@@ -61,7 +62,7 @@ def resolve_model(source: str) -> str:
     if source.startswith("embedded:"):
         with quiet_transformers():
             return str(convert_embedded(source))
-    path = Path(source).expanduser()
+    path = local_path(source)
     if not path.is_dir():
         return source
     require_whole_files(path)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from tunalm.data.files import RawRow, existing_file, read_raw
 from tunalm.errors import DataError
 from tunalm.records import Instruction
+from tunalm.store import local_path
 
 Choice = Literal["first", "second", "tie"]
 LABELS: dict[str, Choice] = {"1": "first", "2": "second", "tie": "tie"}
@@ -62,7 +63,7 @@ def is_of_llmbar(subset: str) -> bool:
 
 def _files(source: Path) -> list[tuple[Path, str]]:
     """The files to read, and the subset that the place of each names."""
-    source = source.expanduser()
+    source = local_path(source)
     if not source.is_dir():
         return [(existing_file(source), "")]
     found = sorted(source.rglob("dataset.json"))

@@ -14,6 +14,7 @@ from tunalm.evaluation.lmentry.tasks import TASKS
 from tunalm.evaluation.sources import in_turn, whole_folder
 from tunalm.recipe import BenchmarkSettings
 from tunalm.records import Prediction, Verdict
+from tunalm.store import local_path
 
 
 class LMentryBenchmark:
@@ -39,7 +40,7 @@ class LMentryBenchmark:
 
     def files(self) -> list[Path]:
         """The files of the questions."""
-        return question_files(Path(self._settings.instructions.source).expanduser())
+        return question_files(local_path(self._settings.instructions.source))
 
     def rows(self) -> list[Question]:
         """The questions; `task` is the set of each."""

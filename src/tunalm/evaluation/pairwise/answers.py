@@ -21,6 +21,7 @@ from tunalm.evaluation.predictions import rows_of
 from tunalm.evaluation.sources import in_turn
 from tunalm.recipe import Data
 from tunalm.records import Instruction, Prediction
+from tunalm.store import local_path
 
 IDS = ("id", "question_id", "index")
 TEXTS = ("prediction", "text", "output")
@@ -102,7 +103,7 @@ def check_answers(source: str, answers: Mapping[str, Prediction], questions: Seq
 def split_name(source: str) -> tuple[str, str | None]:
     """A file of answers and whose they are, from `FILE` or `FILE#MODEL`."""
     path, mark, model = source.rpartition("#")
-    return (path, model) if mark and not Path(source).expanduser().exists() else (source, None)
+    return (path, model) if mark and not local_path(source).exists() else (source, None)
 
 
 def _only_model(path: str | Path, rows: list[RawRow]) -> str:

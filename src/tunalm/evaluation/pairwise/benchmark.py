@@ -13,6 +13,7 @@ from tunalm.evaluation.pairwise.prompts import GUIDED
 from tunalm.evaluation.pairwise.winrates import results
 from tunalm.recipe import BenchmarkSettings
 from tunalm.records import Instruction, Prediction, Verdict
+from tunalm.store import local_path
 
 
 class PairwiseBenchmark:
@@ -43,7 +44,7 @@ class PairwiseBenchmark:
         """The files of the questions, of right answers and of the other model's answers."""
         settings = self._settings
         named = [split_name(source)[0] for source in (settings.right_answers, settings.against) if source is not None]
-        paths = [Path(source).expanduser() for source in (settings.instructions.source, *named)]
+        paths = [local_path(source) for source in (settings.instructions.source, *named)]
         return [path for path in paths if path.is_file()]
 
     def rows(self) -> list[Instruction]:

@@ -20,6 +20,7 @@ from tunalm.evaluation.superni.prompts import examples, instruction, tk_instruct
 from tunalm.evaluation.superni.scoring import results
 from tunalm.recipe import BenchmarkSettings
 from tunalm.records import Prediction, Verdict
+from tunalm.store import local_path
 
 
 class SuperNIBenchmark:
@@ -53,7 +54,7 @@ class SuperNIBenchmark:
 
     def files(self) -> list[Path]:
         """The files of the tasks."""
-        return task_files(Path(self._settings.instructions.source).expanduser())
+        return task_files(local_path(self._settings.instructions.source))
 
     def rows(self) -> list[Question]:
         """The questions; `task` is the task of each."""

@@ -14,7 +14,7 @@ from tunalm.engines.models import local_folder
 from tunalm.recipe import Data, EngineSettings, Local, Recipe, ScriptedSettings, Settings, Source
 from tunalm.recipe.models import EMBEDDED, is_hub_id
 from tunalm.redaction import without_keys
-from tunalm.store import CARD
+from tunalm.store import CARD, local_path
 
 CHECKABLE = "checkable:"
 OWN_LICENSE = "apache-2.0"
@@ -29,14 +29,14 @@ def hub_model(source: str) -> str | None:
     """The id `owner/name` of a model that has one."""
     if source in EMBEDDED:
         return EMBEDDED[source].hub_id
-    return source if is_hub_id(source) and not Path(source).expanduser().is_dir() else None
+    return source if is_hub_id(source) and not local_path(source).is_dir() else None
 
 
 def model_name(source: str, stages: Collection[str]) -> str:
     """A model as a text: a stage by its name, a model of a hub by its id, another one by its architecture."""
     if source in stages:
         return f"the model of the stage {source}"
-    kind = architecture(Path(source).expanduser())
+    kind = architecture(local_path(source))
     return hub_model(source) or "a model from a local folder" + (f" ({kind})" if kind else "")
 
 
