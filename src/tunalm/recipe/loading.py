@@ -59,7 +59,11 @@ def build_recipe(
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
         raise _explain(error, where, lines or {}) from error
-    recipe, copies = write_rounds(recipe, where)
+    try:
+        recipe, copies = write_rounds(recipe, where)
+    except RecipeError:
+        _check_sources(recipe, where, lines or {})  # a misspelt name is the first thing to say
+        raise
     lines = (lines or {}) | {
         path.replace(f"stages.{name}", f"stages.{copy}", 1): line
         for name, each in copies.items()

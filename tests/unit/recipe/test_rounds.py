@@ -148,13 +148,22 @@ def test_what_rounds_set_cannot_be_swept(axis: str) -> None:
     ("change", "said"),
     [
         ({"own": {"engine": "owner/teacher"}}, "train on the same lists"),
+        ({"by_checker": {"responses": "owm"}}, "Did you mean 'own'"),
         ({"own_2": {"kind": "sample", "engine": "sft", "data": "checkable:train"}}, "a stage 'own_2' already"),
         ({"tuna": {"rounds": 0}}, "at least 1"),
         ({"tuna": {"rounds": {"times": 2, "patience": 1}}}, "go together"),
         ({"tuna": {"rounds": {"times": 2, "patience": 1, "held_out": "text:rows.jsonl"}}}, "scores more"),
         ({"scores": {"models": ["tuna", "own"]}}, "makes responses"),
     ],
-    ids=["off policy", "a name that is taken", "none", "nothing to look at", "less is better", "no model"],
+    ids=[
+        "off policy",
+        "a misspelt name",
+        "a name that is taken",
+        "none",
+        "nothing to look at",
+        "less is better",
+        "no model",
+    ],
 )
 def test_rounds_that_make_no_sense_are_refused(change: dict[str, Any], said: str) -> None:
     written = tree(2)
