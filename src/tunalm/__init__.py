@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tunalm.engines.models import embedded_file
     from tunalm.errors import TunaError
     from tunalm.evaluation.superni.scoring import score_file as score_superni
-    from tunalm.frontdoor import Judge, ScoreTable, evaluate, rank, reward, sample, train
+    from tunalm.frontdoor import Judge, ScoreTable, evaluate, instruct, rank, reward, sample, train
     from tunalm.measures.equation3 import likelihood_score
     from tunalm.measures.rouge import rouge_l
     from tunalm.pipeline.running import run_recipe
@@ -42,6 +42,7 @@ _HOMES = {
     "build_recipe": "tunalm.recipe.loading",
     "embedded_file": "tunalm.engines.models",
     "evaluate": "tunalm.frontdoor",
+    "instruct": "tunalm.frontdoor",
     "likelihood_score": "tunalm.measures.equation3",
     "load_data": "tunalm.data:load",
     "load_recipe": "tunalm.recipe.loading",
@@ -72,6 +73,7 @@ __all__ = [
     "build_recipe",
     "embedded_file",
     "evaluate",
+    "instruct",
     "likelihood_score",
     "load_data",
     "load_recipe",

@@ -31,7 +31,7 @@ from tunalm.data.shapes import to_instructions
 from tunalm.engines.checking import check_templates, check_weights
 from tunalm.errors import DataError, RecipeError
 from tunalm.progress import console
-from tunalm.recipe import Data, Evaluate, Rank, Sample, Stage, Train
+from tunalm.recipe import Data, Evaluate, Instruct, Rank, Sample, Stage, Train
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import EvaluationResults, Instruction, Ranking
 from tunalm.rewards import Reward
@@ -86,6 +86,46 @@ class ScoreTable(EvaluationResults):
         with screen.capture() as capture:
             screen.print(self)
         return capture.get().rstrip()
+
+
+def instruct(
+    engine: Engine | Judge,
+    seeds: Instructions,
+    *,
+    limit: int | None = None,
+    cache: str | PathLike[str] | None = None,
+    max_cost: float | None = None,
+    trust_remote_code: bool = False,
+    **knobs: Any,
+) -> list[Instruction]:
+    """Let a model write new instructions like those of people, with inputs and outputs (Self-Instruct).
+
+    Args:
+        engine: who writes.
+        seeds: people's instructions, with outputs, and with `is_classification` where the model is to be asked for it.
+        limit: at most so many new instructions.
+        cache, max_cost, trust_remote_code: as for `sample`.
+        **knobs: of the stage `instruct`, for instance `num_instructions=100`, `max_instances=0`.
+
+    Returns:
+        New rows in the order in which their instructions were kept, then the seeds (`include_seeds`). What was left
+        out is counted on the terminal.
+
+    Raises:
+        RecipeError: a knob is unknown or wrong.
+        DataError: the seeds cannot be read, or lack what the model is shown.
+        TunaError: the model cannot be loaded or asked, or hardly any of its replies can be used.
+    """
+    from tunalm import instructing
+
+    given = {"engine": engine, "seeds": IN_MEMORY}
+    settings = _settings(Instruct, "instruct", given, knobs, limit, trust_remote_code)
+    with _calls(cache, max_cost, trust_remote_code) as calls:
+        made = instructing.instruct(_instructions(seeds, None), settings, calls)
+    _say_failures("replies", made.failures)
+    for what, number in made.left_out().items():
+        console().print(f"left out, {what}: {number}", markup=False, soft_wrap=True)
+    return made.rows
 
 
 def sample(

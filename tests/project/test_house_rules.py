@@ -16,7 +16,8 @@ from tests.project.test_layout import MODULES, ROOT, SOURCE, imports
 from tunalm import recipe
 
 SETTINGS = [
-    SOURCE / "recipe" / f"{name}.py" for name in ("__init__", "base", "engines", "evaluation", "feedback", "training")
+    SOURCE / "recipe" / f"{name}.py"
+    for name in ("__init__", "base", "engines", "evaluation", "feedback", "instructions", "training")
 ]
 """Where knobs are declared; a knob must be read elsewhere."""
 LEAVES = [SOURCE / "errors.py", SOURCE / "records.py", *sorted((SOURCE / "recipe").glob("*.py"))]

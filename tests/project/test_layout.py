@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "tunalm"
 MODULES = sorted(SOURCE.rglob("*.py"))
-STAGES = ("sampling", "ranking", "training", "evaluation")
+STAGES = ("instructing", "sampling", "ranking", "training", "evaluation")
 MOST_FILES_AT_THE_TOP = 10
 MOST_LINES = {"src": 34_000, "tests": 27_000}
 """What there is, and no more. Lower them when something goes; aims are 23,500 and 19,500 without the newer rooms."""

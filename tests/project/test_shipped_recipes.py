@@ -44,7 +44,12 @@ def inputs(tmp_path: Path) -> dict[str, str]:
     questions = tmp_path / "questions.jsonl"
     asked = [{"question_id": number, "text": f"Why {number}?", "category": "generic"} for number in range(3)]
     questions.write_text("".join(json.dumps(line) + "\n" for line in asked), encoding="utf-8")
+    seeds = tmp_path / "seed_tasks.jsonl"
+    tasks = [{"instruction": f"Do {yes}.", "output": "x", "is_classification": yes} for yes in (True, False)]
+    seeds.write_text("".join(json.dumps(task) + "\n" for task in tasks), encoding="utf-8")
     return {
+        "writer": "{model: owner/name, template: raw}",
+        "seeds": str(seeds),
         "base": "owner/name",
         "model": "owner/name",
         "instructions": str(rows),
@@ -55,6 +60,7 @@ def inputs(tmp_path: Path) -> dict[str, str]:
         "superni": str(superni(tmp_path / "superni")),
         "lmentry": str(lmentry(tmp_path / "lmentry", "first_letter")),
         "vicuna": str(questions),
+        "questions": str(rows),
         "against": str(questions),
     }
 

@@ -92,6 +92,8 @@ def address(identity: str, request: Request) -> str:
         del content["raw"]
     if request.given is None:
         del content["given"]
+    if not request.presence_penalty:
+        del content["presence_penalty"]
     return digest([identity, content])
 
 

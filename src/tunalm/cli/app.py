@@ -54,6 +54,10 @@ COMMANDS: dict[str, dict[str, tuple[Command | typer.Typer, list[str]]]] = {
         "compare": (compare, ["compare runs/quickstart runs/narrow"]),
     },
     "Stages, one at a time": {
+        "instruct": (
+            stage_command("instruct", "Write new instructions like those of people (Self-Instruct)."),
+            ["instruct engine=embedded:smollm2 seeds=seed_tasks.jsonl \\\n    num_instructions=20"],
+        ),
         "sft": (
             stage_command("sft", "Fine-tune a model on instructions with references."),
             ["sft model=embedded:smollm2 data=alpaca.jsonl --run-dir runs/sft"],

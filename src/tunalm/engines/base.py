@@ -27,6 +27,8 @@ class Request(BaseModel, frozen=True):
     messages: list[Message]
     temperature: float = 1.0
     top_p: float = 1.0
+    presence_penalty: float = 0.0
+    """Taken off the logits of every token that stands in the response so far."""
     max_new_tokens: int = 256
     seed: int = 0
     """Of this response alone: the draw does not depend on which requests are answered together."""

@@ -81,7 +81,7 @@ def _stemmer() -> Any:
     return PorterStemmer()
 
 
-class _Letters(dict[bytes, str]):
+class Letters(dict[bytes, str]):
     """A letter by word, one for each stem; texts of letters are compared faster than lists of words.
 
     Looking a word up costs a fraction of any call, and few words of a text are new.
@@ -90,25 +90,32 @@ class _Letters(dict[bytes, str]):
     def __init__(self) -> None:
         self._of_stem: dict[str, str] = {}
 
+    def spell(self, text: str, tokenizer: Tokenizer = "rouge") -> str:
+        """A text with a letter in the place of each of its tokens."""
+        if tokenizer == "unicode":
+            return "".join(map(self._letter, _unicode_words(text)))
+        if not text.isascii():
+            text = text.lower()  # some letters of other scripts have lower cases in a-z
+        words = text.encode("ascii", "replace").translate(_SEPARATED).split()
+        return "".join(map(self.__getitem__, words))
+
     def __missing__(self, word: bytes) -> str:
         known = word.decode()
         stemmed = known if len(known) <= LONGEST_UNSTEMMED else _stemmer().stem(known)
-        self[word] = letter = self._of_stem.setdefault(stemmed, chr(len(self._of_stem)))
+        self[word] = letter = self._letter(stemmed)
         return letter
 
+    def _letter(self, stem: str) -> str:
+        return self._of_stem.setdefault(stem, chr(len(self._of_stem)))
+
     def clear(self) -> None:
+        """Forget all words."""
         super().clear()
         self._of_stem.clear()
 
 
-_LETTER_OF = _Letters()
-
-
-def _letters(text: str) -> str:
-    if not text.isascii():
-        text = text.lower()  # some letters of other scripts have lower cases in a-z
-    words = text.encode("ascii", "replace").translate(_SEPARATED).split()
-    return "".join(map(_LETTER_OF.__getitem__, words))
+_LETTER_OF = Letters()
+_letters = _LETTER_OF.spell
 
 
 def _unicode_words(text: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from tunalm.recipe import Data, FromLists, Recipe, Sft, Stage, walk
 from tunalm.store import Summary
 
 ROOMS = {
+    "instruct": "tunalm.instructing",
     "sft": "tunalm.training",
     "sample": "tunalm.sampling",
     "rank": "tunalm.ranking",
@@ -65,6 +66,8 @@ def _read_rows(settings: Stage, recipe: Recipe, known: set[str]) -> None:
     """Read what a stage reads and no stage makes, each source once."""
     for each in walk(settings):
         if isinstance(each.value, Data):
+            if each.value.source in recipe.stages:
+                continue
             require_source(each.value)
             if is_hub_dataset(each.value.source) or (key := f"{type(settings)} {each.value!r}") in known:
                 continue

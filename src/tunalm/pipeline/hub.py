@@ -56,7 +56,7 @@ def pack(run_dir: Path, stage: str, room: Path) -> Parcel:
     """
     run = RunFolder(run_dir)
     recipe = stored_recipe(run)
-    sendable = [name for name, each in recipe.stages.items() if each.produces != "results"]
+    sendable = [name for name, each in recipe.stages.items() if each.produces not in ("results", "instructions")]
     if stage not in sendable:
         found = f"it makes {recipe.stages[stage].produces}" if stage in recipe.stages else "no such stage"
         raise RecipeError(f"stage '{stage}'", found=found, fix=did_you_mean(stage, sendable))

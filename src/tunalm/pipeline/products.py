@@ -13,12 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from tunalm.errors import DataError
-from tunalm.records import Product, Ranking, StageState
+from tunalm.records import Instruction, Product, Ranking, StageState
 from tunalm.store import CARD, digest, file_digest, iterate_rows
 
 MADE = {
     "model": "model",
     "proxy": "model",
+    "instructions": "instructions.jsonl",
     "responses": "responses.jsonl",
     "rankings": "rankings.jsonl",
     "results": "results.json",
@@ -97,7 +98,7 @@ def _content(path: Path, size: int, mtime_ns: int) -> str:
 @lru_cache(None)
 def _problem(path: Path, size: int, mtime_ns: int) -> str:
     """Why a file cannot be what a stage would read; empty if it can."""
-    check = _READERS.get(path.suffix)
+    check = _READERS.get(path.name) or _READERS.get(path.suffix)
     if size == 0:
         return "it is empty"
     try:
@@ -112,6 +113,11 @@ def _problem(path: Path, size: int, mtime_ns: int) -> str:
 
 def _read_lists(path: Path) -> None:
     for _ in iterate_rows(path, Ranking):
+        pass
+
+
+def _read_instructions(path: Path) -> None:
+    for _ in iterate_rows(path, Instruction):
         pass
 
 
@@ -133,6 +139,7 @@ def _read_weights(path: Path) -> None:
 
 
 _READERS: dict[str, Callable[[Path], None]] = {
+    MADE["instructions"]: _read_instructions,
     ".jsonl": _read_lists,
     ".json": _read_json,
     ".safetensors": _read_weights,

@@ -60,6 +60,8 @@ def _fingerprint(stage: Stage, versions: dict[str, str], name: str) -> str:
             return f"stage@{versions[text]}"
         if {"model", "proxy"} & set(source.accepts):
             return model_identity(text, where)
+        if "instructions" in source.accepts:
+            return text  # `Data.identities` says what it holds
         return f"file@{file_digest(Path(text))}"
 
     named = map_sources(stage, identify, f"stages.{name}")

@@ -38,11 +38,13 @@ from tunalm.recipe.engines import (
 )
 from tunalm.recipe.evaluation import BENCHMARKS, BenchmarkSettings, Evaluate
 from tunalm.recipe.feedback import RANKERS, Rank, Sample, SimulatedJudge
+from tunalm.recipe.instructions import Instruct
 from tunalm.recipe.training import FromLists, Ppo, Proxy, Reinforce, Rounds, Sft, Train, Training
 from tunalm.recipe.walking import Found, map_sources, replaced, settings_in, sources_in, walk
 
-AnyStage = Annotated[Sft | Sample | Rank | Train | Proxy | Reinforce | Evaluate, Field(discriminator="kind")]
+AnyStage = Annotated[Instruct | Sft | Sample | Rank | Train | Proxy | Reinforce | Evaluate, Field(discriminator="kind")]
 STAGES: dict[str, type[Stage]] = {
+    "instruct": Instruct,
     "sft": Sft,
     "sample": Sample,
     "rank": Rank,
@@ -112,6 +114,7 @@ __all__ = [
     "Found",
     "FromLists",
     "HuggingFaceSettings",
+    "Instruct",
     "Lists",
     "Local",
     "ModelSource",

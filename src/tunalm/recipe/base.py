@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from tunalm.store import digest, file_digest, local_path
 
-Produces = Literal["model", "proxy", "responses", "rankings", "results"]
+Produces = Literal["model", "proxy", "instructions", "responses", "rankings", "results"]
 PromptTemplate = Literal["chat", "alpaca", "raw"]
 
 
@@ -26,6 +26,7 @@ ModelSource = Annotated[str, Source(("model",))]
 """A stage that trains a model, a Hugging Face folder, a hub id `owner/name`, or `embedded:smollm2`."""
 ProxySource = Annotated[str, Source(("proxy",))]
 """A stage that trains a proxy, a Hugging Face folder or a hub id of a model that scores responses."""
+InstructionsSource = Annotated[str, Source(("instructions",))]
 ResponsesSource = Annotated[str, Source(("responses", "rankings"))]
 RankingsSource = Annotated[str, Source(("rankings",))]
 
@@ -129,9 +130,10 @@ class Data(Sliced):
 
     not_hashed: ClassVar[frozenset[str]] = frozenset({"license"})
 
-    source: str
-    """A file (Alpaca, messages or self-instruct rows; .json, .jsonl, .parquet, .gz), a hub dataset id `owner/name`, or
-    `checkable:train`, `checkable:heldout` or `checkable:test` for the built-in tasks that a program can check."""
+    source: InstructionsSource
+    """A file (Alpaca, messages or self-instruct rows; .json, .jsonl, .parquet, .gz), a stage that writes instructions,
+    a hub dataset id `owner/name`, or `checkable:train`, `checkable:heldout` or `checkable:test` for the built-in tasks
+    that a program can check."""
     limit: int | None = Field(None, ge=1)
     """At most so many rows, taken after `rows`."""
     references: Slice = ":"

@@ -116,7 +116,9 @@ class Served(Settings):
     max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
     """What the server calls the limit on a response. `auto` tries `max_tokens` (at api.openai.com the other), and the
     other when the server says that it takes that one."""
-    omit: list[Literal["temperature", "seed", "top_p", "response_format"]] = Field(default_factory=list)
+    omit: list[Literal["temperature", "seed", "top_p", "presence_penalty", "response_format"]] = Field(
+        default_factory=list
+    )
     """Fields that are never sent. Those that a server says it does not take are left out by themselves, except for a
     temperature that is neither 0 nor 1: without it, the draws would be others than those asked for."""
     reasoning_effort: str | None = None

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from tunalm.errors import RecipeError, complaint, did_you_mean
-from tunalm.recipe import STAGES, BenchmarkSettings, Data, Found, Recipe, Settings, Stage, replaced, walk
+from tunalm.recipe import STAGES, BenchmarkSettings, Data, Found, Instruct, Recipe, Settings, Stage, replaced, walk
 from tunalm.recipe.engines import ENGINES
 from tunalm.recipe.plain_yaml import parse_yaml, read_yaml
 from tunalm.recipe.rounds import write_rounds
@@ -245,6 +245,9 @@ def _spread(recipe: Recipe, limit: int | None) -> Recipe:
 
 
 def _limited(stage: Stage, limit: int) -> Any:
+    if isinstance(stage, Instruct):
+        return stage.model_copy(update={"num_instructions": min(limit, stage.num_instructions)})
+
     def lower(found: Found) -> Any:
         if not isinstance(found.value, Data):
             return found.value
@@ -281,6 +284,8 @@ def _check_sources(recipe: Recipe, where: str, lines: dict[str, int]) -> Recipe:
                 when = "later" if text != name else "now"
                 problem = f"the stage '{text}' runs {when}, and an earlier one is needed here"
                 raise RecipeError(place, found=problem, fix="Move it up.")
+            if "instructions" in accepts and not able:
+                continue  # a file or data set of that name is looked for when the recipe is resolved
             if text not in earlier and "/" not in text and ":" not in text and not Path(text).exists():
                 problem = f"'{text}' is no earlier stage that makes {wanted}, and no path that exists"
                 raise RecipeError(place, found=problem, fix=fix)

@@ -54,6 +54,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rows = [{"instruction": f"Say {number}.", "output": str(number)} for number in range(4)]
     Path("alpaca.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    tasks = [
+        {"instruction": f"Do {yes}.", "instances": [{"input": "", "output": "x"}], "is_classification": yes}
+        for yes in (True, False)
+    ]
+    Path("seed_tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in tasks), encoding="utf-8")
     both = [
         Response(text=text, rank=rank, score=-rank, logprob=-1.0, num_tokens=2)
         for rank, text in enumerate(("a b", "c d e"))

@@ -199,9 +199,9 @@ def test_what_else_a_server_shall_be_told_is_sent(httpserver: HTTPServer, engine
     }
     made = engine(**knobs)
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
-    answers(made, request(top_p=0.9, json_schema=schema))
+    answers(made, request(top_p=0.9, presence_penalty=1.5, json_schema=schema))
     body = sent(httpserver)[0]
-    assert body["top_p"] == 0.9
+    assert (body["top_p"], body["presence_penalty"]) == (0.9, 1.5)
     assert body["response_format"]["type"] == "json_schema"
     assert body["response_format"]["json_schema"]["schema"] == schema
     assert (body["max_completion_tokens"], body["reasoning_effort"]) == (256, "low")

@@ -108,6 +108,19 @@ def test_greedy_text_is_that_of_generate(engine: HuggingFaceEngine, folder: Path
         assert answers(engine, [greedy])[greedy.key].text == tokenizer.decode(written, skip_special_tokens=True)
 
 
+def test_a_penalty_keeps_tokens_from_coming_again_in_that_response_alone(engine: HuggingFaceEngine) -> None:
+    model, encoder = engine._load()
+
+    def tokens(*penalties: float) -> list[list[int]]:
+        asked = [request("go", 5, temperature=0, presence_penalty=penalty) for penalty in penalties]
+        read = read_prompts(model, [encoder.prompt_ids(each.messages) for each in asked], encoder.end_id)
+        return [each.tokens for each in write_responses(model, asked, read, (), [40] * len(asked))]
+
+    plain, penalised = tokens(0.0, 1000.0)
+    assert plain == tokens(0.0)[0]
+    assert len(set(plain)) < len(plain) == len(penalised) == len(set(penalised)) == 40
+
+
 def test_tokens_have_the_log_probabilities_that_they_were_written_with(folder: Path) -> None:
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), tiny_tokenizer()
     prompts = [tokenizer.encode(one.messages[0].text, add_special_tokens=False) for one in REQUESTS]

@@ -92,6 +92,8 @@ class Dialect:
             body["n"] = len(unit)
         if request.top_p != 1:
             body["top_p"] = request.top_p
+        if request.presence_penalty:
+            body["presence_penalty"] = request.presence_penalty
         if request.logprobs:
             body |= {"logprobs": True, "top_logprobs": 1} if chat else {"logprobs": 1}  # llama.cpp would send twenty
         if request.json_schema is not None:

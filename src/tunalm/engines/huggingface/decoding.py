@@ -40,6 +40,8 @@ def write_responses(
     wants_logprobs = any(request.logprobs for request in unit)
     temperature = torch.tensor([request.temperature for request in unit], device=model.device)
     top_p = torch.tensor([request.top_p for request in unit], device=model.device)
+    penalty = torch.tensor([request.presence_penalty for request in unit], device=model.device)
+    seen = torch.zeros_like(read.logits, dtype=torch.bool) if penalty.any() else None
     dice = torch.stack([_dice(request.seed, steps) for request in unit]).to(model.device)
     stops = torch.tensor(list(stop_ids), device=model.device)
     room = torch.tensor(list(rooms), device=model.device)
@@ -47,7 +49,8 @@ def write_responses(
     done = torch.zeros(len(unit), dtype=torch.bool, device=model.device)
     for step in range(steps):
         scores = read.logits.float()
-        tokens = draw(scores, temperature[alive], top_p[alive], dice[alive, step])
+        left = scores if seen is None else scores - seen * penalty[alive][:, None]
+        tokens = draw(left, temperature[alive], top_p[alive], dice[alive, step])
         chosen = scores.log_softmax(-1).gather(-1, tokens[:, None])[:, 0] if wants_logprobs else scores[:, 0]
         finite = scores.amax(-1).isfinite()  # the largest of several numbers is not one if any of them is not
         for index, finished, right, token, logprob in zip(
@@ -57,6 +60,8 @@ def write_responses(
                 written[index].finite = right
                 written[index].tokens.append(token)
                 written[index].logprobs.append(logprob)
+        if seen is not None:
+            seen.scatter_(1, tokens[:, None], True)
         done |= torch.isin(tokens, stops) | ~finite | (room[alive] <= step + 1)
         if done.all() or step == steps - 1:
             break
@@ -64,6 +69,7 @@ def write_responses(
             keep = (~done).nonzero()[:, 0]
             read.select(keep)
             alive, tokens, done = alive[keep], tokens[keep], done[keep]
+            seen = None if seen is None else seen[keep]
         _read_tokens(model, read, tokens)
     return written
 

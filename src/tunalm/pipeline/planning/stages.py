@@ -31,6 +31,8 @@ from tunalm.extensions import is_object
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.planning.counting import Known, count
 from tunalm.pipeline.planning.figures import NOTHING, Amount, Asking, RecipePlan, StageEstimate, total_of
+from tunalm.pipeline.planning.instructing import ASSUMED, stand_ins
+from tunalm.pipeline.planning.instructing import asked as instructing_asked
 from tunalm.pipeline.planning.rows import PlannedLists, Sampled, characters, lists_of, sampled
 from tunalm.pipeline.planning.tokens import TokenCounter, counter_of
 from tunalm.pipeline.products import MADE
@@ -45,6 +47,7 @@ from tunalm.recipe import (
     EngineSettings,
     Evaluate,
     FromLists,
+    Instruct,
     Lists,
     Local,
     Proxy,
@@ -56,7 +59,6 @@ from tunalm.recipe import (
 )
 from tunalm.records import Instruction, Prediction, Ranking, Response
 from tunalm.sampling import requests as sample_requests
-from tunalm.sampling.sampler import demonstration_pool
 from tunalm.store import read_rows
 from tunalm.training import requests as training_requests
 
@@ -108,10 +110,17 @@ class _Planner:
             if isinstance(settings, Sample | Rank):
                 made = self._run.folder(step.name) / MADE[settings.produces]
                 self._lists[step.name] = lists_of(read_rows(made, Ranking))
+            elif isinstance(settings, Instruct):
+                self._data[step.name] = load(Data(source=str(self._run.folder(step.name) / MADE["instructions"])))
             return StageEstimate(step.name, step.kind, "done")
         asked: list[Asking] = []
         notes: list[str] = []
-        if isinstance(settings, Sample):
+        if isinstance(settings, Instruct):
+            seeds = self._load(settings.seeds)
+            self._data[step.name] = stand_ins(settings, seeds)
+            known = self._known(cast(Instruct, step.settings).engine, settings.engine, [])
+            asked, notes = instructing_asked(settings, seeds, known, self._prices), [ASSUMED]
+        elif isinstance(settings, Sample):
             asked, notes = self._sampling(step, settings)
         elif isinstance(settings, Rank):
             asked, notes = self._ranking(step, settings)
@@ -164,7 +173,7 @@ class _Planner:
 
     def _sampling(self, step: ResolvedStage, settings: Sample) -> tuple[list[Asking], list[str]]:
         rows, slots = self._load(settings.data), settings.num_responses
-        pool = demonstration_pool(settings)
+        pool = self._load(settings.data.model_copy(update={"limit": None})) if settings.demonstrations else None
         engine = cast(Sample, step.settings).engine
 
         def ask(some: Sequence[Instruction]) -> tuple[Known, list[Request], list[float]]:
@@ -261,7 +270,7 @@ class _Planner:
         return Known(engine, identity, counter, answers)
 
     def _load(self, data: Data) -> list[Instruction]:
-        source = f"{data.source} {data.split} {data.references}"
+        source = data.source if data.source in self._recipe.stages else f"{data.source} {data.split} {data.references}"
         if source not in self._data:
             self._data[source] = load(data.model_copy(update={"rows": ":", "limit": None}))
         return self._data[source][data.select()][: data.limit]

@@ -90,7 +90,8 @@ def instructions(recipe: Recipe, names: list[str]) -> list[TableRow]:
         rows = "" if data.rows == ":" else f"rows {data.rows}"
         limit = "" if data.limit is None else f"at most {data.limit}"
         part = ", ".join(filter(None, [rows, limit])) or "all"
-        found[public.data_name(data), part, public.data_license(data) or "not stated"] = None
+        written = f"written by the stage {data.source}" if data.source in recipe.stages else public.data_name(data)
+        found[written, part, public.data_license(data) or "not stated"] = None
     return [list(row) for row in found]
 
 
