@@ -240,7 +240,8 @@ def schedule(seed: int) -> None:
     engine = Simulated(settings, server)
     words = [Message(role="user", content="Say.")]
     requests = [Request(key=f"{number}", messages=words, max_new_tokens=10) for number in range(count)]
-    budget = Budget(dice.choice([None, 80.0 * count, 300.0]) if kind == "storm" else None, Prices((PRICE,)))
+    limit = dice.choice([None, 80.0 * count, 2.0 * count + 80.0]) if kind == "storm" else None
+    budget = Budget(limit, Prices((PRICE,)))
     budget.know(engine.identity, Place("localhost", "m", "endpoint"))
     answers: dict[str, Completion] = {}
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder, pytest.MonkeyPatch.context() as patch:
