@@ -28,7 +28,7 @@ def show(
         Path,
         typer.Argument(
             metavar="RUN_OR_FILE",
-            help="Folder of a run or of a stage; a file of lists, pairs or predictions; a ledger.sqlite.",
+            help="Folder of a run or a stage; a file of lists, pairs or predictions; results.json; a ledger.sqlite.",
         ),
     ],
     failed: Annotated[bool, typer.Option("--failed", help="Only what failed.")] = False,
@@ -47,7 +47,9 @@ def show(
     """Show the stages of a run, or lists, answers and ledgers one a screen, with their differences marked."""
     from rich.console import Console
 
+    from tunalm.reporting.files import read_results
     from tunalm.reporting.showing import browse, ledger_table, print_items, read_items, select, write_items
+    from tunalm.reporting.table import results_table
 
     screen = Console(highlight=False)
     if (target / "config.yaml").is_file():
@@ -59,6 +61,9 @@ def show(
     if follow:
         raise RecipeError(target, found="no folder of a run", fix="Give the --run-dir of tunalm run with --follow.")
     path = _product(target)
+    if path.name == "results.json":
+        screen.print(results_table(read_results(path)))
+        return
     items = read_items(path)
     if path.suffix == ".sqlite":
         screen.print(ledger_table(path))

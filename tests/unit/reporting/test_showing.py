@@ -208,6 +208,8 @@ def test_the_command_shows_runs_stages_and_files(
     assert "No process works in this folder" in capsys.readouterr().out.replace("\n", " ")
     assert typed(f"show {run / 'by_checker'} --html {tmp_path / 'page.html'}", monkeypatch) == 0
     assert "(5 of 5)" in capsys.readouterr().out
+    assert typed(f"show {run / 'scores' / 'results.json'}", monkeypatch) == 0
+    assert "checkable: success" in capsys.readouterr().out
     wrong = {
         f"{run} --sort margin": "a whole run",
         f"{run / 'tuna'}": "without rows",
