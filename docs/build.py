@@ -41,6 +41,9 @@ def _lines() -> Iterator[str]:
     yield "## Rounds"
     yield ""
     yield from _section(recipe.Rounds)
+    yield "## PPO"
+    yield ""
+    yield from _section(recipe.Ppo)
     yield "## Data"
     yield ""
     yield from _section(recipe.Data)
@@ -77,7 +80,8 @@ def _section(kind: type[BaseModel]) -> Iterator[str]:
     yield "| knob | default | meaning |"
     yield "| --- | --- | --- |"
     for name, info in kind.model_fields.items():
-        default = "required" if info.is_required() else f"`{info.get_default(call_default_factory=True)!r}`"
+        value = None if info.is_required() else info.get_default(call_default_factory=True)
+        default = "required" if info.is_required() else "below" if isinstance(value, BaseModel) else f"`{value!r}`"
         if name != "kind" or info.is_required():
             yield f"| `{name}` | {default} | {' '.join((info.description or '').split())} |"
     yield ""

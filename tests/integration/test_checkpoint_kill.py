@@ -15,6 +15,7 @@ import random
 import signal
 import sys
 import threading
+from importlib.util import find_spec
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.tiny import save_tiny_scorer
 from tunalm import training
 from tunalm.calls.context import StageContext
-from tunalm.recipe import Lists, Proxy, Train
+from tunalm.recipe import Lists, Proxy, Reinforce, Train
+from tunalm.training import checkpoints as checkpoints_of
 from tunalm.training.checkpoints import COMPLETE
 from tunalm.training.metrics import read_metrics
 
 STEPS_PER_KILL = 2.5
-MOST_TOUCHES = 20
+MOST_TOUCHES = {"train": 20, "proxy": 20, "ppo": 7}
 """Fewer than it takes to complete one checkpoint."""
 LONGEST_WAIT = 0.05
 """Seconds; a step and its checkpoint take about as long."""
@@ -58,6 +61,10 @@ def train(kind: str, steps: int, model: Path, lists: Path, folder: Path, touches
     """What the child does: one stage that saves after every step, with dropout, so that the dice matter too."""
     gc.freeze()  # else the trainer's garbage collection goes through all that the libraries have allocated
     die_while_saving(touches, later)
+    context = StageContext(folder, folder / "ledger.sqlite")
+    if kind == "ppo":
+        reinforce(steps, model, lists, context)
+        return
     knobs: dict[str, Any] = {
         "start": str(model),
         "rankings": [Lists(source=str(lists))],
@@ -69,8 +76,16 @@ def train(kind: str, steps: int, model: Path, lists: Path, folder: Path, touches
         "lora_dropout": 0.2,
         "save_steps": 1,
     }
-    context = StageContext(folder, folder / "ledger.sqlite")
     training.run(Proxy(held_out=0.2, **knobs) if kind == "proxy" else Train(**knobs), context)
+
+
+def reinforce(rollouts: int, model: Path, proxy: Path, context: StageContext) -> None:
+    """The same by PPO, which saves by the clock and at every tenth of a run otherwise."""
+    checkpoints_of.SECONDS_BETWEEN_CHECKPOINTS, checkpoints_of.CHECKPOINTS_PER_RUN = 0.0, rollouts
+    few: dict[str, Any] = {"max_new_tokens": 3, "batch_size": 3, "learning_rate": 1e-3, "max_steps": rollouts}
+    ppo = {"rollout_size": 3, "epochs_per_rollout": 1, "sequences_at_once": 3}
+    models = {"start": str(model), "reward": str(proxy), "data": {"source": "checkable:train", "limit": 8}}
+    training.run(Reinforce.model_validate({"method": "ppo", **models, **few, "ppo": ppo}), context)
 
 
 @pytest.fixture
@@ -79,7 +94,8 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> ForkServerContext:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TUNALM_QUIET", "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tunalm.training", "peft"])
+    libraries = ["torchrl.objectives.value.functional"] if find_spec("torchrl") else []
+    context.set_forkserver_preload(["tunalm.training", "peft", *libraries])
     return context
 
 
@@ -88,15 +104,19 @@ def checkpoints(folder: Path) -> dict[str, bool]:
     return {path.name: (path / COMPLETE).exists() for path in (folder / "checkpoints").glob("checkpoint-*")}
 
 
-@pytest.mark.parametrize(("kind", "kills"), [("train", 20), ("proxy", 6)])
+@pytest.mark.parametrize(("kind", "kills"), [("train", 20), ("proxy", 6), ("ppo", 20)])
 def test_many_kills_while_saving_do_not_change_the_model(
     processes: ForkServerContext, tiny_model: Path, ranked_lists: Path, tmp_path: Path, kind: str, kills: int
 ) -> None:
     steps = round(STEPS_PER_KILL * kills)
+    learned_from = ranked_lists
+    if kind == "ppo":
+        pytest.importorskip("torchrl")
+        learned_from = save_tiny_scorer(tmp_path / "proxy", tiny_model, max_length=512)
 
     def start(folder: Path, touches: int = 0, later: float = 0.0) -> ForkServerProcess:
         folder.mkdir(exist_ok=True)
-        child = processes.Process(target=train, args=(kind, steps, tiny_model, ranked_lists, folder, touches, later))
+        child = processes.Process(target=train, args=(kind, steps, tiny_model, learned_from, folder, touches, later))
         child.start()
         return child
 
@@ -105,7 +125,7 @@ def test_many_kills_while_saving_do_not_change_the_model(
     dice = random.Random(0)
     for number in range(kills):
         at_once = number % 2 == 0
-        touches = dice.randint(1, MOST_TOUCHES if at_once else 2 * MOST_TOUCHES)
+        touches = dice.randint(1, MOST_TOUCHES[kind] * (1 if at_once else 2))
         child = start(killed, touches, 0.0 if at_once else dice.uniform(0, LONGEST_WAIT))
         child.join()
         assert child.exitcode == -signal.SIGKILL
@@ -118,7 +138,10 @@ def test_many_kills_while_saving_do_not_change_the_model(
     expected, found = (load_file(folder / "model" / "model.safetensors") for folder in (peaceful, killed))
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert not (killed / "checkpoints").exists()
     assert [line["step"] for line in read_metrics(killed / "metrics.jsonl")] == list(range(1, steps + 1))
+    if kind == "ppo":
+        assert read_metrics(killed / "metrics.jsonl") == read_metrics(peaceful / "metrics.jsonl")
+        return
     records = (json.loads((folder / "training.json").read_text(encoding="utf-8")) for folder in (peaceful, killed))
     assert len({json.dumps(record.get("held_out")) for record in records}) == 1
-    assert not (killed / "checkpoints").exists()

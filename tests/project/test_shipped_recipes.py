@@ -16,7 +16,7 @@ from tunalm.errors import RecipeError
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.planning import estimate
 from tunalm.pipeline.resolving import resolve
-from tunalm.recipe import Recipe
+from tunalm.recipe import Evaluate, Recipe
 from tunalm.recipe.loading import load_recipe
 
 FOLDER = Path(__file__).resolve().parents[2] / "recipes"
@@ -93,6 +93,16 @@ def test_every_system_of_the_paper_has_a_recipe(name: str, inputs: dict[str, str
     whole = load(FOLDER / "paper.yaml", inputs)
     assert SYSTEMS[name] <= recipe.stages.keys() & whole.stages.keys()
     assert SYSTEMS[name] <= recipe.stages["scores"].models.keys()  # type: ignore[union-attr]
+
+
+def test_a_folder_stands_beside_the_systems_of_a_recipe(inputs: dict[str, str]) -> None:
+    path, folder = FOLDER / "ppo_sim.yaml", inputs["tokenizer"]
+    missing = [f"{name}={inputs[name]}" for name, value in declared(path).items() if not value]
+    released = f"stages.scores.models.released={{model: {folder}, template: alpaca}}"
+    scores = load_recipe(path, [*missing, released]).stages["scores"]
+    assert isinstance(scores, Evaluate)
+    assert {"ppo_sim", "released"} <= scores.models.keys()
+    assert scores.models["released"].model_dump()["template"] == "alpaca"
 
 
 def test_a_recipe_says_which_inputs_it_needs() -> None:

@@ -19,7 +19,7 @@ from tunalm.pipeline.manifest import dump_recipe, is_published, publish, states,
 from tunalm.pipeline.resolving import ResolvedStage, resolve
 from tunalm.pipeline.settling import settle
 from tunalm.progress import console, is_main_process
-from tunalm.recipe import Recipe, Served, settings_in
+from tunalm.recipe import Recipe, Reinforce, Served, settings_in
 from tunalm.recipe.rounds import said
 from tunalm.records import CallAccount, StageState
 from tunalm.reporting.cards import write_card
@@ -174,6 +174,12 @@ def _accounts_before(step: ResolvedStage, run: RunFolder) -> dict[str, CallAccou
     return state.accounts
 
 
+def _trains_in_all(step: ResolvedStage) -> bool:
+    """Whether a stage uses every process of a launch; PPO and what trains nothing run in the main one."""
+    ppo = isinstance(step.settings, Reinforce) and step.settings.method == "ppo"
+    return step.kind in ALL_PROCESSES and not ppo
+
+
 def _follow(recipe: Recipe, run: RunFolder, trust_remote_code: bool) -> dict[str, StageState]:
     """What the other processes of a launch do: train when the main one does, wait while it does the rest."""
     written, recipe = recipe, settle(recipe, run)
@@ -183,7 +189,7 @@ def _follow(recipe: Recipe, run: RunFolder, trust_remote_code: bool) -> dict[str
         followed.append(name)
         while not run.is_done(name, step.fingerprint):
             open_now = run.state(name).fingerprint == step.fingerprint
-            if step.kind in ALL_PROCESSES and open_now:
+            if _trains_in_all(step) and open_now:
                 pin_day(run.day())
                 runner(step.kind)(step.settings, StageContext(run.folder(name), run.ledger, trust_remote_code))
                 while not run.is_done(name, step.fingerprint):

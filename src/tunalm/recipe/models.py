@@ -57,10 +57,18 @@ def model_identity(source: str, where: str = "model") -> str:
     """Name a model together with its version; equal identities are the same weights.
 
     Raises:
-        ModelError: the name is not a model folder, a hub id or an installed embedded model.
+        ModelError: the name is not a model folder, a hub id or an installed embedded model, or it is that of a
+            difference of weights.
     """
     if source.startswith("embedded:"):
         return f"{source}@{embedded_version(source)}"
+    if source.rstrip("/").endswith("-wdiff"):
+        raise ModelError(
+            where,
+            found=f"'{source}', by its name the difference of weights to another model",
+            expected="whole weights",
+            fix="Add those of the other model first, with the script that came with the difference.",
+        )
     path = local_path(source)
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):

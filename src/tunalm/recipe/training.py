@@ -229,8 +229,9 @@ class Ppo(Settings):
     """Responses written before anything is learned from them, one for each instruction."""
     epochs_per_rollout: int = Field(2, ge=1)
     """Passes over each roll-out."""
-    warmup_steps: int = Field(5, ge=0)
-    """Optimizer steps in which the learning rate rises; it then falls linearly to 0."""
+    warmup_rollouts: int = Field(5, ge=0)
+    """Roll-outs in which the learning rate rises; it then falls linearly to 0. (What AlpacaFarm calls a step is a
+    roll-out.)"""
     clip: float = Field(0.2, gt=0)
     """How far the ratio of new to old probabilities of a token may leave 1."""
     value_clip: float = Field(0.2, gt=0)
@@ -244,7 +245,8 @@ class Ppo(Settings):
     whiten_rewards: bool = True
     """Scale the rewards of a roll-out to variance 1; their mean stays."""
     missing_end_reward: float | None = -1.0
-    """Reward of a response that has no end token, in place of the proxy's; null keeps the proxy's."""
+    """Reward of a response that has no end token, in place of the proxy's; null keeps the proxy's. AlpacaFarm's code
+    has the same number, but its script does not turn it on."""
     max_prompt_tokens: int = Field(192, ge=1)
     """Instructions with more tokens are left out, and counted."""
     adam_epsilon: float = Field(1e-5, gt=0)

@@ -60,7 +60,7 @@ PANELS = (
     ("The same by the distance between the ranks", "share", r"pair_accuracy_(gap_\d+)"),
     ("Mean score by rank, and of the reference", "score", r"v_(.+)"),
     ("Log-probability of the end token", "log p", r"(eos_logprob)"),
-    ("Length of the responses", "tokens", r"(response_tokens)"),
+    ("Length of the responses", "tokens", r"(?:completions/)?(response_tokens|mean_length)"),
     ("Score of the responses by the proxy", "score", r"(reward)"),
     ("Divergence from the start, over the response", "nats", r"(kl)"),
     ("Entropy of the policy", "nats per token", r"(entropy)"),

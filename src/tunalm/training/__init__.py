@@ -4,8 +4,9 @@
     groups --packing--> one row of tokens --step: attention, heads, objective--> loss (Eq. 4-6) and gradients
     trainer: steps, checkpoints, metrics.jsonl --runs--> OUT/model, a plain Hugging Face folder
 
-`train` is a function from records to a model folder; `run` is the stage; `requests` says what it will take.
-Names are loaded when they are used, so that planning needs no torch.
+`train` is a function from records to a model folder; `run` is the stage; `requests` says what it will take (for the
+stage `rl`: `course_of` and `reinforcement_requests`). Names are loaded when they are used, so that planning needs
+no torch.
 """
 
 from importlib import import_module
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tunalm.calls.context import StageContext
     from tunalm.store import Summary
-    from tunalm.training.needs import requests
+    from tunalm.training.course import course_of
+    from tunalm.training.needs import reinforcement_requests, requests
     from tunalm.training.runs import train
 
-_HOMES = {"requests": "needs", "train": "runs"}
+_HOMES = {"course_of": "course", "reinforcement_requests": "needs", "requests": "needs", "train": "runs"}
 _STAGES = {"sft": "runs", "train": "runs", "proxy": "proxy.run", "rl": "reinforcement"}
 
-__all__ = ["requests", "run", "train"]
+__all__ = ["course_of", "reinforcement_requests", "requests", "run", "train"]
 
 
 def run(settings: Any, context: "StageContext") -> "Summary":

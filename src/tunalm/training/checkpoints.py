@@ -135,17 +135,21 @@ class CheckpointTimes(TrainerCallback):
         self.last = time.monotonic()
 
     def due(self, step: int) -> bool:
-        """Whether to save after a step; the main process decides for all, whose clocks differ."""
-        if step % self.every or step >= self.total_steps:
+        """Whether to save after a step, by the clock of this process."""
+        now = time.monotonic()
+        if not self._may(step) or now - self.last < SECONDS_BETWEEN_CHECKPOINTS:
             return False
-        [due] = broadcast_object_list([time.monotonic() - self.last >= SECONDS_BETWEEN_CHECKPOINTS])
-        if due:
-            self.last = time.monotonic()
-        return bool(due)
+        self.last = now
+        return True
+
+    def _may(self, step: int) -> bool:
+        return step % self.every == 0 and step < self.total_steps
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> TrainerControl:
-        """Ask for a checkpoint when one is due."""
-        control.should_save = control.should_save or self.due(state.global_step)
+        """Ask for a checkpoint when one is due; the main process decides for all, whose clocks differ."""
+        if self._may(state.global_step):
+            [due] = broadcast_object_list([self.due(state.global_step)])
+            control.should_save = control.should_save or due
         return control

@@ -14,8 +14,9 @@ from math import prod
 from safetensors import SafetensorError, safe_open
 
 from tunalm.engines.models import local_folder
-from tunalm.recipe import Proxy, Training
+from tunalm.recipe import Proxy, Reinforce, Training
 from tunalm.records import Message, Ranking
+from tunalm.training.course import Course
 
 BYTES = 4
 """Of a number in fp32, as weights, gradients, moments and checkpoints are kept."""
@@ -41,6 +42,9 @@ class ModelShape:
     intermediate: int
     linear: int
     """Inputs and outputs of all linear layers but the head, added up: weights of adapters per unit of rank."""
+    vocabulary: int = 0
+    cache: int = 0
+    """Bytes of keys and values that are kept of a token while the model writes, in fp32."""
 
     @property
     def activations(self) -> int:
@@ -70,7 +74,11 @@ def model_shape(source: str) -> ModelShape | None:
         return None
     inside = {name: shape for name, shape in shapes.items() if "embed" not in name and not name.startswith("lm_head")}
     linear = [shape for shape in inside.values() if len(shape) == 2]
-    return ModelShape(sum(map(prod, shapes.values())), layers, hidden, inner, sum(map(sum, linear)))
+    heads = int(config.get("num_attention_heads", 1))
+    width = int(config.get("num_key_value_heads", heads)) * int(config.get("head_dim") or hidden // heads)
+    total = sum(map(prod, shapes.values()))
+    vocabulary = int(config.get("vocab_size", 0))
+    return ModelShape(total, layers, hidden, inner, sum(map(sum, linear)), vocabulary, 2 * BYTES * layers * width)
 
 
 @dataclass(frozen=True)
@@ -118,6 +126,40 @@ def requests(
     # Two for each weight and token forward, twice as many backward; attention is not counted.
     operations = (8 if settings.gradient_checkpointing else 6) * shape.parameters * tokens
     return TrainingNeeds(fitting, tokens, operations, _memory(settings, shape, at_once), _disk(settings, shape))
+
+
+def reinforcement_requests(
+    settings: Reinforce, ahead: Course, rows: int, tokens: float, longest: int, source: str, reward: str
+) -> TrainingNeeds:
+    """Count what reinforcement learning will read in its optimizer steps, and what the whole of it takes.
+
+    Args:
+        settings: of the stage.
+        ahead: how far it goes.
+        rows: instructions that it takes.
+        tokens: that a response is expected to have, with its prompt.
+        longest: the most that one may have.
+        source: the model whose files tell the sizes of the policy.
+        reward: likewise, of the proxy.
+    """
+    written = ahead.all_responses * tokens
+    trained = round(written * ahead.passes)
+    policy, proxy = model_shape(source), model_shape(reward)
+    if policy is None or proxy is None:
+        return TrainingNeeds(rows, trained)
+    ppo, against = settings.method == "ppo", settings.method == "ppo" or settings.kl_weight > 0
+    value = proxy if proxy.vocabulary == policy.vocabulary else policy  # see `load_models`
+    learning = [policy, value] if ppo else [policy]
+    size = sum(shape.parameters for shape in learning)
+    # Written by the policy, read by the proxy, by the start, and before PPO's steps by all that learns.
+    read = policy.parameters * (1 + against) + proxy.parameters + (size if ppo else 0)
+    frozen = policy.parameters * against + proxy.parameters
+    cache = ahead.rows_at_once * longest * policy.cache
+    logits = 4 * BYTES * policy.vocabulary  # themselves, at the temperature, their logarithms, a gradient
+    graph = sum(shape.layers * shape.activations for shape in learning) + logits
+    memory = BYTES * (TRAINED * size + frozen) + max(cache, ahead.sequences_at_once * longest * graph)
+    kept = 2 if ppo else CHECKPOINTS
+    return TrainingNeeds(rows, trained, 2 * read * written + 6 * size * trained, memory, BYTES * kept * SAVED * size)
 
 
 def _list_tokens(

@@ -15,18 +15,19 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
 
 from tunalm.calls.context import StageContext
 from tunalm.data import load
 from tunalm.data.prompts import PromptEncoder
 from tunalm.engines.huggingface import device, load_model, load_tokenizer, resolve_model
-from tunalm.errors import TrainingError
+from tunalm.errors import DataError, TrainingError
 from tunalm.progress import progress
 from tunalm.recipe import Reinforce
 from tunalm.records import Instruction
 from tunalm.store import Summary
 from tunalm.training import checkpoints
-from tunalm.training.batches import optimizer_steps
+from tunalm.training.course import course_of
 from tunalm.training.fitting import Advance, in_bf16, publish, to_the_end
 from tunalm.training.metrics import MetricsFile, reward_figures
 
@@ -40,7 +41,7 @@ def run_rl(settings: Reinforce, context: StageContext) -> Summary:
         The instructions; `details` has the optimizer steps and the mean reward in the first and the last of them.
 
     Raises:
-        DataError: the instructions cannot be read.
+        DataError: the instructions cannot be read, or are too few for a step.
         ModelError: a model cannot be loaded.
         TrainingError: the extra is not installed, or a loss is not finite.
     """
@@ -57,11 +58,19 @@ def run_rl(settings: Reinforce, context: StageContext) -> Summary:
 
         return run_ppo(settings, context)
     rows, metrics = load(settings.data), context.folder / "metrics.jsonl"
+    steps = course_of(len(rows), settings).all_steps
+    if not steps:
+        raise DataError(
+            settings.data.source,
+            found=f"{len(rows)} instructions",
+            expected=f"{settings.batch_size} or more, for an optimizer step",
+            fix="Lower batch_size.",
+        )
 
     def make() -> None:
         trainer = _make_trainer(settings, rows, context, metrics)
         newest = checkpoints.newest_checkpoint(context.folder / "checkpoints")
-        steps = optimizer_steps(len(rows), settings.batch_size, settings.epochs, settings.max_steps)
+        trainer.remove_callback(PrinterCallback)
         with progress("reinforcing", steps) as advance:
             trainer.add_callback(Advance(advance))
             trainer.train(resume_from_checkpoint=str(newest) if newest else None)

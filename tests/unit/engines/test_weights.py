@@ -151,3 +151,8 @@ def test_adapters_that_are_not_whole_or_have_lost_their_model_are_refused(folder
     config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | {"base_model_name_or_path": None}))
     with pytest.raises(ModelError, match="do not name their model"):
         check_model(str(adapter))
+
+
+def test_a_difference_of_weights_is_refused_by_its_name() -> None:
+    with pytest.raises(ModelError, match="difference of weights to another model"):
+        check_model("tatsu-lab/alpaca-farm-ppo-sim-wdiff")

@@ -11,7 +11,7 @@ from tunalm.calls.prices import Price, Prices
 from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.planning import estimate
 from tunalm.pipeline.planning.figures import Amount, StageEstimate
-from tunalm.pipeline.planning.stages import NOT_ESTIMATED, UNKNOWN_RANKER, WORST_CASE
+from tunalm.pipeline.planning.stages import UNKNOWN_RANKER, WORST_CASE
 from tunalm.pipeline.resolving import resolve
 from tunalm.pipeline.running import run_recipe
 from tunalm.recipe.loading import build_recipe
@@ -84,10 +84,3 @@ def test_each_judge_of_a_pool_is_asked_about_its_share_of_the_pairs(tmp_path: Pa
     assert sum(asking.calls.expected for asking in asked) == sum(asking.requested for asking in asked) == 3 * LISTS
     assert len({asking.who for asking in asked}) == 2
     assert [asking.cost is None for asking in asked] == [False, True]
-
-
-def test_reinforcement_learning_is_planned_without_figures(tmp_path: Path) -> None:
-    stage = {"kind": "rl", "start": "owner/name", "reward": "owner/proxy", "data": "checkable:train"}
-    recipe, folder = build_recipe({"name": "x", "stages": {"rl": stage}}), RunFolder(tmp_path / "run")
-    (planned_stage,) = estimate(recipe, resolve(recipe, folder), folder, PRICES).stages
-    assert planned_stage.notes == (NOT_ESTIMATED,)

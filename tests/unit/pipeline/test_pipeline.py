@@ -137,3 +137,12 @@ def test_two_processes_cannot_hold_one_run_folder(tmp_path: Path) -> None:
         RunFolder(tmp_path).lock(),
     ):
         pass
+
+
+def test_ppo_is_no_work_for_the_other_processes_of_a_launch(tmp_path: Path) -> None:
+    models = {"kind": "rl", "start": "owner/name", "reward": "owner/proxy", "data": "checkable:train"}
+    methods: list[dict[str, Any]] = [{"method": "rloo"}, {"method": "grpo"}, {"method": "ppo"}]
+    stages = {method["method"]: models | method for method in methods}
+    recipe = build_recipe({"name": "x", "stages": stages})
+    steps = resolve(recipe, RunFolder(tmp_path / "run"))
+    assert [step.name for step in steps if pipeline._trains_in_all(step)] == ["rloo", "grpo"]

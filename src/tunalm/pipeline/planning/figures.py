@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import pairwise
 from operator import add
@@ -85,6 +85,12 @@ class Asking:
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             cost=None if self.cost is None or other.cost is None else self.cost + other.cost,
         )
+
+    def times(self, factor: float) -> Asking:
+        """The same so many times, of nothing that is answered already."""
+        amounts = {name: getattr(self, name).times(factor) for name in ("calls", "prompt_tokens", "completion_tokens")}
+        cost = None if self.cost is None else self.cost.times(factor)
+        return replace(self, requested=round(self.requested * factor), cost=cost, **amounts)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ from tunalm.recipe import (
     EngineSettings,
     Evaluate,
     FromLists,
+    HuggingFaceSettings,
     Instruct,
     Lists,
     Local,
@@ -60,6 +61,7 @@ from tunalm.recipe import (
 from tunalm.records import Instruction, Prediction, Ranking, Response
 from tunalm.sampling import requests as sample_requests
 from tunalm.store import read_rows
+from tunalm.training import course_of, reinforcement_requests
 from tunalm.training import requests as training_requests
 
 REDRAWN = 0.05
@@ -72,8 +74,8 @@ REPLY_TOKENS, MARKS_TOKENS = 23, 33
 """The form of a judge's reply, and what it holds for each response beside the evidence; measured."""
 
 WORST_CASE = "worst case: the judge is asked about every list; of how many the other ranker is sure is not known before"
+TOO_FEW = "it will refuse to run: no optimizer step is possible from the instructions that are short enough"
 UNKNOWN_RANKER = "what a ranker of your own asks for is not known"
-NOT_ESTIMATED = "what reinforcement learning takes is not estimated"
 
 
 def estimate(recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, prices: Prices) -> RecipePlan:
@@ -131,7 +133,7 @@ class _Planner:
         elif isinstance(settings, Evaluate):
             asked = self._evaluation(step, settings)
         elif isinstance(settings, Reinforce):
-            notes = [NOT_ESTIMATED]
+            return self._reinforcement(step, settings)
         if step.done:  # put aside, and brought back when the stage runs
             return StageEstimate(step.name, step.kind, "done")
         notes += sorted({f"no price for {one.who}" for one in asked if one.cost is None})
@@ -157,7 +159,7 @@ class _Planner:
         settings = settings.model_copy(update={"epochs": passes, "max_steps": -1})
         source = self._origin(step.name)
         counter = counter_of(source)
-        prompt = counter.alpaca if settings.template == "alpaca" else counter.chat
+        prompt = counter.prompt(self._template(step.name))
         how: dict[str, Any] = {"source": source, "prompt_tokens": prompt, "text_tokens": counter.text}
         needs = training_requests(settings, [part.longest for part in parts], **how)
         tokens = NOTHING
@@ -169,6 +171,54 @@ class _Planner:
         notes = () if needs.memory else (f"the files of {source} are not on this machine: memory and disk not known",)
         return StageEstimate(
             step.name, step.kind, "to run", training=needs, error=tokens.error, disk=needs.disk, notes=notes
+        )
+
+    def _reinforcement(self, step: ResolvedStage, settings: Reinforce) -> StageEstimate:
+        """Plan what the policy writes and what the proxy reads as calls, and what is learned as training.
+
+        The proxy is taken to count the tokens of a response as the policy does.
+        """
+        source, reward = self._origin(step.name), self._origin(settings.reward)
+        engine = HuggingFaceSettings(model=settings.start, template=self._template(step.name))
+        known = Known(engine, f"huggingface {settings.start}", counter_of(source), {})
+        prompt = known.counter.prompt(engine.template)
+        by_proxy = counter_of(reward).prompt(self._template(settings.reward))
+        few = lists_of(self._load(settings.data)).sample
+        limit = settings.ppo.max_prompt_tokens if settings.method == "ppo" else math.inf
+        kept = [row for row in few.rows if prompt(row.messages()) <= limit]
+        rows = round(few.weight * len(kept))
+        ahead = course_of(rows, settings)
+        if not kept or not ahead.rollouts:
+            return StageEstimate(step.name, step.kind, "to run", notes=(TOO_FEW,))
+        share = ahead.all_responses / (few.weight * len(kept))
+        requests = [
+            Request(key=row.id, messages=row.messages(), max_new_tokens=settings.max_new_tokens) for row in kept
+        ]
+        lengths = known.lengths(kept, requests)
+        writing = count(known, requests, lengths, self._prices, weight=few.weight, rows=len(kept)).times(share)
+        prompts = total_of([by_proxy(row.messages()) for row in kept], few.weight, len(kept)).times(share)
+        scoring = Asking(
+            f"proxy {settings.reward}",
+            requested=writing.requested,
+            calls=writing.calls,
+            prompt_tokens=prompts + writing.completion_tokens,
+        )
+        longest = max(prompt(row.messages()) for row in kept) + settings.max_new_tokens
+        read = writing.prompt_tokens + writing.completion_tokens
+        mean = read.expected / ahead.all_responses
+        needs = reinforcement_requests(settings, ahead, rows, mean, longest, source, reward)
+        notes = [f"{ahead.all_responses:,} responses, each scored once; {ahead.all_steps:,} optimizer steps"]
+        if needs.memory is None:
+            notes.append(f"the files of {source} and {reward} are not all on this machine: memory and disk not known")
+        return StageEstimate(
+            step.name,
+            step.kind,
+            "to run",
+            (writing, scoring),
+            needs,
+            error=read.error * ahead.passes,
+            disk=needs.disk,
+            notes=tuple(notes),
         )
 
     def _sampling(self, step: ResolvedStage, settings: Sample) -> tuple[list[Asking], list[str]]:
@@ -261,13 +311,17 @@ class _Planner:
 
     def _known(self, engine: EngineSettings, unresolved: EngineSettings, requests: Sequence[Request]) -> Known:
         """An engine, and what it has answered of these requests."""
-        counter = counter_of(self._origin(unresolved.model)) if isinstance(unresolved, Local) else TokenCounter()
+        counter, asked = TokenCounter(), engine
+        if isinstance(unresolved, Local):
+            counter = counter_of(self._origin(unresolved.model))
+            template = unresolved.template or self._template(unresolved.model)
+            asked = engine.model_copy(update={"template": template})
         try:
             identity = engine.identity()
         except ModelError:  # an earlier stage will make it
-            return Known(engine, f"{engine.kind} {getattr(unresolved, 'model', '')}", counter, {})
+            return Known(asked, f"{engine.kind} {getattr(unresolved, 'model', '')}", counter, {})
         answers = answers_in(self._run.ledger, identity, requests) if self._run.ledger.is_file() else {}
-        return Known(engine, identity, counter, answers)
+        return Known(asked, identity, counter, answers)
 
     def _load(self, data: Data) -> list[Instruction]:
         source = data.source if data.source in self._recipe.stages else f"{data.source} {data.split} {data.references}"
@@ -288,6 +342,15 @@ class _Planner:
 
     def _read_part(self, lists: Lists) -> PlannedLists:
         return self._read(lists.source).part(lists.select())
+
+    def _template(self, name: str) -> str | None:
+        """What stands around an instruction for the model that a stage makes: its own, or that of its start."""
+        while name in self._recipe.stages:
+            stage: Any = self._recipe.stages[name]
+            if stage.template is not None:
+                return str(stage.template)
+            name = stage.model if isinstance(stage, Sft) else stage.start
+        return None
 
     def _read(self, source: str) -> PlannedLists:
         """Lists of an earlier stage, or of a file."""

@@ -52,6 +52,14 @@ class TokenCounter:
     turn: int = TEMPLATE_TOKENS
     """What it adds to every further message."""
 
+    def prompt(self, template: str | None) -> Callable[[Sequence[Message]], int]:
+        """What counts the tokens of a conversation in a template; null is the model's own."""
+        return self.alpaca if template == "alpaca" else self.raw if template == "raw" else self.chat
+
+    def raw(self, messages: Sequence[Message]) -> int:
+        """Tokens of a conversation with nothing around it."""
+        return sum(self.text(message.text) for message in messages)
+
     def chat(self, messages: Sequence[Message]) -> int:
         """Tokens of a conversation in the chat template."""
         return self.opening + self.turn * (len(messages) - 1) + sum(self.text(message.text) for message in messages)
@@ -69,12 +77,11 @@ def counter_of(source: str) -> TokenCounter:
 
 def prompt_counter(engine: EngineSettings, counter: TokenCounter) -> Callable[[Request], int]:
     """Count the tokens that an engine reads to answer a request."""
-    plain = isinstance(engine, Served) and engine.protocol == "completions"
+    completions = isinstance(engine, Served) and engine.protocol == "completions"
+    count_prompt = counter.prompt("alpaca" if completions else getattr(engine, "template", None))
 
     def count(request: Request) -> int:
-        if request.raw:
-            return counter.text(request.messages[0].text)
-        return counter.alpaca(request.messages) if plain else counter.chat(request.messages)
+        return counter.text(request.messages[0].text) if request.raw else count_prompt(request.messages)
 
     return count
 

@@ -18,10 +18,8 @@ from tunalm.engines.huggingface.reading import read_prompts
 from tunalm.errors import TrainingError
 from tunalm.recipe import Reinforce
 from tunalm.records import Instruction
+from tunalm.training.course import ROWS_AT_ONCE
 from tunalm.training.fitting import in_bf16
-
-ROWS_AT_ONCE = 32
-"""Responses that are written together."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,6 @@ def roll_out(models: Models, rows: Sequence[Instruction], number: int, settings:
     Raises:
         TrainingError: the policy gives no finite probabilities any more.
     """
-    models.policy.eval()
     prompts = [models.encoder.prompt_ids(row.messages()) for row in rows]
     responses: list[list[int]] = []
     with torch.inference_mode():

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import torch
 from safetensors.torch import load_model as load_safetensors
 from safetensors.torch import save_model
 from torch import Tensor
-from transformers import get_linear_schedule_with_warmup
 
 from tunalm.calls.context import StageContext
 from tunalm.data import load
@@ -26,6 +24,7 @@ from tunalm.progress import progress
 from tunalm.recipe import Reinforce
 from tunalm.store import Summary, write_text
 from tunalm.training import checkpoints
+from tunalm.training.course import course_of
 from tunalm.training.fitting import to_the_end
 from tunalm.training.metrics import add_line, reward_figures, rewind
 from tunalm.training.ppo.objective import advantages_and_returns, clipped_loss, shaped_rewards
@@ -68,13 +67,13 @@ def _train(settings: Reinforce, context: StageContext) -> None:
             fix="Raise ppo.max_prompt_tokens.",
         )
     write_text(context.folder / "rows.json", json.dumps({"rows": len(kept), "too_long": len(rows) - len(kept)}) + "\n")
-    rollouts, steps = course(len(kept), settings)
-    learner = Learner(models, settings, rollouts, rollouts * steps, context.folder)
+    ahead = course_of(len(kept), settings)
+    learner = Learner(models, settings, ahead.rollouts, context.folder)
     learner.resume()
-    with progress("reinforcing", rollouts * steps) as advance:
+    with progress("reinforcing", ahead.all_steps) as advance:
         advance(learner.step)
-        for number in range(learner.finished, rollouts):
-            part = [kept[place] for place in _places(number, len(kept), settings)]
+        for number in range(learner.finished, ahead.rollouts):
+            part = [kept[place] for place in _places(number, ahead.responses, len(kept), settings.seed)]
             learner.learn(roll_out(models, part, number, settings), advance)
             learner.save_if_due()
     model = context.folder / "model"
@@ -87,33 +86,55 @@ def _train(settings: Reinforce, context: StageContext) -> None:
 
 
 def load_models(settings: Reinforce, trust_remote_code: bool) -> Models:
-    """Load all four. The value model starts from the proxy where both read the same tokens, else from the start."""
+    """Load all four. The value model starts from the proxy where both read the same tokens, else from the start; in
+    either case its head starts at 0."""
     tokenizer = load_tokenizer(settings.start, trust_remote_code=trust_remote_code)
-    policy = load_model(settings.start, precision="fp32", trust_remote_code=trust_remote_code).to(device())
-    start = deepcopy(policy).eval().requires_grad_(False)
+    policy = load_model(settings.start, precision="fp32", trust_remote_code=trust_remote_code).to(device()).eval()
+    start = deepcopy(policy).requires_grad_(False)
     of_proxy = load_tokenizer(settings.reward, trust_remote_code=trust_remote_code)
     alike = of_proxy.get_vocab() == tokenizer.get_vocab()
     source = settings.reward if alike else settings.start
-    value = load_scorer(source, trained=alike, trust_remote_code=trust_remote_code).float().to(device())
+    value = load_scorer(source, trained=alike, trust_remote_code=trust_remote_code).float().to(device()).eval()
+    torch.nn.init.zeros_(value.score.weight)
     proxy = ProxyScorer(settings.reward, trust_remote_code=trust_remote_code)
     encoder = PromptEncoder(tokenizer, settings.template, settings.start, settings.template_args)
     return Models(policy, start, value, proxy, encoder)
 
 
-def course(rows: int, settings: Reinforce) -> tuple[int, int]:
-    """How many roll-outs a run over `rows` instructions has, and how many optimizer steps each of them."""
-    size = min(settings.ppo.rollout_size, rows)
-    steps = math.ceil(size / settings.batch_size) * settings.ppo.epochs_per_rollout
-    by_epochs = math.ceil(settings.epochs * rows / size)
-    return math.ceil(settings.max_steps / steps) if settings.max_steps > 0 else by_epochs, steps
+def rate_at(number: int, rollouts: int, warmup: int) -> float:
+    """Share of the peak learning rate in a roll-out, from 0: up over the warm-up, then down to 0 after the last one."""
+    warmup = max(1, warmup)
+    return min((number + 1) / warmup, (rollouts - number) / max(1, rollouts + 1 - warmup))
 
 
-def _places(number: int, rows: int, settings: Reinforce) -> list[int]:
+def _places(number: int, size: int, rows: int, seed: int) -> list[int]:
     """Rows of a roll-out: all rows in an order of their own for every pass, cut into pieces."""
-    size = min(settings.ppo.rollout_size, rows)
     wanted = range(number * size, (number + 1) * size)
-    orders = {epoch: _shuffled(rows, f"{settings.seed}/epoch/{epoch}") for epoch in {place // rows for place in wanted}}
+    orders = {epoch: _shuffled(rows, f"{seed}/epoch/{epoch}") for epoch in {place // rows for place in wanted}}
     return [orders[place // rows][place % rows] for place in wanted]
+
+
+def _require_finite(rollout: Rollout, step: int) -> None:
+    """Refuse a roll-out with a number that is none, before whitening spreads it over all responses."""
+    lower, look = "Lower learning_rate.", "Look at these instructions: one may fill all tokens that the proxy reads."
+    numbers = {
+        "score of the proxy": (rollout.scores[:, None], look),
+        "log-probability": (torch.cat([rollout.logprobs, rollout.start_logprobs], dim=1), lower),
+        "value": (rollout.values, lower),
+    }
+    for name, (tensor, fix) in numbers.items():
+        if bad := [rollout.ids[place] for place in (~tensor.isfinite().all(1)).nonzero()[:, 0].tolist()]:
+            raise TrainingError(
+                f"step {step}",
+                found=f"no finite {name} for {_named(bad)}",
+                expected="one for every response",
+                fix=fix,
+            )
+
+
+def _named(ids: Iterable[str]) -> str:
+    first = list(ids)
+    return ", ".join(first[:5]) + (f" and {len(first) - 5} more" if len(first) > 5 else "")
 
 
 def _shuffled(count: int, seed: str) -> list[int]:
@@ -125,7 +146,7 @@ def _shuffled(count: int, seed: str) -> list[int]:
 class Learner:
     """Policy and value model with their optimizer: learns from roll-outs, saves and resumes."""
 
-    def __init__(self, models: Models, settings: Reinforce, rollouts: int, steps: int, folder: Path) -> None:
+    def __init__(self, models: Models, settings: Reinforce, rollouts: int, folder: Path) -> None:
         self._models, self._settings, self._folder = models, settings, folder
         self.finished = 0
         """Roll-outs that were learned from."""
@@ -134,25 +155,17 @@ class Learner:
         self._optimizer = torch.optim.AdamW(
             self._trained, lr=settings.learning_rate, eps=settings.ppo.adam_epsilon, weight_decay=0.0
         )
-        self._schedule = get_linear_schedule_with_warmup(self._optimizer, settings.ppo.warmup_steps, steps)
+        self._rollouts = rollouts
         self._times = checkpoints.CheckpointTimes(rollouts)
 
     def learn(self, rollout: Rollout, advance: Any) -> None:
         """Take the steps of one roll-out and log each.
 
         Raises:
-            TrainingError: a score or a loss is not finite.
+            TrainingError: a number of the roll-out, a loss or a gradient is not finite.
         """
         ppo = self._settings.ppo
-        if bad := [
-            name for name, score in zip(rollout.ids, rollout.scores.tolist(), strict=True) if not math.isfinite(score)
-        ]:
-            raise TrainingError(
-                f"step {self.step + 1}",
-                found=f"no finite score of the proxy for {', '.join(bad[:5])}",
-                expected="one for every response",
-                fix="Look at these instructions: one may fill all tokens that the proxy reads.",
-            )
+        _require_finite(rollout, self.step + 1)
         rewards, divergence = shaped_rewards(
             rollout.scores, rollout.logprobs, rollout.start_logprobs, rollout.mask, self._settings.kl_weight
         )
@@ -172,12 +185,15 @@ class Learner:
             "response_tokens": lengths.mean(),
             "without_end": 1 - rollout.ended.float().mean(),
         }
+        rate = self._settings.learning_rate * rate_at(self.finished, self._rollouts, ppo.warmup_rollouts)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
         for places in self._step_places(len(rollout.ids)):
             policy, value, clipped = self._take_step(rollout, advantages, returns, places)
             self.step += 1
             means = figures | {"policy_loss": policy, "value_loss": value, "clip_fraction": clipped}
             line = {name: round(float(mean), 6) for name, mean in means.items()} | {
-                "learning_rate": self._schedule.get_last_lr()[0],
+                "learning_rate": rate,
                 "tokens": float(rollout.mask[places].sum()),
                 "step": self.step,
             }
@@ -195,8 +211,6 @@ class Learner:
     def _take_step(self, rollout: Rollout, advantages: Tensor, returns: Tensor, places: list[int]) -> Tensor:
         """One optimizer step; returns the means of `clipped_loss` over its tokens."""
         models, ppo = self._models, self._settings.ppo
-        models.policy.train()
-        models.value.train()
         tokens = rollout.mask[places].sum()
         sums = torch.zeros(3)
         prompts, responses = ([part[place] for place in places] for part in (rollout.prompts, rollout.responses))
@@ -214,19 +228,23 @@ class Learner:
             )
             total = (losses[0] + ppo.value_weight * losses[1]) / tokens
             if not torch.isfinite(total):
-                raise TrainingError(
-                    f"step {self.step + 1}",
-                    found=f"a loss of {float(total)} for {', '.join(rollout.ids[place] for place in own)}",
-                    expected="a finite one",
-                    fix="Lower learning_rate, or look at these instructions and at the proxy.",
-                )
+                raise self._not_finite(f"a loss of {float(total)}", own, rollout)
             total.backward()
             sums += torch.stack(losses).detach().cpu()
-        torch.nn.utils.clip_grad_norm_(self._trained, ppo.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._trained, ppo.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise self._not_finite("gradients that are not finite", places, rollout)
         self._optimizer.step()
-        self._schedule.step()
         self._optimizer.zero_grad(set_to_none=True)
         return sums / tokens
+
+    def _not_finite(self, found: str, places: Sequence[int], rollout: Rollout) -> TrainingError:
+        return TrainingError(
+            f"step {self.step + 1}",
+            found=f"{found} for {_named(rollout.ids[place] for place in places)}",
+            expected="finite numbers",
+            fix="Lower learning_rate, or look at these instructions and at the proxy.",
+        )
 
     def save_if_due(self) -> None:
         """Save at every tenth of the run, but not within a minute of the last time, nor at the end."""
@@ -237,7 +255,7 @@ class Learner:
         folder.mkdir(parents=True)
         for name in ("policy", "value"):
             save_model(getattr(self._models, name), str(folder / f"{name}.safetensors"))
-        state = {"optimizer": self._optimizer.state_dict(), "schedule": self._schedule.state_dict(), "step": self.step}
+        state = {"optimizer": self._optimizer.state_dict(), "step": self.step}
         torch.save(state, folder / "state.pt")
         checkpoints.seal(folder)
         checkpoints.prune(self._folder / "checkpoints", CHECKPOINTS_KEPT)
@@ -250,7 +268,6 @@ class Learner:
                 load_safetensors(getattr(self._models, name), newest / f"{name}.safetensors")
             state = torch.load(newest / "state.pt", weights_only=True)
             self._optimizer.load_state_dict(state["optimizer"])
-            self._schedule.load_state_dict(state["schedule"])
             self.step = state["step"]
             self.finished = int(newest.name.removeprefix(checkpoints.PREFIX))
         rewind(self._folder / "metrics.jsonl", self.step)

@@ -1,4 +1,4 @@
-"""The mathematics of PPO against slow loops over single numbers, and the clipped loss against torchrl's own."""
+"""The mathematics of PPO against slow loops over single numbers."""
 
 from __future__ import annotations
 
