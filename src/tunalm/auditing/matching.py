@@ -145,6 +145,8 @@ def _read_table(path: Path, rows: Mapping[str, Ranking]) -> dict[str, Orders]:
             if missing := sorted(wanted for wanted, name in names.items() if name is None):
                 raise _bad_line(path, 1, f"no column {', '.join(missing)}")
             for line in table:
+                if None in line:
+                    raise _bad_line(path, table.line_num, "more cells than the header has")
                 name, position, rank = _read_line(line, names, rows, path, table.line_num)
                 if rank is not None:
                     order = raters[line.get("rater") or path.stem][name]

@@ -6,9 +6,11 @@ import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from tunalm.data.prompts import no_chat_template, require_arguments
+from tunalm.data.prompts import PromptEncoder, no_chat_template, require_arguments
 from tunalm.engines.models import Role, local_folder
+from tunalm.errors import ModelError
 from tunalm.recipe import Prompting, Proxy, Stage, walk
+from tunalm.records import Message
 from tunalm.store import local_path
 
 
@@ -41,17 +43,25 @@ def check_templates(stage: Stage, where: str, made: Collection[str] = ()) -> Non
 def check_weights(stage: Stage, made: Collection[str] = (), *, trust_remote_code: bool = False) -> None:
     """Refuse a model folder whose weights, configuration and tokenizer do not fit each other; only headers are read.
 
+    Its template is tried on a plain question.
+
     Raises:
-        ModelError: as `engines.huggingface.load_model`.
+        ModelError: as `engines.huggingface.load_model` and `PromptEncoder`.
     """
     for place, asked, source, scores in _models(stage):
         if source in made or not local_path(source).is_dir():
             continue
-        from tunalm.engines.huggingface import check_model
+        from tunalm.engines.huggingface import check_model, load_tokenizer
 
         starts_proxy = isinstance(asked, Proxy) and place.endswith("start")
         role: Role = "proxy" if scores else "start of a proxy" if starts_proxy else "language model"
         check_model(source, role, trust_remote_code=trust_remote_code)
+        if not scores:
+            tokenizer = load_tokenizer(source, trust_remote_code=trust_remote_code)
+            encoder = PromptEncoder(tokenizer, asked.template, source, asked.template_args)
+            if not encoder.prompt_ids([Message(role="user", content="Name an animal.")]):
+                found = "a chat template that leaves out what it is given"
+                raise ModelError(source, found=found, fix="Correct it, or set template: alpaca.")
 
 
 def chat_templates(folder: Path) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tunalm.data.files import RawRow, stream_raw
 from tunalm.data.lists.lmops import LmopsJudged, LmopsSampled, LmopsTraining
@@ -90,11 +91,26 @@ def _to_ranking(row: RawRow, number: int, source: Source | None) -> Ranking:
     )
 
 
+def _refuse_odd_numbers(fields: Mapping[str, Any], where: str) -> None:
+    """Refuse values that JSON of others holds in the place of numbers, and that would be taken for some."""
+    responses = fields.get("responses")
+    for place, response in enumerate(responses if isinstance(responses, list) else ()):
+        for name in ("rank", "score", "logprob", "num_tokens") if isinstance(response, dict) else ():
+            value = response.get(name)
+            odd = isinstance(value, float) and not math.isfinite(value)
+            if odd or isinstance(value, bool) or (name == "num_tokens" and isinstance(value, int) and value < 0):
+                found = f"responses.{place}.{name}: {value!r}"
+                raise DataError(
+                    where, found=found, expected="a number that means one", fix="Correct or remove the row."
+                )
+
+
 def _ours(row: RawRow, number: int) -> Ranking:
     fields = mapping(row)
     name = fields.get("id")
     if name is None or (isinstance(name, int) and not isinstance(name, bool)):
         fields = {**fields, "id": str(number if name is None else name)}
+    _refuse_odd_numbers(fields, row.where)
     return validate(Ranking, RawRow(row.where, fields), PATTERN)
 
 

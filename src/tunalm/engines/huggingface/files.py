@@ -17,6 +17,8 @@ from tunalm.errors import ModelError
 from tunalm.progress import console
 from tunalm.recipe.models import EMBEDDED
 
+LARGEST_PARSED = 1 << 20
+"""Bytes of a JSON file that is read ahead."""
 _LFS = b"version https://git-lfs"
 
 
@@ -36,6 +38,27 @@ def require_whole_files(folder: Path) -> None:
             raise ModelError(path, found="a Git LFS pointer in place of the file", fix="Fetch it with `git lfs pull`.")
         if not start:
             raise ModelError(path, found="an empty file", fix="Fetch or save the model again.")
+        if path.suffix == ".json" and path.stat().st_size < LARGEST_PARSED:
+            _require_object(path)
+
+
+def _require_object(path: Path) -> None:
+    """Refuse JSON that is none, or no object, and an index that leads out of its folder."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ModelError(path, found="a file that is not JSON", fix="Fetch or save the model again.") from error
+    files = value.get("weight_map") if isinstance(value, dict) else None
+    if path.name == "config.json" and not isinstance(value, dict):
+        raise ModelError(path, found="JSON of another form", fix="Fetch or save the model again.")
+    if not path.name.endswith(".index.json"):
+        return
+    if not isinstance(files, dict):
+        raise ModelError(path, found="JSON of another form", fix="Fetch or save the model again.")
+    for name in files.values():
+        if not isinstance(name, str) or Path(name).name != name:
+            found = f"weights outside of the folder ({name!s:.60})"
+            raise ModelError(path, found=found, fix="Do not use this model before you know why.")
 
 
 def adapter_base(folder: Path) -> str | None:
