@@ -69,6 +69,18 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_tree(folder: Path) -> None:
+    """Make all files of a folder, and the folder itself, durable."""
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
+    sync_folder(folder.parent)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it, so that they outlive a power cut; some may be there.
 

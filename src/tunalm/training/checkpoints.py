@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tunalm.errors import StoreError
-from tunalm.store import sync_folder, write_text
+from tunalm.store import sync_folder, sync_tree, write_text
 
 COMPLETE = "COMPLETE"
 PREFIX = "checkpoint-"
@@ -50,18 +50,6 @@ def full_disk_explained(folder: Path) -> Iterator[None]:
             fix="Free some space (for the model and three checkpoints of three times its size) or choose another "
             "--run-dir; then run the same command again, which resumes from here.",
         ) from error
-
-
-def sync_tree(folder: Path) -> None:
-    """Make all files of a folder, and the folder itself, durable."""
-    for path in folder.rglob("*"):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-    sync_folder(folder)
-    sync_folder(folder.parent)
 
 
 def partial_folder(folder: Path) -> Path:

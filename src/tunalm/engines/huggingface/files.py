@@ -16,6 +16,7 @@ from tunalm.engines.models import converted_folder, embedded_folder
 from tunalm.errors import ModelError
 from tunalm.progress import console
 from tunalm.recipe.models import EMBEDDED
+from tunalm.store import make_folder, sync_folder, sync_tree
 
 LARGEST_PARSED = 1 << 20
 """Bytes of a JSON file that is read ahead."""
@@ -108,7 +109,7 @@ def convert_embedded(source: str) -> Path:
     if target.is_dir():
         return target
     console().print(f"Converting {source} for transformers, once ...", markup=False)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     origin = embedded_folder(source)
     tokenizer = AutoTokenizer.from_pretrained(origin, gguf_file=embedded.weights)
@@ -121,8 +122,10 @@ def convert_embedded(source: str) -> Path:
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.to(torch.bfloat16).save_pretrained(partial)
     tokenizer.save_pretrained(partial)
+    sync_tree(partial)
     try:
         os.replace(partial, target)
+        sync_folder(target.parent)
     except OSError:  # another process was faster
         shutil.rmtree(partial)
     return target
