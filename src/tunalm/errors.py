@@ -38,6 +38,11 @@ EXIT_FAILED_ROWS = 3
 EXIT_INTERRUPTED = 130
 
 
+def spelled_out(text: str) -> str:
+    """Text in which what a terminal would obey, or nobody sees, is written as `\\x1b` and the like."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 class TunaError(Exception):
     """Base of the tree; `str(error)` is the one line that a user sees."""
 
@@ -48,7 +53,7 @@ class TunaError(Exception):
         self.fix = fix
         said = f"found {found}; expected {expected}" if expected else found
         line = f"{self.where}: {said}. {fix}"
-        super().__init__(" ".join(line.split()))
+        super().__init__(spelled_out(" ".join(line.split())))
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.where, self.found, self.expected, self.fix)

@@ -10,9 +10,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
+from rich import control
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+# rich takes a few control characters out of every text that it prints, and leaves the one that begins a command to the
+# terminal. Texts come from data files, models and servers: none of these gets to speak to the terminal.
+control._CONTROL_STRIP_TRANSLATE.update(dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)]))
 SECONDS_BETWEEN_LINES = 15.0
 Item = TypeVar("Item")
 

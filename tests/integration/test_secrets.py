@@ -28,7 +28,10 @@ OPENAI = "sk-proj-0123456789abcdefABCDEF"
 IN_USERINFO = "hunter2-9d8c7b6a5f4e"
 IN_QUERY = "query-1a2b3c4d5e6f7a8b"
 TYPED = "hf_AbCdEfGhIjKlMnOpQrStUvWxYz0123"
-SECRETS = (OURS, OPENAI, IN_USERINFO, IN_QUERY, TYPED)
+IN_NETRC = "netrc-5d6e7f8a9b0c1d2e"
+"""Of 127.0.0.1, in the user's .netrc."""
+IN_RECIPE = "sk-ant-api03-0123456789abcdef"
+SECRETS = (IN_NETRC, IN_RECIPE, OURS, OPENAI, IN_USERINFO, IN_QUERY, TYPED)
 ENVIRONMENT = {"MY_KEY": OURS, "OPENAI_API_KEY": OPENAI}
 
 
@@ -188,6 +191,33 @@ def test_a_key_that_comes_back_in_an_error_is_not_in_its_traceback(echo: Echo, t
     assert "Traceback" in said
     assert "Your key is [key]" in said
     assert_clean(said, tmp_path)
+
+
+def test_five_planted_keys_are_in_nothing_that_is_left_behind(
+    echo: Echo, tunalm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the environment, an address, a header of the replies, a recipe, and .netrc; calls fail, a run ends early."""
+    home = tmp_path.with_name(f"{tmp_path.name}-home")
+    home.mkdir()
+    (home / ".netrc").write_text(f"machine 127.0.0.1 login me password {IN_NETRC}\n", encoding="utf-8")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("NETRC", str(home / ".netrc"))
+    engine = f"engine: {{base_url: '{echo.url}', model: tiny}}"
+    text = f"name: r\ndescription: {IN_RECIPE}\nstages: {{s: {{kind: sample, {engine}, data: rows.jsonl}}}}\n"
+    recipe = tmp_path.with_name(f"{tmp_path.name}-r.yaml")
+    recipe.write_text(text, encoding="utf-8")
+    everything = []
+    for status in (200, 500, 401):
+        echo.status = status
+        everything.append(tunalm(*sample(echo.url, "--run-dir", f"run-{status}")))
+        everything.append(tunalm(*sample(echo.url, "--run-dir", f"run-{status}", "--debug", "--retry-failed")))
+    everything.append(tunalm(*sample(f"http://me:{IN_USERINFO}@127.0.0.1:9/v1?key={IN_QUERY}"), "--debug"))
+    everything.append(tunalm("run", str(recipe), "--debug"))
+    everything.append(tunalm("report", "run-200"))
+    assert [code for code, _ in everything] == [0, 0, 3, 3, 2, 1, 1, 1, 0]
+    assert_clean("".join(said for _, said in everything), tmp_path)
+    assert not [each for each in echo.received if IN_NETRC in each or "Basic" in each]
+    assert {"report.html", "manifest.json", "ledger.sqlite", "README.md"} <= kept(tmp_path).keys()
 
 
 def test_a_redirect_takes_no_key_along(echo: Echo, tunalm: Any, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from tunalm.cli.starting import init, recipes, schema
 from tunalm.cli.study import study_app
 from tunalm.cli.tools import doctor, preview
 from tunalm.errors import EXIT_USAGE, TrainingError, TunaError, of_the_system
+from tunalm.progress import is_main_process
 from tunalm.redaction import CleanStream
 
 app = typer.Typer(
@@ -164,8 +165,6 @@ def main() -> None:
         error = escaped if isinstance(escaped, TunaError) else of_the_system(escaped)
         if "--debug" in sys.argv or error is None:
             raise
-        from tunalm.progress import is_main_process
-
         # In a launch of several processes all meet the same error, but a training step may fail in one alone.
         if is_main_process() or isinstance(error, TrainingError):
             print(f"tunalm: {error}", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tunalm.errors import EXIT_FAILED_ROWS, RecipeError
+from tunalm.errors import EXIT_FAILED_ROWS, RecipeError, spelled_out
 
 OF_PARTS = ("accuracy", "both_correct", "positional_agreement", "prefers_longer", "adjusted_win_rate")
 """Figures of a subset or category that are printed; the file has them all."""
@@ -163,5 +163,5 @@ def _finish(lines: Sequence[Mapping[str, Any]]) -> None:
     """Count what could not be compared; exit with the code for failed rows if there is any."""
     failed = [line["failure"] for line in lines if line.get("failure")]
     if failed:
-        print(f"{len(failed)} of {len(lines)} without a verdict; the first: {failed[0]}")
+        print(f"{len(failed)} of {len(lines)} without a verdict; the first: {spelled_out(failed[0])}")
         raise typer.Exit(EXIT_FAILED_ROWS)

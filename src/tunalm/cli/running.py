@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tunalm.cli.completion import complete_inputs, complete_recipe
-from tunalm.errors import EXIT_FAILED_ROWS, EXIT_INTERRUPTED
+from tunalm.errors import EXIT_FAILED_ROWS, EXIT_INTERRUPTED, spelled_out
 
 if TYPE_CHECKING:
     from tunalm.records import StageState
@@ -116,7 +116,7 @@ def _print_remedies(ledger: Path) -> None:
         kinds[failure_kind(reason)] += count
         examples.setdefault(failure_kind(reason), reason)
     for kind, count in kinds.most_common(KINDS_SHOWN):
-        print(f"tunalm: {count} x '{examples[kind]:.120}'. {remedy(kind).advice}", file=sys.stderr)
+        print(f"tunalm: {count} x '{spelled_out(examples[kind][:120])}'. {remedy(kind).advice}", file=sys.stderr)
     advice = (
         "the same command with --retry-failed asks again for what failed"
         if any(remedy(reason).passes for reason in failures)

@@ -66,8 +66,8 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "weights empty": (lambda folder: (folder / "model.safetensors").write_bytes(b""), "an empty file"),
     "weights not fetched": (lambda folder: (folder / "model.safetensors").write_bytes(LFS), "git lfs pull"),
     "tokenizer not fetched": (lambda folder: (folder / "tokenizer.json").write_bytes(LFS), "git lfs pull"),
-    "tokenizer cut": (lambda folder: cut(folder / "tokenizer.json"), "a tokenizer that cannot be loaded"),
-    "config cut": (lambda folder: cut(folder / "config.json"), "not a valid JSON"),
+    "tokenizer cut": (lambda folder: cut(folder / "tokenizer.json"), "not JSON"),
+    "config cut": (lambda folder: cut(folder / "config.json"), "not JSON"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "no file named model.safetensors"),
     "gptq": (lambda folder: configured(folder, quantization_config={"quant_method": "gptq", "bits": 4}), "gptq"),
     "bitsandbytes": (
