@@ -12,8 +12,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from tests.integration.test_broken_inputs import CASES
-from tests.integration.test_cases import typed
+from tests.integration.test_cases import CASES, typed
 from tunalm.errors import DataError
 from tunalm.progress import progress
 
