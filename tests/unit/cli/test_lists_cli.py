@@ -49,7 +49,8 @@ def test_an_audit_prints_a_table_and_writes_a_folder(
     shown = capsys.readouterr().out
     assert "Kendall's tau-b" in shown
     assert str(out / "audit.html") in shown.replace("\n", "")
-    assert json.loads((out / "audit.json").read_text(encoding="utf-8"))["agreement"]["kendall_tau"]["value"] == 1
+    found = json.loads((out / "audit.json").read_text(encoding="utf-8"))["agreement"]["comparisons"]
+    assert [each["kendall_tau"]["value"] for each in found.values()] == [1]
 
 
 RANKED = '{"id": "a", "instruction": "x", "responses": [{"text": "a", "rank": 0}, {"text": "b", "rank": RANK}]}'
