@@ -50,7 +50,7 @@ def add_examples(
         for left, reason in left_out:
             made.reject(EXAMPLES, left, reason, text)
         for place, (given, output) in enumerate(pairs):
-            row = {"id": f"new/{number}/{place}", "instruction": text, "input": given, "reference": output}
+            row = {"id": f"{made.prefix}/{number}/{place}", "instruction": text, "input": given, "reference": output}
             made.rows.append(Instruction.model_validate({**row, "is_classification": yes}))
 
 

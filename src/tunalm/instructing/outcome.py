@@ -23,6 +23,8 @@ Value = TypeVar("Value")
 class Instructed:
     """Rows in the order in which their instructions were kept, and what was left out."""
 
+    prefix: str = "new"
+    """Of the ids of new rows."""
     rows: list[Instruction] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     failures: list[str | None] = field(default_factory=list)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tunalm.calls.context import Calls, StageContext
 from tunalm.data import load
+from tunalm.data.sources import is_hub_dataset
 from tunalm.engines.base import Request
 from tunalm.errors import DataError
 from tunalm.instructing.examples import add_examples, example_requests, label, questions, shown
@@ -30,10 +31,11 @@ def run(settings: Instruct, context: StageContext) -> Summary:
 
 
 def check(settings: Instruct) -> None:
-    """Refuse seeds that lack what the prompts show. Those that an earlier stage will write are looked at later."""
-    source = Path(settings.seeds.source)
-    if source.name != MADE or source.exists():
-        require_seeds(load(settings.seeds), settings)
+    """Refuse seeds that lack what the prompts show. Those that must be fetched or written first are looked at later."""
+    source = settings.seeds.source
+    written_later = Path(source).name == MADE and not Path(source).exists()
+    if not written_later and not is_hub_dataset(source):
+        require_seeds(load(settings.seeds, tell=False), settings)
 
 
 def require_seeds(seeds: Sequence[Instruction], settings: Instruct) -> None:
@@ -74,6 +76,8 @@ def instruct(
     require_seeds(seeds, settings)
     engine = calls.open(settings.engine)
     made = Instructed()
+    while any(row.id.startswith(f"{made.prefix}/") for row in seeds):  # they were written by such a stage
+        made.prefix += "+"
     kept = write(seeds, settings, calls, engine, made, replies)
     made.instructions = len(kept)
     if len(kept) < settings.num_instructions:
@@ -82,7 +86,7 @@ def instruct(
     if settings.max_instances:
         add_examples(kept, seeds, settings, calls, engine, made)
     else:
-        made.rows = [Instruction(id=f"new/{number}", instruction=text) for number, text in enumerate(kept)]
+        made.rows = [Instruction(id=f"{made.prefix}/{number}", instruction=text) for number, text in enumerate(kept)]
     made.rows += seeds if settings.include_seeds else []
     return made
 

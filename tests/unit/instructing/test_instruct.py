@@ -24,7 +24,7 @@ from tunalm.pipeline.folder import RunFolder
 from tunalm.pipeline.planning import estimate
 from tunalm.pipeline.resolving import resolve
 from tunalm.pipeline.running import run_recipe
-from tunalm.recipe import Instruct
+from tunalm.recipe import Data, Instruct
 from tunalm.recipe.loading import build_recipe
 from tunalm.records import Instruction, Ranking, StageState
 from tunalm.store import read_rows
@@ -178,7 +178,10 @@ def test_other_stages_read_what_was_written(tmp_path: Path, ran: Ran) -> None:
         "data": {"source": "new", "limit": 3},
         "num_responses": 2,
     }
-    ran(stages={"own": sampled})
+    more = {"kind": "instruct", "engine": {"kind": "scripted"}, "seeds": "new", "num_instructions": 25}
+    ran(stages={"own": sampled, "more": more})
+    made = load(Data(source=str(tmp_path / "run" / "more" / "instructions.jsonl")))
+    assert {row.id.partition("/")[0] for row in made} == {"new", "new+", "seed"}
     lists = read_rows(tmp_path / "run" / "own" / "responses.jsonl", Ranking)
     assert [row.instruction for row in lists] == [row.instruction for row in rows(tmp_path)[:3]]
     with pytest.raises(RecipeError, match=r"'nev' is no earlier stage that makes instructions.*Did you mean 'new'"):
