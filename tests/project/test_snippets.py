@@ -25,6 +25,13 @@ def blocks(page: Path, *languages: str) -> list[str]:
     return [text for language, text in found if language in languages]
 
 
+def test_every_page_stands_in_the_navigation() -> None:
+    listed = set((ROOT / "docs" / "index.md").read_text(encoding="utf-8").splitlines())
+    pages = {page.relative_to(ROOT / "docs").with_suffix("").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert {page for page in pages if not page.startswith("decisions/")} - {"index"} <= listed
+    assert "decisions/index" in listed
+
+
 @pytest.mark.parametrize("name", PLACES)
 def test_snippets_of_a_page_can_be_read(name: str) -> None:
     for text in blocks(PLACES[name], "python"):
