@@ -178,6 +178,20 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(without_secrets(text), encoding="utf-8")
 
 
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        StoreError: there is no such file, or it cannot be read as UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise StoreError(path, found="text that is not UTF-8", fix="Save the file as UTF-8.") from error
+    except OSError as error:
+        raise StoreError(path, found=str(error.strerror), fix="Check the path.") from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n")

@@ -50,7 +50,8 @@ def cases() -> Iterator[Any]:
     for path in sorted((CASES[0].parent / "broken").glob("*.yaml")):
         common, *documents = yaml.safe_load_all(path.read_text(encoding="utf-8"))
         for case in documents:
-            yield pytest.param(common | case, id=f"{path.stem}: {case['what']}")
+            given = {"given": common.get("files", {})}
+            yield pytest.param({**common, "files": {}} | given | case, id=f"{path.stem}: {case['what']}")
 
 
 @pytest.mark.parametrize("case", [*cases()])
@@ -63,13 +64,13 @@ def test_broken_input_ends_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    for name, text in GOOD.items():
-        Path(name).write_text(text, encoding="utf-8")
+    for name, content in {**GOOD, **case["given"]}.items():
+        put(Path(name), content)
     for name in case.get("copy", {}):
         shutil.copytree(tiny_model, name)
     for command in case.get("first", ()):
         assert typed(command.replace("{tiny}", str(tiny_model)), monkeypatch) == 0, capsys.readouterr().err
-    for name, content in case.get("files", {}).items():
+    for name, content in (case.get("files") or {}).items():
         put(Path(name), content)
     for name, values in case.get("edit", {}).items():
         kept = {**json.loads(Path(name).read_text(encoding="utf-8")), **values}

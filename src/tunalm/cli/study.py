@@ -40,12 +40,12 @@ def make(
 ) -> None:
     """Make a study: what raters see, the key to it, and a link for each rater."""
     from tunalm.data import load
-    from tunalm.data.files import existing_file
     from tunalm.recipe import Data
+    from tunalm.store import read_text
     from tunalm.study import design
 
     names = [name.strip() for name in systems.split(",") if name.strip()]
-    text = existing_file(consent).read_text(encoding="utf-8") if consent else design.CONSENT
+    text = read_text(consent) if consent else design.CONSENT
     out = out or (run if run.is_dir() else run.parent) / "study"
     plan = design.Plan(names, raters=raters, people=people, checks=checks, seed=seed, consent=text)
     answers = design.read_answers(run, plan, benchmark)
@@ -96,7 +96,9 @@ def serve(
             f"Everybody who reaches {host}:{port} and has a link can take part. The links are secrets: without https "
             "in front of this server, whoever listens on the network can read them."
         )
-    for line in (folder / "links.txt").read_text(encoding="utf-8").splitlines():
+    from tunalm.store import read_text
+
+    for line in read_text(folder / "links.txt").splitlines():
         rater, _, path = line.partition(" ")
         typer.echo(f"{rater}: http://{f'[{host}]' if ':' in host else host}:{port}{path}")
     server.run(sockets=[listener])

@@ -87,10 +87,14 @@ class Book:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=30)) as link, link:
-            link.execute("PRAGMA journal_mode = WAL")
-            link.execute("PRAGMA synchronous = FULL")
-            yield link
+        try:
+            with closing(sqlite3.connect(self.path, timeout=30)) as link, link:
+                link.execute("PRAGMA journal_mode = WAL")
+                link.execute("PRAGMA synchronous = FULL")
+                yield link
+        except sqlite3.DatabaseError as error:
+            fix = "Take the file from a copy, or make a new study with `tunalm study make`."
+            raise StoreError(self.path, found=f"a study that cannot be read ({error})", fix=fix) from error
 
     @property
     def consent(self) -> str:
