@@ -124,13 +124,13 @@ TABLES = {"ENGINES": "recipe", "RANKERS": "recipe", "BENCHMARKS": "recipe"}
 
 
 def test_the_documentation_points_to_the_one_table_of_each_kind() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for table, room in TABLES.items():
         places = [
             module for module in MODULES if re.search(rf"^{table}\b.*= \{{", module.read_text(encoding="utf-8"), re.M)
         ]
         assert [place.relative_to(SOURCE).parts[0] for place in places] == [room], table
-        assert places[0].relative_to(SOURCE).as_posix() in readme, f"README does not say where {table} is"
+        assert places[0].relative_to(SOURCE).as_posix() in page, f"CONTRIBUTING.md does not say where {table} is"
 
 
 def test_source_files_that_the_documentation_names_exist() -> None:
