@@ -91,7 +91,7 @@ def test_shells_complete_recipes_inputs_knobs_and_values(tmp_path: Path, monkeyp
     assert completions("plan tuna b", monkeypatch) == ["base="]
     assert completions("init tuna ", monkeypatch) == ["base=", "instructions=", "teacher=", "judge=", "template="]
     assert "stages.tuna.margin=" in completions("run quickstart stages.tuna.m", monkeypatch)
-    assert completions("run quickstart stages.t", monkeypatch) == ["stages.teacher.", "stages.tuna_p.", "stages.tuna."]
+    assert completions("run quickstart stages.t", monkeypatch) == ["stages.tuna."]
     assert "by=judge" in completions("rank by", monkeypatch)
     assert completions("sample logp", monkeypatch) == ["logprobs=", "logprobs=true", "logprobs=false"]
     assert completions("run nothing.yaml b", monkeypatch) == []
