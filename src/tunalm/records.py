@@ -5,8 +5,7 @@
     stage.json (StageState), metrics.jsonl (TrainingStep), manifest.json (Manifest): how each came to be
 
 A file of rows is JSONL, one record a line. `Ranking` is the contract row of the whole project: sampling writes it with
-empty ranks, ranking fills them in, training reads it. `EvaluationResults` is results.json, `StageState` is stage.json.
-"""
+empty ranks, ranking fills them in, training reads it."""
 
 from __future__ import annotations
 

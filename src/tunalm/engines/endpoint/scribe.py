@@ -17,7 +17,7 @@ from tunalm.engines.base import Completion, Journal
 
 
 @dataclass
-class Message:
+class Note:
     """Something to be told, and who waits for it to be kept."""
 
     tell: Callable[[], Any]
@@ -43,19 +43,19 @@ class Scribe:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._inbox: SimpleQueue[Message | list[Completion] | None] = SimpleQueue()
+        self._inbox: SimpleQueue[Note | list[Completion] | None] = SimpleQueue()
 
     # In the event loop
 
     async def tell(self, tell: Callable[[], Any]) -> Any:
         """Have something told; returns what it returns, or raises what it raises, once it is kept."""
         waiting = asyncio.get_running_loop().create_future()
-        self._inbox.put(Message(tell, waiting))
+        self._inbox.put(Note(tell, waiting))
         return await waiting
 
     def mention(self, tell: Callable[[], Any]) -> None:
         """Have something told, before whatever is told later."""
-        self._inbox.put(Message(tell))
+        self._inbox.put(Note(tell))
 
     def hand_over(self, completions: list[Completion] | None) -> None:
         """Give completions to the other thread; None is the end."""
@@ -68,7 +68,7 @@ class Scribe:
         ended = False
         while not ended:
             news = [self._inbox.get(), *self.left()]
-            messages = [each for each in news if isinstance(each, Message)]
+            messages = [each for each in news if isinstance(each, Note)]
             self.keep(messages)
             for each in messages:
                 if each.waiting:
@@ -76,13 +76,13 @@ class Scribe:
             yield from (each for each in news if isinstance(each, list))
             ended = None in news
 
-    def left(self) -> Iterator[Message | list[Completion] | None]:
+    def left(self) -> Iterator[Note | list[Completion] | None]:
         """What has come since, without waiting."""
         with suppress(Empty):
             while True:
                 yield self._inbox.get_nowait()
 
-    def keep(self, messages: Sequence[Message]) -> None:
+    def keep(self, messages: Sequence[Note]) -> None:
         """Tell the journal.
 
         Raises:
@@ -105,4 +105,4 @@ class Scribe:
 
     def close(self) -> None:
         """Tell the journal what has come since the calls were left."""
-        self.keep([each for each in self.left() if isinstance(each, Message)])
+        self.keep([each for each in self.left() if isinstance(each, Note)])
