@@ -90,6 +90,7 @@ def curves(series: Mapping[str, Points], axis: str) -> Figure:
         line = {"color": SERIES[place % len(SERIES)], "linestyle": DASHES[place % len(DASHES)]}
         axes.plot(steps, values, label=name, marker="o" if len(steps) == 1 else None, **line)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.ticklabel_format(axis="y", scilimits=(-3, 5))  # a learning rate's zeros would run into the axis' name
     _legend(figure, len(series))
     return figure
 

@@ -61,7 +61,7 @@ PANELS = (
     ("Mean score by rank, and of the reference", "score", r"v_(.+)"),
     ("Log-probability of the end token", "log p", r"(eos_logprob)"),
     ("Length of the responses", "tokens", r"(?:completions/)?(response_tokens|mean_length)"),
-    ("Score of the responses by the proxy", "score", r"(reward)"),
+    ("Reward of the responses", "reward", r"(reward)"),
     ("Divergence from the start, over the response", "nats", r"(kl)"),
     ("Entropy of the policy", "nats per token", r"(entropy)"),
     ("Loss of the policy and of the value model", "loss", r"(policy|value)_loss"),

@@ -106,7 +106,7 @@ def test_training_by_ppo_has_its_own_curves(plain_run: Run) -> None:
     stage = Recipe.model_validate({"name": "x", "stages": {"tuna": ppo}}).stages["tuna"]
     view = stage_view(plain_run.path / "tuna", "tuna", stage, StageState())
     drawn = {drawing.caption.split()[0]: drawing.svg for drawing in view.figures}
-    assert list(drawn) == ["Length", "Score", "Divergence", "Entropy", "Loss", "Tokens"]
+    assert list(drawn) == ["Length", "Reward", "Divergence", "Entropy", "Loss", "Tokens"]
     assert {"policy", "value"} <= {text.strip() for text in ElementTree.fromstring(drawn["Loss"]).itertext()}
 
 
