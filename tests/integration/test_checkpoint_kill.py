@@ -94,8 +94,8 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> ForkServerContext:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("TUNALM_QUIET", "1")
     context = multiprocessing.get_context("forkserver")
-    libraries = ["torchrl.objectives.value.functional"] if find_spec("torchrl") else []
-    context.set_forkserver_preload(["tunalm.training", "peft", *libraries])
+    own = ["tunalm.training.runs", *(["tunalm.training.ppo.run"] if find_spec("torchrl") else [])]
+    context.set_forkserver_preload([*own, "peft", "transformers.models.llama.modeling_llama"])
     return context
 
 
