@@ -127,6 +127,7 @@ def _print_remedies(ledger: Path) -> None:
 
 def _print_plan(recipe: Any, run_dir: Path | None) -> None:
     from tunalm.calls.prices import load_prices
+    from tunalm.data.sources import Sources
     from tunalm.pipeline.checks import check
     from tunalm.pipeline.folder import RunFolder
     from tunalm.pipeline.planning import estimate
@@ -137,8 +138,9 @@ def _print_plan(recipe: Any, run_dir: Path | None) -> None:
     folder = RunFolder(run_dir or Path("runs") / recipe.name)
     recipe = settle(recipe, folder)
     stages = resolve(recipe, folder)
-    check(stages, recipe)
-    estimated = estimate(recipe, stages, folder, load_prices(recipe.prices))
+    sources = Sources(tell=True)
+    check(stages, recipe, sources)
+    estimated = estimate(recipe, stages, folder, load_prices(recipe.prices), sources)
     print_estimate(estimated, recipe.name, recipe.max_cost)
 
 

@@ -29,7 +29,25 @@ def load(settings: Data, *, tell: bool = True) -> list[Instruction]:
     Raises:
         DataError: the source does not exist or cannot be read, a row is wrong (it is named), or nothing is selected.
     """
-    rows = _all_rows(settings, tell)
+    return _selected(_all_rows(settings, tell), settings)
+
+
+class Sources:
+    """Instructions for several readers; each source is read once."""
+
+    def __init__(self, tell: bool = False) -> None:
+        self._tell = tell
+        self._rows: dict[tuple[str, str], list[Instruction]] = {}
+
+    def load(self, settings: Data) -> list[Instruction]:
+        """As `load`; the rows are shared, so they must not be changed."""
+        key = settings.source, settings.split
+        if key not in self._rows:
+            self._rows[key] = _all_rows(settings, self._tell)
+        return _selected(self._rows[key], settings)
+
+
+def _selected(rows: list[Instruction], settings: Data) -> list[Instruction]:
     if settings.references != ":":
         bare = [row.model_copy(update={"reference": None}) for row in rows]
         kept = sliced(settings.references)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 CONFIDENCE = 0.95
 PERMUTATIONS = 9999
@@ -51,8 +51,8 @@ def mean_interval(values: Sequence[float], samples: int, seed: int) -> tuple[flo
     if len(data) < 2 or np.ptp(data) == 0:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        interval = stats.bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        interval = scipy.stats.bootstrap(
             (data,),
             np.mean,
             n_resamples=samples,
@@ -80,14 +80,14 @@ def t_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """
     if len(values) < 2:
         return None
-    half = float(stats.sem(values) * stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    half = float(scipy.stats.sem(values) * scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
     middle = float(np.mean(values))
     return middle - half, middle + half
 
 
 def standard_error(values: Sequence[float]) -> float | None:
     """Standard error of a mean, or None for fewer than two rows."""
-    return float(stats.sem(values)) if len(values) > 1 else None
+    return float(scipy.stats.sem(values)) if len(values) > 1 else None
 
 
 def sign_flip_p_value(differences: Sequence[float], seed: int) -> float:
@@ -107,7 +107,7 @@ def sign_flip_p_value(differences: Sequence[float], seed: int) -> float:
     data = data[data != 0]
     if len(data) < 2:
         return 1.0
-    test = stats.permutation_test(
+    test = scipy.stats.permutation_test(
         (data,),
         np.sum,
         permutation_type="samples",

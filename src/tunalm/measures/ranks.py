@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from tunalm.measures.means import known_mean, percentile_interval
 
@@ -52,7 +52,7 @@ def spearman_rho(one: Ranks, other: Ranks) -> float | None:
     ranks, other_ranks = _both(one, other)
     if len(ranks) < 2 or not np.ptp(ranks) or not np.ptp(other_ranks):
         return None
-    return float(np.corrcoef(stats.rankdata(ranks), stats.rankdata(other_ranks))[0, 1])
+    return float(np.corrcoef(scipy.stats.rankdata(ranks), scipy.stats.rankdata(other_ranks))[0, 1])
 
 
 def weighted_tau(one: Ranks, other: Ranks) -> float | None:
@@ -70,7 +70,7 @@ def weighted_tau(one: Ranks, other: Ranks) -> float | None:
     ranks, other_ranks = _both(one, other)
     if len(ranks) < 2 or not np.ptp(ranks) or not np.ptp(other_ranks):
         return None
-    return float(stats.weightedtau(-ranks, -other_ranks).statistic)
+    return float(scipy.stats.weightedtau(-ranks, -other_ranks).statistic)
 
 
 def kendall_w(orders: Sequence[Sequence[float]]) -> float | None:
@@ -92,7 +92,7 @@ def kendall_w(orders: Sequence[Sequence[float]]) -> float | None:
     if scores.ndim != 2 or scores.shape[0] < 2 or scores.shape[1] < 2:
         return None
     judges, things = scores.shape
-    spread = np.square(stats.rankdata(scores, axis=1).sum(axis=0) - judges * (things + 1) / 2).sum()
+    spread = np.square(scipy.stats.rankdata(scores, axis=1).sum(axis=0) - judges * (things + 1) / 2).sum()
     sharing = [np.unique(order, return_counts=True)[1].astype(np.float64) for order in scores]
     ties = sum(float((counts**3 - counts).sum()) for counts in sharing)
     largest = judges**2 * (things**3 - things) - judges * ties

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import string
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import regex
 from rapidfuzz.distance import LCSseq
@@ -42,15 +42,22 @@ def rouge_l(a: str, b: str, *, tokenizer: Tokenizer = "rouge") -> float:
     return _f1(tokenize(a, tokenizer), tokenize(b, tokenizer))
 
 
-def best_rouge_l(text: str, references: Iterable[str]) -> float:
-    """Return the largest `rouge_l` of a text with one of some references, in the published tokens.
+def best_rouge_l(text: Sequence[bytes], references: Iterable[Sequence[bytes]]) -> float:
+    """Return the largest `rouge_l` of a text with one of some references, all as their `words`.
 
     Nothing but words is remembered: right for many texts that are compared once.
     """
     if len(_LETTER_OF) > MOST_WORDS:
         forget()
-    letters = _letters(text)
-    return max([_f1(letters, _letters(reference)) for reference in references])
+    letters = _LETTER_OF.spell_words(text)
+    return max([_f1(letters, _LETTER_OF.spell_words(reference)) for reference in references])
+
+
+def words(text: str) -> list[bytes]:
+    """Lower-case runs of a-z and 0-9, not stemmed."""
+    if not text.isascii():
+        text = text.lower()  # some letters of other scripts have lower cases in a-z
+    return text.encode("ascii", "replace").translate(_SEPARATED).split()
 
 
 def _f1(first: Sequence[str], second: Sequence[str]) -> float:
@@ -64,7 +71,7 @@ def _f1(first: Sequence[str], second: Sequence[str]) -> float:
 @lru_cache(maxsize=4096)
 def tokenize(text: str, tokenizer: Tokenizer = "rouge") -> str | tuple[str, ...]:
     """Split a text into the tokens that are compared; for `rouge` a letter stands for each, until `forget`."""
-    return _letters(text) if tokenizer == "rouge" else _unicode_words(text)
+    return _LETTER_OF.spell(text) if tokenizer == "rouge" else _unicode_words(text)
 
 
 def forget() -> None:
@@ -73,12 +80,45 @@ def forget() -> None:
     _LETTER_OF.clear()
 
 
+STEPS = {
+    "_step1a": ("s",),
+    "_step1b": ("ed", "ing"),
+    "_step1c": ("y",),
+    "_step2": ("nci", "li", "iti", "logi", "ional", "izer", "ation", "ator", "alism", "ness"),
+    "_step3": ("icate", "ative", "alize", "iciti", "ical", "ful", "ness"),
+    "_step4": (
+        *("al", "nce", "er", "ic", "able", "ible", "ant", "ent", "ion", "ou", "ism", "ate", "iti", "ous", "ive"),
+        "ize",
+    ),
+    "_step5a": ("e",),
+    "_step5b": ("ll",),
+}
+"""What a word ends in where a step of the stemmer may change it; no other step has to be asked."""
+SUFFIXES = tuple({suffix for suffixes in STEPS.values() for suffix in suffixes})
+
+
 @cache
-def _stemmer() -> Any:
-    """NLTK's Porter stemmer in its default mode, as in `rouge_score`; importing nltk takes most of a second."""
+def _stemmer() -> tuple[dict[str, str], list[tuple[Callable[[str], str], tuple[str, ...]]]]:
+    """NLTK's Porter stemmer in its default mode, as in `rouge_score`; importing nltk takes most of a second.
+
+    Returns:
+        Words with a stem of their own, and the steps for all others.
+    """
     from nltk.stem.porter import PorterStemmer
 
-    return PorterStemmer()
+    stemmer = PorterStemmer()
+    return stemmer.pool, [(getattr(stemmer, name), suffixes) for name, suffixes in STEPS.items()]
+
+
+def stem(word: str) -> str:
+    """The Porter stem of a word of at least three lower-case letters or digits."""
+    own, steps = _stemmer()
+    if word in own:
+        return own[word]
+    for step, suffixes in steps:
+        if word.endswith(suffixes):
+            word = step(word)
+    return word
 
 
 class Letters(dict[bytes, str]):
@@ -94,14 +134,15 @@ class Letters(dict[bytes, str]):
         """A text with a letter in the place of each of its tokens."""
         if tokenizer == "unicode":
             return "".join(map(self._letter, _unicode_words(text)))
-        if not text.isascii():
-            text = text.lower()  # some letters of other scripts have lower cases in a-z
-        words = text.encode("ascii", "replace").translate(_SEPARATED).split()
-        return "".join(map(self.__getitem__, words))
+        return self.spell_words(words(text))
+
+    def spell_words(self, found: Iterable[bytes]) -> str:
+        """The same for the `words` of a text."""
+        return "".join(map(self.__getitem__, found))
 
     def __missing__(self, word: bytes) -> str:
         known = word.decode()
-        stemmed = known if len(known) <= LONGEST_UNSTEMMED else _stemmer().stem(known)
+        stemmed = stem(known) if len(known) > LONGEST_UNSTEMMED and known.endswith(SUFFIXES) else known
         self[word] = letter = self._letter(stemmed)
         return letter
 
@@ -115,7 +156,6 @@ class Letters(dict[bytes, str]):
 
 
 _LETTER_OF = Letters()
-_letters = _LETTER_OF.spell
 
 
 def _unicode_words(text: str) -> tuple[str, ...]:
@@ -125,5 +165,5 @@ def _unicode_words(text: str) -> tuple[str, ...]:
     emoji and other symbols are tokens too. Punctuation counts only in a text that has nothing else.
     """
     pieces = _BOUNDARY.split(unicodedata.normalize("NFKC", text).casefold())
-    words = tuple(piece for piece in pieces if _WORD_OR_SYMBOL.search(piece))
-    return words or tuple(piece for piece in pieces if _VISIBLE.search(piece))
+    found = tuple(piece for piece in pieces if _WORD_OR_SYMBOL.search(piece))
+    return found or tuple(piece for piece in pieces if _VISIBLE.search(piece))

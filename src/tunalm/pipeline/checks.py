@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import Any, cast
 
 from tunalm.calls.context import StageContext
-from tunalm.data import load, require_references
+from tunalm.data import require_references
 from tunalm.data.lists import load_lists, require_ranked
-from tunalm.data.sources import is_hub_dataset, require_source
+from tunalm.data.sources import Sources, is_hub_dataset, require_source
 from tunalm.engines.checking import check_templates, check_weights
 from tunalm.pipeline.resolving import ResolvedStage
 from tunalm.recipe import Data, FromLists, Recipe, Sft, Stage, walk
@@ -37,18 +37,21 @@ def runner(kind: str) -> Callable[[Any, StageContext], Summary]:
     return cast(Callable[[Any, StageContext], Summary], import_module(ROOMS[kind]).run)
 
 
-def check(stages: Sequence[ResolvedStage], recipe: Recipe, *, trust_remote_code: bool = False) -> None:
+def check(
+    stages: Sequence[ResolvedStage], recipe: Recipe, sources: Sources | None = None, *, trust_remote_code: bool = False
+) -> None:
     """Refuse a recipe of which some stage could not run.
 
     Args:
         stages: as they were resolved; those that are done are not looked at.
         recipe: that they belong to.
+        sources: keep what is read for others.
         trust_remote_code: whether models may run code of their own.
 
     Raises:
         TunaError: as the stage would; the place in the recipe, or the file, is named.
     """
-    known: set[str] = set()
+    sources = sources or Sources()
     for stage in stages:
         if stage.done:
             continue
@@ -56,23 +59,22 @@ def check(stages: Sequence[ResolvedStage], recipe: Recipe, *, trust_remote_code:
         check_templates(settings, f"stages.{stage.name}", recipe.stages)
         check_weights(settings, recipe.stages, trust_remote_code=trust_remote_code)
         if stage.kind != "evaluate":  # its benchmarks say what they read when they are resolved
-            _read_rows(settings, recipe, known)
+            _read_rows(settings, recipe, sources)
         own = getattr(import_module(ROOMS[stage.kind]), "check", None)
         if own is not None:
             own(stage.settings)
 
 
-def _read_rows(settings: Stage, recipe: Recipe, known: set[str]) -> None:
+def _read_rows(settings: Stage, recipe: Recipe, sources: Sources) -> None:
     """Read what a stage reads and no stage makes, each source once."""
     for each in walk(settings):
         if isinstance(each.value, Data):
             if each.value.source in recipe.stages:
                 continue
             require_source(each.value)
-            if is_hub_dataset(each.value.source) or (key := f"{type(settings)} {each.value!r}") in known:
+            if is_hub_dataset(each.value.source):
                 continue
-            known.add(key)
-            rows = load(each.value, tell=False)
+            rows = sources.load(each.value)
             if isinstance(settings, Sft):
                 require_references(rows, each.value.source)
         elif each.source and {"responses", "rankings"} & {*each.source.accepts} and each.value not in recipe.stages:

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def load_questions(folder: Path) -> dict[str, Questions]:
     for name in SETS:
         path = _find(folder, name)
         if path is not None:
-            found[name] = Questions(name, _examples(path))
+            found[name] = Questions(name, _examples(path, path.stat().st_mtime_ns))
     if not found:
         found_there = "no file of LMentry (first_word.json ...)" if folder.is_dir() else "no such folder"
         raise DataError(folder, found=found_there, fix="Give a clone of https://github.com/aviaefrat/lmentry.")
@@ -80,7 +81,9 @@ def _find(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _examples(path: Path) -> dict[str, Any]:
+@lru_cache(len(SETS))
+def _examples(path: Path, written: int) -> dict[str, Any]:
+    """Those of a file, read once as long as it stays as it is: checks, plans and runs all need them."""
     try:
         content = path.read_bytes()
         examples = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)["examples"]

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from tunalm.measures.means import percentile_interval
 
@@ -65,7 +65,7 @@ def _win_rates(features: Array, targets: Array, weights: Array) -> Array:
     """
     coefficients = np.zeros((len(weights), 2))
     for _ in range(STEPS):
-        predicted = expit(coefficients @ features.T)
+        predicted = scipy.special.expit(coefficients @ features.T)
         gradient = (weights * (targets - predicted)) @ features - RIDGE * coefficients
         curvature = np.einsum("sq,qi,qj->sij", weights * predicted * (1 - predicted), features, features)
         step = np.linalg.solve(curvature + RIDGE * np.eye(2), gradient[..., None])[..., 0]
@@ -73,5 +73,5 @@ def _win_rates(features: Array, targets: Array, weights: Array) -> Array:
         coefficients += step * np.minimum(1.0, LONGEST_STEP / np.maximum(size, PRECISION))
         if size.max() < PRECISION:
             break
-    rates: Array = 100 * expit(coefficients[:, 0])
+    rates: Array = 100 * scipy.special.expit(coefficients[:, 0])
     return rates

@@ -17,8 +17,6 @@ _PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]+")
 _PUNCTUATION_BYTES = string.punctuation.encode()
 _GAPS = bytes.maketrans(b"\x1c\x1d\x1e\x1f", b"    ")
 """What a split of text takes for gaps beyond what a split of bytes does."""
-_LOWER = bytes(range(256)).lower()
-_PUNCTUATION_AND_GAPS = _PUNCTUATION_BYTES + b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
 
 
 class RowScore(NamedTuple):
@@ -45,7 +43,11 @@ def forget() -> None:
 
 @lru_cache(maxsize=MOST_ROWS)
 def _score(prediction: str, references: tuple[str, ...]) -> RowScore:
-    return RowScore(rouge.best_rouge_l(prediction, references), float(_is_among(prediction, references)))
+    said, found = rouge.words(prediction), [rouge.words(reference) for reference in references]
+    bare = b"".join(said)  # texts in which this differs are no match, and most do
+    near = [reference for reference, words in zip(references, found, strict=True) if b"".join(words) == bare]
+    match = bool(near) and _plain(prediction) in map(_plain, near)
+    return RowScore(rouge.best_rouge_l(said, found), float(match))
 
 
 def mean_score(scores: Sequence[RowScore]) -> RowScore:
@@ -55,19 +57,6 @@ def mean_score(scores: Sequence[RowScore]) -> RowScore:
         round(100.0 * sum(score.rougeL for score in scores) / count, 4),
         round(100.0 * sum(score.exact_match for score in scores) / count, 4),
     )
-
-
-def _is_among(prediction: str, references: Sequence[str]) -> bool:
-    if prediction.isascii():
-        bare = _bare(prediction)
-        references = [each for each in references if not each.isascii() or _bare(each) == bare]
-    said = _plain(prediction) if references else ""
-    return any(_plain(reference) == said for reference in references)
-
-
-def _bare(text: str) -> bytes:
-    """Letters and digits of an ASCII text alone; texts in which these differ are no match, and most do."""
-    return text.encode().translate(_LOWER, _PUNCTUATION_AND_GAPS)
 
 
 def _plain(text: str) -> str:

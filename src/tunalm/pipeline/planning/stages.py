@@ -25,6 +25,7 @@ from typing import Any, cast
 from tunalm.calls.prices import Prices
 from tunalm.calls.spending import answers_in
 from tunalm.data import imitated, load
+from tunalm.data.sources import Sources
 from tunalm.engines.base import Request
 from tunalm.errors import ModelError
 from tunalm.extensions import is_object
@@ -78,7 +79,9 @@ TOO_FEW = "it will refuse to run: no optimizer step is possible from the instruc
 UNKNOWN_RANKER = "what a ranker of your own asks for is not known"
 
 
-def estimate(recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, prices: Prices) -> RecipePlan:
+def estimate(
+    recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, prices: Prices, sources: Sources | None = None
+) -> RecipePlan:
     """Plan every stage of a resolved recipe.
 
     Args:
@@ -86,11 +89,12 @@ def estimate(recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, pri
         steps: its stages.
         run: where it would run; nothing is written.
         prices: of all models.
+        sources: what has been read already.
 
     Raises:
         DataError: data that a stage reads is wrong.
     """
-    planner = _Planner(recipe, run, prices)
+    planner = _Planner(recipe, run, prices, sources or Sources())
     stages = []
     for step in tracked(steps, "estimating"):
         stages.append(planner.stage(step))
@@ -98,12 +102,13 @@ def estimate(recipe: Recipe, steps: Sequence[ResolvedStage], run: RunFolder, pri
 
 
 class _Planner:
-    def __init__(self, recipe: Recipe, run: RunFolder, prices: Prices) -> None:
+    def __init__(self, recipe: Recipe, run: RunFolder, prices: Prices, sources: Sources) -> None:
         self._recipe, self._run, self._prices = recipe, run, prices
+        self._sources = sources
+        self._data: dict[str, list[Instruction]] = {}
+        """Of the stages so far that make instructions."""
         self._lists: dict[str, PlannedLists] = {}
         """Of the stages so far that make lists."""
-        self._data: dict[str, list[Instruction]] = {}
-        """What has been read, by its source."""
 
     def stage(self, step: ResolvedStage) -> StageEstimate:
         """Plan a stage; those that it reads come before it."""
@@ -274,7 +279,7 @@ class _Planner:
         return asked, [WORST_CASE] if settings.fallback is not None else []
 
     def _evaluation(self, step: ResolvedStage, settings: Evaluate) -> list[Asking]:
-        from tunalm.evaluation import open_benchmarks  # with scipy, which is slow to import
+        from tunalm.evaluation import open_benchmarks
         from tunalm.evaluation import requests as evaluation_requests
 
         resolved, result = cast(Evaluate, step.settings), []
@@ -324,10 +329,9 @@ class _Planner:
         return Known(asked, identity, counter, answers)
 
     def _load(self, data: Data) -> list[Instruction]:
-        source = data.source if data.source in self._recipe.stages else f"{data.source} {data.split} {data.references}"
-        if source not in self._data:
-            self._data[source] = load(data.model_copy(update={"rows": ":", "limit": None}))
-        return self._data[source][data.select()][: data.limit]
+        """Instructions of a source, or those that an earlier stage will make."""
+        made = self._data.get(data.source)
+        return self._sources.load(data) if made is None else made[data.select()][: data.limit]
 
     def _origin(self, name: str) -> str:
         """The model that the training of a stage goes back to."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
-from scipy.stats import rankdata
+import scipy
 
 from tunalm.measures.ranks import kendall_w
 from tunalm.ranking.base import assign_ranks
@@ -70,7 +70,7 @@ def consensus(totals: Sequence[Sequence[float]]) -> Consensus:
     flips = [min(differences) < 0 < max(differences) for differences in zip(*pairs, strict=True)]
     return Consensus(
         scores=[fmean(each) for each in zip(*totals, strict=True)],
-        borda_ranks=assign_ranks(rankdata(totals, axis=1).mean(axis=0).tolist()),
+        borda_ranks=assign_ranks(scipy.stats.rankdata(totals, axis=1).mean(axis=0).tolist()),
         agreement=kendall_w(totals),
         flip_rate=fmean(flips) if flips and len(totals) > 1 else None,
     )
