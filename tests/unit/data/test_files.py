@@ -176,8 +176,8 @@ def test_a_stream_gives_rows_before_it_meets_what_is_wrong(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (gzip.compress(b"{" + b" " * 5000), "more than"),
-        (gzip.compress(b"[" + b" " * 5000), "more than"),
+        (gzip.compress(b"{" + b" " * 5000, mtime=0), "more than"),
+        (gzip.compress(b"[" + b" " * 5000, mtime=0), "more than"),
         (parquet([{f"c{number}": 1 for number in range(1001)}]), "1001 columns"),
     ],
 )
