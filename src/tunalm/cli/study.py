@@ -82,7 +82,7 @@ def serve(
             expected="the extra `study`",
             fix="Run: pip install 'tunalm[study]'.",
         ) from error
-    server = uvicorn.Server(uvicorn.Config(make_app(folder), log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(make_app(folder), log_config=None, log_level="warning", access_log=False))
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:

@@ -260,7 +260,7 @@ LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in OURS).enco
     ("name", "content"),
     [
         ("lists.jsonl", b"\xef\xbb\xbf" + LINES.replace(b"\n", b"\r\n")),
-        ("lists.jsonl.gz", gzip.compress(LINES)),
+        ("lists.jsonl.gz", gzip.compress(LINES, mtime=0)),
         ("lists.json", json.dumps(OURS, indent=1).encode()),
         ("lists.parquet", None),
     ],
