@@ -97,7 +97,7 @@ def test_the_written_recipe_reads_back_as_itself() -> None:
         ({"tuna.margins": [1, 2]}, "did you mean 'margin'"),
         ({"tuna.margin": []}, "values that differ"),
         ({"tuna.margin": [1, 1]}, "values that differ"),
-        ({"tuna.margin": [1, -1]}, "found -1"),
+        ({"tuna.margin": [1, -1]}, "margin: -1: it must be at least 0"),
         ({"tuna": [1]}, "STAGE.KNOB"),
         ({"tuna.rankings.2.rows": [":3", ":7"]}, "rankings.2"),
     ],
