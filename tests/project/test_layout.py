@@ -18,7 +18,7 @@ SOURCE = ROOT / "src" / "tunalm"
 MODULES = sorted(SOURCE.rglob("*.py"))
 STAGES = ("instructing", "sampling", "ranking", "training", "evaluation")
 MOST_FILES_AT_THE_TOP = 10
-MOST_LINES = {"src": 35_400, "tests": 28_700}
+MOST_LINES = {"src": 35_300, "tests": 28_500}
 """What there is, and no more. Lower them when something goes; aims are 23,500 and 19,500 without the newer rooms."""
 
 
