@@ -159,6 +159,9 @@ def test_no_card_tells_a_path_an_address_or_a_key(tmp_path: Path, stage: str) ->
 def test_texts_of_others_cannot_become_entries_or_markup(tmp_path: Path) -> None:
     text = card_of(line(tmp_path), "judged", states(), tmp_path)
     assert r"Rows \| of \*mine\* --- \<b\>bold\</b\>" in text
+    hostile = 'x: [y"\n---'
+    card = card_of(line(tmp_path).model_copy(update={"name": hostile}), "judged", states(), tmp_path)
+    assert entries(card)["pretty_name"] == f"{hostile}: judged"
 
 
 def test_results_come_in_when_the_evaluation_is_done(tmp_path: Path) -> None:
